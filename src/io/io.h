@@ -1,0 +1,151 @@
+/*
+ * Count matrices in files, for the command line. The core library computes on
+ * arrays; everything that knows HDF5, zip, gzip and text lies behind this header,
+ * in a library of its own (csrnorm_io), so that linking csrnorm never means linking
+ * HDF5.
+ *
+ * An input is opened (which reads its metadata only), described, read into one
+ * in-memory matrix, and written again with other values; whatever the input holds
+ * beside those values is carried over. Every function that can fail returns 0 or
+ * one of csrn_io_status and fills `error` with one sentence that names the file,
+ * what was found and what was expected. Nothing here prints or exits.
+ */
+#ifndef CSRN_IO_H
+#define CSRN_IO_H
+
+#include "csrnorm/csrnorm.h"
+
+typedef enum csrn_io_status {
+  CSRN_IO_OK = 0,
+  CSRN_IO_FAILED = 1, /* the file, or the system, does not allow it: exit code 1 */
+  CSRN_IO_USAGE = 2   /* the request makes no sense for any file: exit code 2 */
+} csrn_io_status;
+
+typedef struct csrn_io_error {
+  char text[1024];
+} csrn_io_error;
+
+typedef enum csrn_io_format {
+  CSRN_IO_H5AD,
+  CSRN_IO_10X, /* 10x Genomics .h5, v2 and v3 */
+  CSRN_IO_MTX, /* MatrixMarket, plain or gzip */
+  CSRN_IO_NPZ  /* scipy.sparse.save_npz */
+} csrn_io_format;
+
+/* How the values lie in the file. */
+typedef enum csrn_io_layout { CSRN_IO_CSR, CSRN_IO_CSC, CSRN_IO_DENSE, CSRN_IO_COORDINATE } csrn_io_layout;
+
+typedef enum csrn_io_cells {
+  CSRN_IO_CELLS_DEFAULT, /* h5ad, npz: rows; mtx: columns, as 10x writes it; 10x: as its layout says */
+  CSRN_IO_CELLS_ROWS,
+  CSRN_IO_CELLS_COLUMNS
+} csrn_io_cells;
+
+/* Which matrix of a file is meant. All NULL / 0 for the defaults. */
+typedef struct csrn_io_select {
+  const char *layer;         /* h5ad: layers/<layer>; "raw": raw/X; NULL: X */
+  const char *genome;        /* 10x: the genome group (v2) or the genome of the features (v3) */
+  const char *feature_types; /* 10x v3: NULL: "Gene Expression"; "all": every feature */
+  csrn_io_cells cells;       /* an h5ad always has its cells in rows */
+} csrn_io_select;
+
+typedef struct csrn_io_input csrn_io_input; /* an open input file */
+
+/* What an input holds, from its metadata. Strings live as long as the input. */
+typedef struct csrn_io_description {
+  csrn_io_format format;
+  csrn_io_layout layout;
+  const char *format_name;  /* "AnnData h5ad", "10x Genomics h5 (v3)", "MatrixMarket (gzip)", "scipy npz" */
+  const char *matrix_name;  /* "X", "layers/spliced", "matrix", "GRCh38", ... */
+  int64_t n_cells, n_genes; /* as selected */
+  int64_t nnz;              /* stored values as selected; n_cells * n_genes for dense */
+  int64_t nnz_file;         /* stored values before a selection of features */
+  csrn_dtype data_type;     /* in the file */
+  csrn_dtype indices_type, indptr_type; /* CSRN_NONE for dense and coordinate */
+  int64_t chunk;                        /* elements of a chunk of the values; 0: contiguous or not HDF5 */
+  const char *filters;                  /* "gzip-4", "shuffle+gzip-4", "lzf", "none", ... */
+  const char *const *layers;            /* NULL-terminated lists of what could be selected; */
+  const char *const *genomes;           /* empty where the format has no such thing */
+  const char *const *feature_types;
+} csrn_io_description;
+
+/* A matrix in memory. It owns its arrays, which come from malloc(). */
+typedef struct csrn_io_matrix {
+  csrn_csr csr;    /* as stored: rows are genes where cells == CSRN_PER_COLUMN */
+  csrn_axis cells; /* which axis of csr the cells are on */
+  int dense;       /* every element is stored, row by row; csr.indices is NULL until
+                    * csrn_io_matrix_indices() makes them */
+} csrn_io_matrix;
+
+/* Progress of a long step: `done` of `total` (bytes or values; total 0: unknown).
+ * Returns 0 to go on; anything else cancels, and the step fails with "interrupted". */
+typedef struct csrn_io_progress {
+  int (*report)(void *user, const char *step, int64_t done, int64_t total);
+  void *user;
+} csrn_io_progress;
+
+/* Opens and describes. The format is found from the content, not from the name. */
+csrn_io_status csrn_io_open(const char *path, const csrn_io_select *select, csrn_io_input **input,
+                            csrn_io_error *error);
+void csrn_io_close(csrn_io_input *input);
+const csrn_io_description *csrn_io_describe(const csrn_io_input *input);
+
+/* Reads the selected matrix and checks its structure (csrn_csr_check with `ctx`).
+ * Coordinates become CSR with the cells in rows when the file's entries are in cell
+ * order or can be grouped in O(nnz); indices are sorted in neither case. `progress`
+ * may be NULL. */
+csrn_io_status csrn_io_read(csrn_io_input *input, csrn_context *ctx, csrn_io_matrix *matrix,
+                            const csrn_io_progress *progress, csrn_io_error *error);
+void csrn_io_matrix_free(csrn_io_matrix *matrix);
+
+/* Makes the column indices of a dense matrix; does nothing for others. */
+csrn_io_status csrn_io_matrix_indices(csrn_io_matrix *matrix, csrn_io_error *error);
+
+typedef enum csrn_io_compression {
+  CSRN_IO_COMPRESSION_KEEP, /* as the input has it; none for h5ad, gzip for .mtx.gz where it has no say */
+  CSRN_IO_COMPRESSION_NONE,
+  CSRN_IO_COMPRESSION_GZIP
+} csrn_io_compression;
+
+typedef struct csrn_io_output {
+  const char *path; /* .h5ad, .mtx, .mtx.gz or .npz says the format */
+  int force;        /* replace an existing file */
+  csrn_io_compression compression;
+  int level;             /* gzip 1-9; 0: the default */
+  const char *layer;     /* h5ad: as selected in the input */
+  const char *key_added; /* h5ad: factors go to obs/<key_added>; NULL: nowhere */
+  const void *factors;   /* [n_cells] of factors_type, for key_added */
+  csrn_dtype factors_type;
+  int log1p;       /* h5ad: write uns/log1p/base */
+  double log_base; /* 0: null (natural) */
+} csrn_io_output;
+
+/* Says whether csrn_io_write() could begin: extension known, directory writable, no
+ * file in the way without `force`, key_added and layer possible for this pair of
+ * formats. Called before any work, so that a wrong name costs nothing. `input` may be
+ * NULL (simulate). */
+csrn_io_status csrn_io_output_check(const csrn_io_input *input, const csrn_io_output *output,
+                                    csrn_io_error *error);
+
+/* Writes `matrix` (data_type f32, f64 or an integer type), carrying over whatever else
+ * `input` holds and the output format can; `input` may be NULL. The file is written
+ * under a temporary name beside output->path, synced and renamed: under output->path
+ * there is the whole result or what was there before. The temporary file is removed on
+ * failure, and by csrn_io_abandon(). */
+csrn_io_status csrn_io_write(csrn_io_input *input, const csrn_io_matrix *matrix, const csrn_io_output *output,
+                             const csrn_io_progress *progress, csrn_io_error *error);
+
+/* Removes the temporary file of a csrn_io_write() in progress, if any;
+ * async-signal-safe, for handlers of SIGINT and SIGTERM. */
+void csrn_io_abandon(void);
+
+/* "HDF5 1.10.8, libzip 1.7.3, ...": the libraries linked and running. */
+const char *csrn_io_libraries(void);
+
+/* ---- Small text files of numbers, for `csrnorm sums -o` and `csrnorm scale --by` -- */
+
+/* One number a line, in C's decimal or hexadecimal notation; also .npy of float64 and
+ * float32. *values comes from malloc(). */
+csrn_io_status csrn_io_read_vector(const char *path, double **values, int64_t *n, csrn_io_error *error);
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * Status codes and element types with their texts, each from one list; and the one
+ * place where an error sentence is stored.
+ */
+#include "internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+/* clang-format off */
+#define STATUS_LIST(X)                                              \
+  X(CSRN_OK,               "success")                               \
+  X(CSRN_INVALID_ARGUMENT, "invalid argument")                      \
+  X(CSRN_INVALID_MATRIX,   "invalid CSR matrix")                    \
+  X(CSRN_OVERFLOW,         "an exact integer sum overflows")        \
+  X(CSRN_OUT_OF_MEMORY,    "out of memory")                         \
+  X(CSRN_NOT_BUILT,        "backend not built into this library")   \
+  X(CSRN_NO_DEVICE,        "no usable device")                      \
+  X(CSRN_UNSUPPORTED,      "not supported by this machine")         \
+  X(CSRN_DEVICE_ERROR,     "the device reported a fault")
+
+#define DTYPE_LIST(X)            \
+  X(CSRN_F32, 4, "float32")      \
+  X(CSRN_F64, 8, "float64")      \
+  X(CSRN_U8,  1, "uint8")        \
+  X(CSRN_U16, 2, "uint16")       \
+  X(CSRN_U32, 4, "uint32")       \
+  X(CSRN_U64, 8, "uint64")       \
+  X(CSRN_I32, 4, "int32")        \
+  X(CSRN_I64, 8, "int64")
+/* clang-format on */
+
+/* The sentence of failures that have no context. */
+static _Thread_local char thread_detail[512];
+
+const char *csrn_status_string(csrn_status status) {
+#define CASE(code, text)                                                                                     \
+  case code:                                                                                                 \
+    return text;
+  switch (status) { STATUS_LIST(CASE) }
+#undef CASE
+  return "unknown status";
+}
+
+size_t csrn_dtype_size(csrn_dtype type) {
+#define CASE(code, size, name)                                                                               \
+  case code:                                                                                                 \
+    return size;
+  switch (type) {
+    DTYPE_LIST(CASE)
+  default:
+    return 0;
+  }
+#undef CASE
+}
+
+const char *csrn_dtype_name(csrn_dtype type) {
+#define CASE(code, size, name)                                                                               \
+  case code:                                                                                                 \
+    return name;
+  switch (type) {
+    DTYPE_LIST(CASE)
+  default:
+    return "unknown";
+  }
+#undef CASE
+}
+
+csrn_status csrn_fail(csrn_context *ctx, csrn_status status, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(ctx ? ctx->detail : thread_detail, sizeof thread_detail, format, arguments);
+  va_end(arguments);
+  return status;
+}
+
+const char *csrn_error_detail(const csrn_context *ctx) {
+  return ctx ? ctx->detail : thread_detail;
+}
