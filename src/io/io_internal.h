@@ -1,0 +1,61 @@
+/*
+ * What the file formats share: a reader per format behind csrn_io_open(), a writer per
+ * format behind csrn_io_write(), and the names of cells and genes that travel from one
+ * format to another. io.c holds the dispatch and everything about temporary files.
+ */
+#ifndef CSRN_IO_INTERNAL_H
+#define CSRN_IO_INTERNAL_H
+
+#include "io.h"
+
+#include <stdio.h>
+
+typedef struct csrn_io_reader {
+  /* Whether the first bytes of a file (zeros beyond its end) can be this format. */
+  int (*recognizes)(const char *path, const unsigned char magic[8]);
+  csrn_io_status (*open)(csrn_io_input *input, const csrn_io_select *select, csrn_io_error *error);
+  csrn_io_status (*read)(csrn_io_input *input, csrn_context *ctx, csrn_io_matrix *matrix,
+                         const csrn_io_progress *progress, csrn_io_error *error);
+  void (*close)(csrn_io_input *input); /* also after a failed open */
+} csrn_io_reader;
+
+extern const csrn_io_reader csrn_io_h5ad_reader, csrn_io_10x_reader, csrn_io_mtx_reader, csrn_io_npz_reader;
+
+/* A table of strings: column 0 is the index (barcodes, gene symbols). Empty (n_columns
+ * 0) where the input has no names; a writer then makes "0", "1", .... */
+typedef struct csrn_io_table {
+  int64_t n_rows;
+  int n_columns;
+  const char *names[8]; /* of the columns: "index", "gene_ids", "feature_types", "genome" */
+  char **columns[8];    /* [n_columns][n_rows], owned */
+} csrn_io_table;
+
+struct csrn_io_input {
+  const csrn_io_reader *reader;
+  char *path;
+  csrn_io_description description;
+  csrn_io_table cells, genes; /* filled by open; not for h5ad, which is copied group by group */
+  void *state;
+};
+
+/* Each writes a complete file under `path` (a temporary name), without syncing it. */
+csrn_io_status csrn_io_write_h5ad(csrn_io_input *input, const csrn_io_matrix *matrix,
+                                  const csrn_io_output *output, const char *path,
+                                  const csrn_io_progress *progress, csrn_io_error *error);
+csrn_io_status csrn_io_write_mtx(csrn_io_input *input, const csrn_io_matrix *matrix,
+                                 const csrn_io_output *output, const char *path,
+                                 const csrn_io_progress *progress, csrn_io_error *error);
+csrn_io_status csrn_io_write_npz(csrn_io_input *input, const csrn_io_matrix *matrix,
+                                 const csrn_io_output *output, const char *path,
+                                 const csrn_io_progress *progress, csrn_io_error *error);
+
+/* Stores a sentence and returns `status`. */
+csrn_io_status csrn_io_fail(csrn_io_error *error, csrn_io_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Reports progress; false: cancelled. */
+int csrn_io_proceed(const csrn_io_progress *progress, const char *step, int64_t done, int64_t total);
+
+void csrn_io_table_free(csrn_io_table *table);
+
+#endif
