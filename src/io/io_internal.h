@@ -8,6 +8,7 @@
 
 #include "io.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 
 typedef struct csrn_io_reader {
