@@ -1,0 +1,179 @@
+/*
+ * What the operations of `csrnorm bench` must give, computed in the plainest way from
+ * the definitions in csrnorm.h and docs/numerics.md, sharing no code with the library.
+ * It is computed once per matrix; every configuration is compared with it.
+ */
+#include "bench.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LANES = 32, BLOCK = 4096 };
+/* Values compared per operation and configuration: enough to meet every kind of row, and few enough that
+ * checking costs less than measuring. */
+enum { SAMPLE_VALUES = 1 << 20 };
+
+static bool is_real(csrn_dtype type) {
+  return type == CSRN_F32 || type == CSRN_F64;
+}
+
+/* The canonical row sum: 32 lanes, combined by halving, blocks of 4,096 added in order. An excluded
+ * value counts as +0. Integers are summed exactly. */
+static double row_total(const csrn_csr *A, int64_t begin, int64_t end, const uint8_t *excluded) {
+  double total = 0;
+  long double exact = 0;
+  for (int64_t first = begin; first < end; first += BLOCK) {
+    double lane[LANES] = {0};
+    for (int64_t k = first; k < end && k < first + BLOCK; k++) {
+      bool out = excluded && excluded[bench_get_index(A->indices, A->indices_type, k)];
+      long double x = out ? 0 : bench_get_value(A->data, A->data_type, k);
+      lane[(k - first) % LANES] += (double)x;
+      exact += x;
+    }
+    for (int width = LANES / 2; width > 0; width /= 2)
+      for (int l = 0; l < width; l++)
+        lane[l] += lane[l + width];
+    total += lane[0];
+  }
+  return is_real(A->data_type) ? total : (double)exact;
+}
+
+static void compute_totals(const csrn_csr *A, const uint8_t *excluded, double *totals) {
+#pragma omp parallel for schedule(dynamic, 1024)
+  for (int64_t i = 0; i < A->n_rows; i++)
+    totals[i] = row_total(A, bench_get_index(A->indptr, A->indptr_type, i),
+                          bench_get_index(A->indptr, A->indptr_type, i + 1), excluded);
+}
+
+static void compute_mask(const csrn_csr *A, const double *totals, double max_fraction, uint8_t *mask) {
+  memset(mask, 0, (size_t)A->n_cols);
+#pragma omp parallel for schedule(dynamic, 1024)
+  for (int64_t i = 0; i < A->n_rows; i++) {
+    int64_t end = bench_get_index(A->indptr, A->indptr_type, i + 1);
+    for (int64_t k = bench_get_index(A->indptr, A->indptr_type, i); k < end; k++)
+      if ((double)bench_get_value(A->data, A->data_type, k) > max_fraction * totals[i]) {
+#pragma omp atomic write
+        mask[bench_get_index(A->indices, A->indices_type, k)] = 1;
+      }
+  }
+}
+
+/* Columns in long double: exact for counts. Other reals may be off by what the library's fixed point
+ * loses (2^-60 of the largest magnitude for every value, at most) and by one rounding of either side. */
+static bool compute_column_sums(bench_expected *e, const csrn_csr *A) {
+  long double *sums = calloc((size_t)A->n_cols + 1, sizeof *sums);
+  int64_t *counts = calloc((size_t)A->n_cols + 1, sizeof *counts);
+  if (!sums || !counts) {
+    free(sums);
+    free(counts);
+    return false;
+  }
+  long double largest = 0;
+  bool whole = true;
+  int64_t end = bench_get_index(A->indptr, A->indptr_type, A->n_rows);
+  for (int64_t k = bench_get_index(A->indptr, A->indptr_type, 0); k < end; k++) {
+    long double x = bench_get_value(A->data, A->data_type, k);
+    int64_t j = bench_get_index(A->indices, A->indices_type, k);
+    sums[j] += x;
+    counts[j]++;
+    largest = fabsl(x) > largest ? fabsl(x) : largest;
+    whole = whole && x == truncl(x);
+  }
+  for (int64_t j = 0; j < A->n_cols; j++) {
+    e->column_sums[j] = (double)sums[j];
+    e->column_slack[j] =
+        whole ? 0 : (double)((long double)counts[j] * largest * 0x1p-60L + fabsl(sums[j]) * 0x1p-52L);
+  }
+  free(sums);
+  free(counts);
+  return true;
+}
+
+static int compare_doubles(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+double bench_plain_median(const double *values, int64_t n) {
+  double *positive = malloc((size_t)(n ? n : 1) * sizeof *positive), median = NAN;
+  if (!positive)
+    return NAN;
+  int64_t m = 0;
+  for (int64_t i = 0; i < n; i++)
+    if (values[i] > 0 && isfinite(values[i]))
+      positive[m++] = values[i];
+  qsort(positive, (size_t)m, sizeof *positive, compare_doubles);
+  if (m > 0)
+    median = m % 2 ? positive[m / 2] : (positive[m / 2 - 1] + positive[m / 2]) / 2;
+  free(positive);
+  return median;
+}
+
+static int compare_rows(const void *a, const void *b) {
+  int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return (x > y) - (x < y);
+}
+
+/* The first, last, longest and shortest row, and others by chance until there are enough values. */
+static void choose_sample(bench_expected *e, const csrn_csr *A, uint64_t seed) {
+  int64_t n = A->n_rows, values = 0, longest = 0, shortest = 0, length[2] = {-1, INT64_MAX};
+  for (int64_t i = 0; i < n; i++) {
+    int64_t own =
+        bench_get_index(A->indptr, A->indptr_type, i + 1) - bench_get_index(A->indptr, A->indptr_type, i);
+    if (own > length[0])
+      longest = i, length[0] = own;
+    if (own < length[1])
+      shortest = i, length[1] = own;
+  }
+  int64_t always[] = {0, n - 1, longest, shortest};
+  uint64_t state = seed;
+  for (int64_t k = 0; n > 0 && k < n && (k < 4 || values < SAMPLE_VALUES); k++) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    int64_t i = k < 4 ? always[k] : (int64_t)((state >> 33) % (uint64_t)n);
+    e->sample[e->n_sample++] = i;
+    values +=
+        bench_get_index(A->indptr, A->indptr_type, i + 1) - bench_get_index(A->indptr, A->indptr_type, i);
+  }
+  qsort(e->sample, (size_t)e->n_sample, sizeof *e->sample, compare_rows);
+}
+
+static void *allocate(int64_t n, size_t size) {
+  return malloc((size_t)(n + 1) * size);
+}
+
+bool bench_expected_create(bench_expected *e, const bench_matrix *matrix, uint64_t seed) {
+  const csrn_csr *A = &matrix->csr;
+  *e = (bench_expected){.matrix = matrix,
+                        .totals = allocate(A->n_rows, sizeof(double)),
+                        .totals_excluding = allocate(A->n_rows, sizeof(double)),
+                        .column_sums = allocate(A->n_cols, sizeof(double)),
+                        .column_slack = allocate(A->n_cols, sizeof(double)),
+                        .mask = allocate(A->n_cols, 1),
+                        .sample = allocate(A->n_rows, sizeof(int64_t))};
+  if (!e->totals || !e->totals_excluding || !e->column_sums || !e->column_slack || !e->mask || !e->sample ||
+      !compute_column_sums(e, A)) {
+    bench_expected_free(e);
+    return false;
+  }
+  compute_totals(A, NULL, e->totals);
+  compute_mask(A, e->totals, matrix->max_fraction, e->mask);
+  compute_totals(A, e->mask, e->totals_excluding);
+  for (int64_t j = 0; j < A->n_cols; j++)
+    e->n_excluded += e->mask[j];
+  e->median = bench_plain_median(e->totals, A->n_rows);
+  e->median_excluding = bench_plain_median(e->totals_excluding, A->n_rows);
+  e->column_median = bench_plain_median(e->column_sums, A->n_cols);
+  choose_sample(e, A, seed);
+  return true;
+}
+
+void bench_expected_free(bench_expected *e) {
+  free(e->totals);
+  free(e->totals_excluding);
+  free(e->column_sums);
+  free(e->column_slack);
+  free(e->mask);
+  free(e->sample);
+  *e = (bench_expected){0};
+}
