@@ -28,6 +28,8 @@ typedef struct csrn_backend_ops {
   csrn_backend backend;
   csrn_status (*create)(csrn_context *ctx, const csrn_context_options *options);
   void (*destroy)(csrn_context *ctx);
+  const char *(*isa)(const csrn_context *ctx);
+  int32_t (*threads)(const csrn_context *ctx);
   csrn_status (*set_stream)(csrn_context *ctx, void *stream);
   csrn_status (*reserve)(csrn_context *ctx, int64_t n_rows, int64_t n_cols);
   csrn_status (*synchronize)(csrn_context *ctx);

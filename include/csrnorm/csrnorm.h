@@ -36,7 +36,7 @@
  * - The cost of argument checks is O(1) or O(n_rows): pointers, sizes, types,
  *   and that indptr is monotone inside [0, nnz]. Indices are trusted; check a
  *   matrix of unknown origin once with csrn_csr_check().
- * - Scratch memory is O(n_rows + n_cols + threads), never O(nnz), and is kept in
+ * - Scratch memory is O(n_rows + threads * n_cols), never O(nnz), and is kept in
  *   the context for the next call; see csrn_context_reserve().
  * - The caller's floating-point mode (rounding, flush-to-zero) does not matter.
  *
@@ -232,10 +232,10 @@ CSRN_API csrn_status csrn_buffer_copy(csrn_context *ctx, void *to, const void *f
  * absolute values of the column is below 2^62, else fixed point relative to the
  * largest magnitude in the matrix. NaN and Inf give what float64 addition gives. A
  * row or column without entries gives +0.
- * Integer data: exact; to f64 the exact sum is rounded once; an intermediate value
- * outside 64 bits (int64; uint64 for unsigned data) is CSRN_OVERFLOW, as is a
- * negative sum for u64 and one above INT64_MAX for i64. Floating-point data with
- * integer sums_type: CSRN_INVALID_ARGUMENT.
+ * Integer data: exact, and rounded once to f64; a sum outside int64 (uint64 for
+ * unsigned data) is CSRN_OVERFLOW for every sums_type, as is a negative sum for u64
+ * and one above INT64_MAX for i64. Floating-point data with an integer sums_type:
+ * CSRN_INVALID_ARGUMENT.
  * A->indices may be NULL for CSRN_PER_ROW. `sums` must not overlap A's arrays. */
 CSRN_API csrn_status csrn_axis_sum(csrn_context *ctx, const csrn_csr *A, csrn_axis axis, void *sums,
                                    csrn_dtype sums_type);

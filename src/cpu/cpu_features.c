@@ -1,0 +1,99 @@
+/*
+ * The instruction sets this build has kernels for, best first, and which of them this
+ * machine runs. Chosen once, when a context is created.
+ */
+#include "cpu_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+/* The x86-64 psABI levels; each test includes that the system saves the registers. */
+static bool runs_v3(void) {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+         __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("lzcnt") && __builtin_cpu_supports("f16c");
+}
+
+static bool runs_v4(void) {
+  return runs_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl");
+}
+#endif
+
+static bool runs_always(void) {
+  return true;
+}
+
+static const struct {
+  const csrn_kernels *kernels;
+  bool (*runs)(void);
+} instruction_sets[] = {
+#if defined(__x86_64__)
+    {&csrn_kernels_x86_64_v4, runs_v4},
+    {&csrn_kernels_x86_64_v3, runs_v3},
+    {&csrn_kernels_x86_64, runs_always},
+#endif
+    {&csrn_kernels_generic, runs_always},
+};
+
+enum { N_SETS = sizeof instruction_sets / sizeof instruction_sets[0] };
+
+csrn_status csrn_cpu_choose_kernels(csrn_context *ctx, const char *name, const csrn_kernels **kernels) {
+  static const char *const known[] = {"generic", "x86-64", "x86-64-v3", "x86-64-v4"};
+  if (!name || !*name)
+    name = getenv("CSRNORM_ISA");
+  bool any = !name || !*name;
+  for (int i = 0; i < N_SETS; i++) {
+    bool named = !any && strcmp(name, instruction_sets[i].kernels->isa) == 0;
+    *kernels = instruction_sets[i].kernels;
+    if ((any || named) && instruction_sets[i].runs())
+      return CSRN_OK;
+    if (named)
+      return csrn_fail(ctx, CSRN_UNSUPPORTED, "this machine cannot run the instruction set %s", name);
+  }
+  for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+    if (strcmp(name, known[i]) == 0)
+      return csrn_fail(ctx, CSRN_UNSUPPORTED, "this build has no kernels for the instruction set %s", name);
+  return csrn_fail(ctx, CSRN_INVALID_ARGUMENT,
+                   "instruction set \"%.40s\" is unknown; expected generic, x86-64, x86-64-v3 or x86-64-v4",
+                   name);
+}
+
+csrn_status csrn_cpu_device_count(int32_t *count) {
+  *count = 1;
+  return CSRN_OK;
+}
+
+/* The processor's model as the kernel names it. */
+static void read_model(char *name, size_t size) {
+  snprintf(name, size, "CPU");
+  FILE *file = fopen("/proc/cpuinfo", "re");
+  char line[256];
+  while (file && fgets(line, sizeof line, file)) {
+    char *value = strstr(line, ": ");
+    if (strncmp(line, "model name", 10) != 0 || !value)
+      continue;
+    value[strcspn(value, "\n")] = '\0';
+    snprintf(name, size, "%.120s", value + 2);
+    break;
+  }
+  if (file)
+    fclose(file);
+}
+
+csrn_status csrn_cpu_device_info(int32_t device, csrn_device_properties *properties) {
+  if (device != 0)
+    return csrn_fail(NULL, CSRN_INVALID_ARGUMENT, "device is %d; expected 0, the only CPU device", device);
+  read_model(properties->name, sizeof properties->name);
+  size_t used = 0;
+  for (int i = 0; i < N_SETS; i++)
+    if (instruction_sets[i].runs() && used < sizeof properties->isa)
+      used += (size_t)snprintf(properties->isa + used, sizeof properties->isa - used, "%s%s", used ? " " : "",
+                               instruction_sets[i].kernels->isa);
+  properties->memory_bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+  properties->n_units = (int32_t)sysconf(_SC_NPROCESSORS_ONLN);
+  return CSRN_OK;
+}

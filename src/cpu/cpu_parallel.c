@@ -1,0 +1,204 @@
+/*
+ * Threads: the only OpenMP region of the library, and how rows and elements are split
+ * over it. Rows are split by nnz, not by number, so that skewed matrices balance; a
+ * row longer than a fair share is shared by all threads. What a thread gets never
+ * changes a result.
+ */
+#include "cpu_internal.h"
+#include "numerics.h"
+
+#include <fenv.h>
+#include <pthread.h>
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+/* ---- Forks ---------------------------------------------------------------- */
+
+/* OpenMP's worker threads do not exist in a forked child, and waiting for them would
+ * hang; so a child works with one thread. */
+static int in_child;
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+
+static void enter_child(void) {
+  in_child = 1;
+}
+
+static void watch_forks(void) {
+  pthread_atfork(NULL, NULL, enter_child);
+}
+
+/* ---- Threads -------------------------------------------------------------- */
+
+/* Below this many values a second thread costs more than it saves (a few microseconds). */
+enum { VALUES_PER_THREAD = 8192 };
+
+int csrn_cpu_threads_for(const csrn_context *ctx, int64_t values) {
+  pthread_once(&fork_once, watch_forks);
+  int64_t useful = 1 + values / VALUES_PER_THREAD;
+  int64_t threads = csrn_cpu_state_of(ctx)->threads;
+  return in_child ? 1 : (int)(useful < threads ? useful : threads);
+}
+
+static void run_in_default_mode(void (*function)(void *arg, int thread, int n_threads), void *arg, int thread,
+                                int n_threads) {
+  fenv_t saved;
+  fegetenv(&saved);
+  fesetenv(FE_DFL_ENV);
+  function(arg, thread, n_threads);
+  fesetenv(&saved);
+}
+
+void csrn_cpu_parallel(int n_threads, void (*function)(void *arg, int thread, int n_threads), void *arg) {
+  if (n_threads <= 1) {
+    run_in_default_mode(function, arg, 0, 1);
+    return;
+  }
+  /* OpenMP may grant fewer threads than asked for, so the shares are handed out by a loop. */
+#pragma omp parallel for num_threads(n_threads) schedule(static, 1)
+  for (int thread = 0; thread < n_threads; thread++)
+    run_in_default_mode(function, arg, thread, n_threads);
+}
+
+/* ---- Elements ------------------------------------------------------------- */
+
+void csrn_cpu_range(int64_t n, int64_t grain, int thread, int n_threads, int64_t *begin, int64_t *end) {
+  int64_t grains = n / grain + (n % grain != 0);
+  int64_t share = grains / n_threads, rest = grains % n_threads;
+  int64_t first = thread * share + (thread < rest ? thread : rest);
+  int64_t last = first + share + (thread < rest);
+  *begin = first * grain < n ? first * grain : n;
+  *end = last * grain < n ? last * grain : n;
+}
+
+typedef struct pieces {
+  const csrn_piece_work *work;
+  int64_t begin, end;
+} pieces;
+
+static void run_piece(void *arg, int thread, int n_threads) {
+  const pieces *p = arg;
+  int64_t begin, end;
+  csrn_cpu_range(p->end - p->begin, CSRN_BLOCK, thread, n_threads, &begin, &end);
+  if (begin < end)
+    p->work->piece(p->work->arg, thread, p->begin + begin, p->begin + end);
+}
+
+void csrn_cpu_pieces(const csrn_piece_work *work, int64_t begin, int64_t end) {
+  pieces p = {work, begin, end};
+  csrn_cpu_parallel(csrn_cpu_threads_for(work->ctx, end - begin), run_piece, &p);
+}
+
+/* ---- Rows ----------------------------------------------------------------- */
+
+int64_t csrn_cpu_offset(const csrn_csr *A, int64_t row) {
+  switch (A->indptr_type) {
+  case CSRN_U8:
+    return ((const uint8_t *)A->indptr)[row];
+  case CSRN_U16:
+    return ((const uint16_t *)A->indptr)[row];
+  case CSRN_U32:
+    return ((const uint32_t *)A->indptr)[row];
+  case CSRN_I32:
+    return ((const int32_t *)A->indptr)[row];
+  default: /* i64 and u64, both checked to be at most nnz */
+    return ((const int64_t *)A->indptr)[row];
+  }
+}
+
+/* The first row of [first, last] that begins at or after `offset`. */
+static int64_t find_row(const csrn_csr *A, int64_t first, int64_t last, int64_t offset) {
+  while (first < last) {
+    int64_t middle = first + (last - first) / 2;
+    if (csrn_cpu_offset(A, middle) < offset)
+      first = middle + 1;
+    else
+      last = middle;
+  }
+  return first;
+}
+
+/* Offsets of the rows [row, row + n] as int64: read in place where they are. */
+static const int64_t *load_offsets(const csrn_csr *A, int64_t row, int64_t n, int64_t *buffer) {
+  if (csrn_dtype_size(A->indptr_type) == sizeof(int64_t))
+    return (const int64_t *)A->indptr + row;
+  for (int64_t i = 0; i <= n; i++)
+    buffer[i] = csrn_cpu_offset(A, row + i);
+  return buffer;
+}
+
+/* Runs the batches of rows [first, last). */
+static void run_rows(const csrn_row_work *work, int thread, int64_t first, int64_t last) {
+  int64_t buffer[CSRN_BATCH_ROWS + 1];
+  int64_t limit = work->max_batch_nnz ? work->max_batch_nnz : INT64_MAX;
+  while (first < last) {
+    int64_t loaded = last - first < CSRN_BATCH_ROWS ? last - first : CSRN_BATCH_ROWS;
+    const int64_t *indptr = load_offsets(work->A, first, loaded, buffer);
+    for (int64_t i = 0; i < loaded;) {
+      int64_t n = 1;
+      while (i + n < loaded && indptr[i + n + 1] - indptr[i] <= limit)
+        n++;
+      work->batch(work->arg, thread, first + i, n, indptr + i);
+      i += n;
+    }
+    first += loaded;
+  }
+}
+
+/* A run of rows between two giants. */
+typedef struct row_run {
+  const csrn_row_work *work;
+  int64_t first, last;
+} row_run;
+
+static void run_share(void *arg, int thread, int n_threads) {
+  const row_run *run = arg;
+  const csrn_csr *A = run->work->A;
+  int64_t origin = csrn_cpu_offset(A, run->first);
+  int64_t nnz = csrn_cpu_offset(A, run->last) - origin;
+  int64_t rows = run->last - run->first;
+  int64_t bounds[2];
+  for (int side = 0; side < 2; side++) {
+    int64_t share = thread + side;
+    if (share == 0 || share == n_threads)
+      bounds[side] = share ? run->last : run->first;
+    else if (nnz == 0)
+      bounds[side] = run->first + rows / n_threads * share;
+    else
+      bounds[side] = find_row(A, run->first, run->last,
+                              origin + nnz / n_threads * share + nnz % n_threads * share / n_threads);
+  }
+  run_rows(run->work, thread, bounds[0], bounds[1]);
+}
+
+static void run_between(const csrn_row_work *work, int64_t first, int64_t last) {
+  if (first >= last)
+    return;
+  row_run run = {work, first, last};
+  int64_t nnz = csrn_cpu_offset(work->A, last) - csrn_cpu_offset(work->A, first);
+  csrn_cpu_parallel(csrn_cpu_threads_for(work->ctx, nnz + (last - first)), run_share, &run);
+}
+
+/* A row longer than 1/4 of a thread's fair share would unbalance the threads; such rows
+ * are found without looking at all of indptr, since each covers a multiple of that
+ * length. */
+void csrn_cpu_rows(const csrn_row_work *work) {
+  const csrn_csr *A = work->A;
+  enum { PARTS_PER_THREAD = 4, SMALLEST_GIANT = 16 * CSRN_BLOCK };
+  int64_t origin = csrn_cpu_offset(A, 0), nnz = csrn_cpu_offset(A, A->n_rows) - origin;
+  int threads = csrn_cpu_threads_for(work->ctx, nnz);
+  int64_t length = nnz / (threads * PARTS_PER_THREAD);
+  if (length < SMALLEST_GIANT)
+    length = SMALLEST_GIANT;
+  int64_t next = 0;
+  for (int64_t offset = length; threads > 1 && offset < nnz; offset += length) {
+    int64_t row = find_row(A, 0, A->n_rows, origin + offset + 1) - 1;
+    int64_t begin = csrn_cpu_offset(A, row), end = csrn_cpu_offset(A, row + 1);
+    if (row < next || end - begin < length)
+      continue;
+    run_between(work, next, row);
+    work->giant(work->arg, row, begin, end);
+    next = row + 1;
+  }
+  run_between(work, next, A->n_rows);
+}

@@ -1,0 +1,203 @@
+/*
+ * The median by radix selection, without sorting and without changing or copying the
+ * values: positive doubles are ordered like their bits, so histograms of ever lower
+ * digits, each over the values that agree with the digits found so far, lead to the
+ * value of a rank. Each histogram is one parallel read; once few values are left, they
+ * are gathered and the rest is done on those. Also the mean of the positive values.
+ */
+#include "cpu_internal.h"
+#include "numerics.h"
+
+#include <math.h>
+#include <string.h>
+
+/* The digits of the 63 bits of a positive double, from the top: 15, then 4 times 12. */
+enum { N_LEVELS = 5, FIRST_BITS = 15, NEXT_BITS = 12, N_BINS = 1 << FIRST_BITS };
+
+/* As many values as one histogram has bins are gathered. */
+enum { MAX_GATHERED = N_BINS };
+
+#define INFINITY_BITS 0x7ff0000000000000U
+
+typedef struct selection {
+  csrn_context *ctx;
+  const double *values;
+  int64_t n;
+  int shift;       /* of the digit that is being counted */
+  uint64_t prefix; /* all higher digits, the same for every candidate */
+  int64_t *bins;   /* [threads][N_BINS] */
+  int n_threads;
+  double *gathered;
+  int64_t n_gathered;
+  uint64_t low_bound, high_bound; /* of the two middle values: see find_neighbours() */
+} selection;
+
+static int bits_of_level(int shift) {
+  return shift == 63 - FIRST_BITS ? FIRST_BITS : NEXT_BITS;
+}
+
+/* The bits of a value; 0 for one that does not take part. Since 0 itself does not
+ * either, a positive finite value is one whose bits are in (0, INFINITY_BITS). */
+static uint64_t key_of(double value) {
+  uint64_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return bits < INFINITY_BITS ? bits : 0;
+}
+
+static bool is_candidate(const selection *s, uint64_t key) {
+  int top = s->shift + bits_of_level(s->shift);
+  return key != 0 && (top == 63 || key >> top == s->prefix);
+}
+
+static void count_digits(void *arg, int thread, int n_threads) {
+  const selection *s = arg;
+  int64_t *bins = s->bins + (int64_t)thread * N_BINS;
+  const uint64_t mask = ((uint64_t)1 << bits_of_level(s->shift)) - 1;
+  int64_t begin, end;
+  memset(bins, 0, (size_t)(mask + 1) * sizeof *bins);
+  csrn_cpu_range(s->n, 1024, thread, n_threads, &begin, &end);
+  for (int64_t i = begin; i < end; i++) {
+    uint64_t key = key_of(s->values[i]);
+    if (is_candidate(s, key))
+      bins[key >> s->shift & mask]++;
+  }
+}
+
+/* The counts of all threads in the first thread's bins; returns how many values. */
+static int64_t count_all(selection *s) {
+  const int64_t n_bins = (int64_t)1 << bits_of_level(s->shift);
+  s->n_threads = csrn_cpu_threads_for(s->ctx, s->n);
+  csrn_cpu_parallel(s->n_threads, count_digits, s);
+  int64_t total = 0;
+  for (int64_t bin = 0; bin < n_bins; bin++) {
+    for (int t = 1; t < s->n_threads; t++)
+      s->bins[bin] += s->bins[(int64_t)t * N_BINS + bin];
+    total += s->bins[bin];
+  }
+  return total;
+}
+
+/* The bin that holds a rank, which becomes the rank within the bin. */
+static uint64_t find_bin(const selection *s, int64_t *rank) {
+  uint64_t bin = 0;
+  while (*rank >= s->bins[bin])
+    *rank -= s->bins[bin++];
+  return bin;
+}
+
+static void gather_range(void *arg, int thread, int n_threads) {
+  selection *s = arg;
+  int64_t begin, end;
+  csrn_cpu_range(s->n, 1024, thread, n_threads, &begin, &end);
+  for (int64_t i = begin; i < end; i++)
+    if (is_candidate(s, key_of(s->values[i])))
+      s->gathered[__atomic_fetch_add(&s->n_gathered, 1, __ATOMIC_RELAXED)] = s->values[i];
+}
+
+/* The candidates alone, in any order, as the values to go on with. */
+static void gather(selection *s) {
+  s->gathered = (double *)(void *)(s->bins + (int64_t)csrn_cpu_state_of(s->ctx)->threads * N_BINS);
+  s->n_gathered = 0;
+  csrn_cpu_parallel(s->n_threads, gather_range, s);
+  s->values = s->gathered;
+  s->n = s->n_gathered;
+}
+
+/* The largest value below or in bin low_bound, the smallest in or above high_bound. */
+static void find_neighbours(const selection *s, int shift, double *low, double *high) {
+  uint64_t below = 0, above = INFINITY_BITS;
+  for (int64_t i = 0; i < s->n; i++) {
+    uint64_t key = key_of(s->values[i]);
+    if (key != 0 && key >> shift <= s->low_bound && key > below)
+      below = key;
+    if (key != 0 && key >> shift >= s->high_bound && key < above)
+      above = key;
+  }
+  memcpy(low, &below, sizeof *low);
+  memcpy(high, &above, sizeof *high);
+}
+
+static double select_median(selection *s) {
+  s->shift = 63 - FIRST_BITS;
+  int64_t count = count_all(s);
+  if (count == 0)
+    return NAN;
+  int64_t low = (count - 1) / 2, high = count / 2;
+  for (;;) {
+    uint64_t low_bin = find_bin(s, &low), high_bin = find_bin(s, &high);
+    const int bits = bits_of_level(s->shift);
+    s->low_bound = s->prefix << bits | low_bin;
+    s->high_bound = s->prefix << bits | high_bin;
+    double a, b;
+    if (low_bin != high_bin) {
+      find_neighbours(s, s->shift, &a, &b);
+      return (a + b) / 2;
+    }
+    s->prefix = s->low_bound;
+    if (s->shift == 0) {
+      memcpy(&a, &s->prefix, sizeof a);
+      return a;
+    }
+    int64_t left = s->bins[low_bin];
+    s->shift -= NEXT_BITS;
+    if (left <= MAX_GATHERED && s->values != s->gathered)
+      gather(s);
+    count_all(s);
+  }
+}
+
+csrn_status csrn_cpu_median(csrn_context *ctx, const double *values, int64_t n, double *median) {
+  selection s = {.ctx = ctx, .values = values, .n = n};
+  s.bins = csrn_cpu_thread_scratch(ctx);
+  if (!s.bins)
+    return CSRN_OUT_OF_MEMORY;
+  *median = select_median(&s);
+  return CSRN_OK;
+}
+
+/* ---- The mean ------------------------------------------------------------- */
+
+typedef struct positive_sum {
+  const double *values;
+  int64_t begin, end;
+  double *sums; /* [blocks] */
+  int64_t count;
+} positive_sum;
+
+/* As a row whose other values are excluded: those add +0 in their lane. */
+static double positive_block(const double *values, int64_t n, int64_t *count) {
+  double lanes[CSRN_LANES] = {0};
+  for (int64_t i = 0; i < n; i++) {
+    bool counts = key_of(values[i]) != 0;
+    lanes[i % CSRN_LANES] += counts ? values[i] : 0.0;
+    *count += counts;
+  }
+  return csrn_combine_lanes(lanes);
+}
+
+static void sum_positive_blocks(void *arg, int thread, int n_threads) {
+  positive_sum *work = arg;
+  int64_t begin, end, count = 0;
+  csrn_cpu_range(work->end - work->begin, CSRN_BLOCK, thread, n_threads, &begin, &end);
+  for (int64_t i = begin; i < end; i += CSRN_BLOCK)
+    work->sums[i / CSRN_BLOCK] =
+        positive_block(work->values + work->begin + i, end - i < CSRN_BLOCK ? end - i : CSRN_BLOCK, &count);
+  __atomic_fetch_add(&work->count, count, __ATOMIC_RELAXED);
+}
+
+csrn_status csrn_cpu_mean(csrn_context *ctx, const double *values, int64_t n, double *mean) {
+  const int64_t stretch = (int64_t)CSRN_GIANT_BLOCKS * CSRN_BLOCK;
+  positive_sum work = {.values = values, .sums = csrn_cpu_thread_scratch(ctx)};
+  if (!work.sums)
+    return CSRN_OUT_OF_MEMORY;
+  double sum = 0.0;
+  for (int64_t i = 0; i < n; i += stretch) {
+    work.begin = i;
+    work.end = n - i < stretch ? n : i + stretch;
+    csrn_cpu_parallel(csrn_cpu_threads_for(ctx, work.end - i), sum_positive_blocks, &work);
+    for (int64_t k = 0; k * CSRN_BLOCK < work.end - i; k++)
+      sum += work.sums[k];
+  }
+  *mean = work.count > 0 ? sum / (double)work.count : NAN;
+  return CSRN_OK;
+}

@@ -1,0 +1,199 @@
+/*
+ * Element-wise operations: a multiplication or division by the factor of a row or
+ * column, then log1p. Part of kernels.c.
+ *
+ * The logarithm is a second pass over a few kilobytes that are still in the first-level
+ * cache, so that it exists once per output type. Long rows of counts take a shorter way:
+ * a table of log1p(k / factor) for small k, filled by the same formula, so with the same
+ * bits.
+ */
+#ifndef CSRN_KERNEL_TRANSFORM_H
+#define CSRN_KERNEL_TRANSFORM_H
+
+#include "kernel_load.h"
+#include "numerics.h"
+
+enum {
+  CHUNK = 2048,        /* elements between a step and its logarithm: 8 or 16 KiB */
+  TABLE_SIZE = 64,     /* 99.9 % of the counts of a typical matrix are below */
+  TABLE_MIN_ROW = 512, /* shorter rows do not earn back the filling of the table */
+  GROUP = 16           /* elements that take the table, or not, together */
+};
+
+/* One definition per arithmetic: C computes, O is stored. In place is allowed: every
+ * element is read before it is written, and `omp simd` says that no other is touched. */
+#define DEFINE_STEP(suffix, C, O, load)                                                                      \
+  INLINE void step_##suffix(csrn_step step, const void *data, csrn_dtype type, int64_t begin, int64_t end,   \
+                            C factor, O *out) {                                                              \
+    if (step == CSRN_STEP_DIVIDE) {                                                                          \
+      _Pragma("omp simd") for (int64_t i = begin; i < end; i++) out[i] = (O)(load(data, type, i) / factor);  \
+    } else if (step == CSRN_STEP_MULTIPLY) {                                                                 \
+      _Pragma("omp simd") for (int64_t i = begin; i < end; i++) out[i] = (O)(load(data, type, i) * factor);  \
+    } else {                                                                                                 \
+      _Pragma("omp simd") for (int64_t i = begin; i < end; i++) out[i] = (O)load(data, type, i);             \
+    }                                                                                                        \
+  }                                                                                                          \
+  INLINE void gather_step_##suffix(csrn_step step, const void *data, csrn_dtype type, const void *indices,   \
+                                   csrn_dtype index_type, int64_t begin, int64_t end, const C *factors,      \
+                                   O *out) {                                                                 \
+    if (step == CSRN_STEP_DIVIDE) {                                                                          \
+      _Pragma("omp simd") for (int64_t i = begin; i < end; i++) out[i] =                                     \
+          (O)(load(data, type, i) / factors[load_integer(indices, index_type, i)]);                          \
+    } else {                                                                                                 \
+      _Pragma("omp simd") for (int64_t i = begin; i < end; i++) out[i] =                                     \
+          (O)(load(data, type, i) * factors[load_integer(indices, index_type, i)]);                          \
+    }                                                                                                        \
+  }
+
+DEFINE_STEP(f32_to_f32, float, float, load_f32)
+DEFINE_STEP(f64_to_f64, double, double, load_f64)
+DEFINE_STEP(f64_to_f32, double, float, load_f64)
+#undef DEFINE_STEP
+
+/* log1p of values[0 .. n) in place, in the base whose logarithm is log_base (0: natural). */
+#define DEFINE_LOG(suffix, C)                                                                                \
+  static void log1p_range_##suffix(C *values, int64_t n, double log_base) {                                  \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) values[i] = csrn_log1p_##suffix(values[i]);          \
+    if (log_base != 0.0) {                                                                                   \
+      _Pragma("omp simd") for (int64_t i = 0; i < n; i++) values[i] =                                        \
+          csrn_rebase_##suffix(values[i], log_base);                                                         \
+    }                                                                                                        \
+  }                                                                                                          \
+                                                                                                             \
+  /* table[k] = what a count k of a row with this factor becomes. */                                         \
+  INLINE void fill_table_##suffix(const csrn_transform *how, C factor, C *table) {                           \
+    for (int k = 0; k < TABLE_SIZE; k++)                                                                     \
+      table[k] = how->step == CSRN_STEP_DIVIDE ? (C)k / factor : (C)k;                                       \
+    log1p_range_##suffix(table, TABLE_SIZE, how->log_base);                                                  \
+  }
+
+DEFINE_LOG(f32, float)
+DEFINE_LOG(f64, double)
+#undef DEFINE_LOG
+
+/* The count that data[i] is, if it is one below TABLE_SIZE; else TABLE_SIZE. -0 is none. */
+INLINE uint32_t small_count(const void *data, csrn_dtype type, int64_t i) {
+  if (!is_real(type)) {
+    uint64_t value = (uint64_t)load_integer(data, type, i);
+    return value < TABLE_SIZE ? (uint32_t)value : TABLE_SIZE;
+  }
+  double value = load_f64(data, type, i);
+  bool inside = value >= 0.0 && value < TABLE_SIZE;
+  int32_t count = (int32_t)(inside ? value : 0.0);
+  double back = count;
+  int64_t bits, back_bits;
+  memcpy(&bits, &value, sizeof bits);
+  memcpy(&back_bits, &back, sizeof back_bits);
+  return bits == back_bits ? (uint32_t)count : TABLE_SIZE;
+}
+
+/* A row through the table, group by group; returns where it stopped: at the last full
+ * group, or earlier where the values turn out not to be small counts. */
+#define DEFINE_TABLE(suffix, C)                                                                              \
+  INLINE int64_t table_row_##suffix(const csrn_transform *how, const void *data, csrn_dtype type,            \
+                                    int64_t begin, int64_t end, C factor, C *out) {                          \
+    C table[TABLE_SIZE + 1];                                                                                 \
+    fill_table_##suffix(how, factor, table);                                                                 \
+    int64_t i = begin, misses = 0;                                                                           \
+    for (; i + GROUP <= end && 4 * misses <= (i - begin) / GROUP + 16; i += GROUP) {                         \
+      uint32_t counts[GROUP], largest = 0;                                                                   \
+      for (int k = 0; k < GROUP; k++) {                                                                      \
+        counts[k] = small_count(data, type, i + k);                                                          \
+        largest = counts[k] > largest ? counts[k] : largest;                                                 \
+      }                                                                                                      \
+      if (largest < TABLE_SIZE) {                                                                            \
+        for (int k = 0; k < GROUP; k++)                                                                      \
+          out[i + k] = table[counts[k]];                                                                     \
+      } else {                                                                                               \
+        misses++;                                                                                            \
+        step_##suffix##_to_##suffix(how->step, data, type, i, i + GROUP, factor, out);                       \
+        log1p_range_##suffix(out + i, GROUP, how->log_base);                                                 \
+      }                                                                                                      \
+    }                                                                                                        \
+    return i;                                                                                                \
+  }
+
+DEFINE_TABLE(f32, float)
+DEFINE_TABLE(f64, double)
+#undef DEFINE_TABLE
+
+/* Rows of a transform whose result has the type it is computed in. `logged` is the
+ * offset up to which the logarithm is done: behind it lie at most CHUNK elements. */
+#define DEFINE_ROWS(suffix, C)                                                                               \
+  INLINE void transform_rows_##suffix(const csrn_transform *how, const void *data, csrn_dtype type,          \
+                                      const int64_t *indptr, int64_t n, const C *factors, C *out) {          \
+    int64_t logged = indptr[0];                                                                              \
+    for (int64_t r = 0; r < n; r++) {                                                                        \
+      int64_t i = indptr[r], end = indptr[r + 1];                                                            \
+      C factor = factors ? factors[r] : (C)1;                                                                \
+      if (how->log1p && end - i >= TABLE_MIN_ROW) {                                                          \
+        log1p_range_##suffix(out + logged, i - logged, how->log_base);                                       \
+        i = logged = table_row_##suffix(how, data, type, i, end, factor, out);                               \
+      }                                                                                                      \
+      while (i < end) {                                                                                      \
+        int64_t stop = how->log1p && end - i > CHUNK ? i + CHUNK : end;                                      \
+        step_##suffix##_to_##suffix(how->step, data, type, i, stop, factor, out);                            \
+        i = stop;                                                                                            \
+        if (how->log1p && i - logged >= CHUNK) {                                                             \
+          log1p_range_##suffix(out + logged, i - logged, how->log_base);                                     \
+          logged = i;                                                                                        \
+        }                                                                                                    \
+      }                                                                                                      \
+    }                                                                                                        \
+    if (how->log1p)                                                                                          \
+      log1p_range_##suffix(out + logged, indptr[n] - logged, how->log_base);                                 \
+  }
+
+DEFINE_ROWS(f32, float)
+DEFINE_ROWS(f64, double)
+#undef DEFINE_ROWS
+
+INLINE void transform_rows(const csrn_transform *how, const void *data, csrn_dtype type,
+                           const int64_t *indptr, int64_t n, const void *factors, void *out) {
+  if (how->arithmetic == CSRN_IN_F32_TO_F32) {
+    transform_rows_f32(how, data, type, indptr, n, factors, out);
+  } else if (how->arithmetic == CSRN_IN_F64_TO_F64) {
+    transform_rows_f64(how, data, type, indptr, n, factors, out);
+  } else {
+    for (int64_t r = 0; r < n; r++)
+      step_f64_to_f32(how->step, data, type, indptr[r], indptr[r + 1], ((const double *)factors)[r], out);
+  }
+}
+
+INLINE void transform_columns(const csrn_transform *how, const void *data, csrn_dtype type,
+                              const void *indices, csrn_dtype index_type, int64_t begin, int64_t end,
+                              const void *factors, void *out) {
+  for (int64_t i = begin; i < end; i += CHUNK) {
+    int64_t stop = end - i > CHUNK ? i + CHUNK : end;
+    if (how->arithmetic == CSRN_IN_F32_TO_F32) {
+      gather_step_f32_to_f32(how->step, data, type, indices, index_type, i, stop, factors, out);
+      if (how->log1p)
+        log1p_range_f32((float *)out + i, stop - i, how->log_base);
+    } else if (how->arithmetic == CSRN_IN_F64_TO_F64) {
+      gather_step_f64_to_f64(how->step, data, type, indices, index_type, i, stop, factors, out);
+      if (how->log1p)
+        log1p_range_f64((double *)out + i, stop - i, how->log_base);
+    } else {
+      gather_step_f64_to_f32(how->step, data, type, indices, index_type, i, stop, factors, out);
+    }
+  }
+}
+
+#define DEFINE(code, type, name)                                                                             \
+  static void transform_rows_of_##name(const csrn_transform *how, const void *data, const int64_t *indptr,   \
+                                       int64_t n, const void *factors, void *out) {                          \
+    transform_rows(how, data, code, indptr, n, factors, out);                                                \
+  }
+DATA_TYPES(DEFINE)
+#undef DEFINE
+
+#define DEFINE_PAIR(code, name, index_code, index_name)                                                      \
+  static void transform_columns_##name##_##index_name(const csrn_transform *how, const void *data,           \
+                                                      const void *indices, int64_t begin, int64_t end,       \
+                                                      const void *factors, void *out) {                      \
+    transform_columns(how, data, code, indices, index_code, begin, end, factors, out);                       \
+  }
+PAIRS(DEFINE_PAIR)
+#undef DEFINE_PAIR
+
+#endif
