@@ -27,6 +27,14 @@ static bool make_input(const bench_settings *settings, bench_matrix *matrix, ben
   return false;
 }
 
+/* In the cache the roofline is another one than memory's: fractions are small and mean little. */
+static void warn_of_cache(const bench_environment *e, const bench_matrix *matrix) {
+  double bytes = (double)e->nnz * (double)csrn_dtype_size(matrix->csr.data_type);
+  if (e->cache_bytes > 0 && bytes < 4 * (double)e->cache_bytes)
+    fprintf(stderr, "csrnorm bench: the values (%.3g MB) are not well beyond the cache (%.3g MB)\n",
+            bytes * 1e-6, (double)e->cache_bytes * 1e-6);
+}
+
 static int run_bench(const bench_settings *settings, char error[BENCH_DETAIL]) {
   bench_matrix matrix = {0};
   bench_expected expected = {0};
@@ -37,6 +45,7 @@ static int run_bench(const bench_settings *settings, char error[BENCH_DETAIL]) {
     code = bench_measure(settings, bench_operations, bench_n_operations, &matrix, &expected, &results, &n,
                          error);
     bench_describe_environment(&environment, settings, &matrix, &expected);
+    warn_of_cache(&environment, &matrix);
     if (results)
       bench_report(stdout, settings->format, &environment, results, n);
   }

@@ -11,6 +11,7 @@
  *   bench_run.c         one context with its arrays: preparing and running an operation
  *   bench_check.c       comparing a result with what was expected
  *   bench_measure.c     repetitions over all configurations, interleaved -> bench_result
+ *   bench_machine.c     the machine and the build
  *   bench_report.c      the schema of a result, and its four output formats
  */
 #ifndef CLI_BENCH_H
@@ -200,12 +201,16 @@ bool bench_check_unchanged(bench_run *run, const bench_expected *expected, char 
 
 /* ---- Results ------------------------------------------------------------- */
 
-/* One operation in one configuration. Times are NaN if the result was wrong. */
+/* One operation in one configuration. Times are NaN if the result was wrong.
+ * fraction = (bytes of the operation / bytes of the reference) * least time of the reference / least time:
+ * how close it comes to the reference, as far as bytes go. paired is the same for each round, and the
+ * median of that. The reference is roofline_scale for what writes values and roofline_sum for what only
+ * reads them, unless the table of operations says otherwise. */
 typedef struct bench_result {
   const char *operation, *axis, *device, *reference, *check;
   char isa[32];
   int64_t threads, values, samples;
-  double bytes_per_value, bytes, min_ms, median_ms, gb_per_s, billion_values_per_s, fraction;
+  double bytes_per_value, bytes, min_ms, median_ms, gb_per_s, billion_values_per_s, fraction, paired;
   char detail[BENCH_DETAIL];
 } bench_result;
 
@@ -226,6 +231,8 @@ int bench_measure(const bench_settings *settings, const bench_operation *operati
                   const bench_matrix *matrix, const bench_expected *expected, bench_result **results, int *n,
                   char error[BENCH_DETAIL]);
 
+/* Size of the cache of a level (2: of one core), 0 if the system does not say. */
+int64_t bench_cache_bytes(int level);
 void bench_describe_environment(bench_environment *environment, const bench_settings *settings,
                                 const bench_matrix *matrix, const bench_expected *expected);
 void bench_report(FILE *stream, bench_format format, const bench_environment *environment,

@@ -6,6 +6,7 @@
 #include "bench.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,35 +60,74 @@ static void compute_mask(const csrn_csr *A, const double *totals, double max_fra
   }
 }
 
-/* Columns in long double: exact for counts. Other reals may be off by what the library's fixed point
- * loses (2^-60 of the largest magnitude for every value, at most) and by one rounding of either side. */
-static bool compute_column_sums(bench_expected *e, const csrn_csr *A) {
-  long double *sums = calloc((size_t)A->n_cols + 1, sizeof *sums);
-  int64_t *counts = calloc((size_t)A->n_cols + 1, sizeof *counts);
-  if (!sums || !counts) {
-    free(sums);
-    free(counts);
-    return false;
-  }
-  long double largest = 0;
-  bool whole = true;
-  int64_t end = bench_get_index(A->indptr, A->indptr_type, A->n_rows);
-  for (int64_t k = bench_get_index(A->indptr, A->indptr_type, 0); k < end; k++) {
+/* What one thread has seen of the columns. */
+typedef struct column_part {
+  long double *sums, largest;
+  int64_t *counts;
+  bool whole; /* only integers so far */
+} column_part;
+
+static void add_columns(const csrn_csr *A, int64_t begin, int64_t end, column_part *part) {
+  for (int64_t k = begin; k < end; k++) {
     long double x = bench_get_value(A->data, A->data_type, k);
     int64_t j = bench_get_index(A->indices, A->indices_type, k);
-    sums[j] += x;
-    counts[j]++;
-    largest = fabsl(x) > largest ? fabsl(x) : largest;
-    whole = whole && x == truncl(x);
+    part->sums[j] += x;
+    part->counts[j]++;
+    part->largest = fabsl(x) > part->largest ? fabsl(x) : part->largest;
+    part->whole = part->whole && x == truncl(x);
   }
-  for (int64_t j = 0; j < A->n_cols; j++) {
-    e->column_sums[j] = (double)sums[j];
-    e->column_slack[j] =
-        whole ? 0 : (double)((long double)counts[j] * largest * 0x1p-60L + fabsl(sums[j]) * 0x1p-52L);
+}
+
+static void merge_columns(column_part *all, const column_part *part, int64_t n_cols) {
+  for (int64_t j = 0; j < n_cols; j++) {
+    all->sums[j] += part->sums[j];
+    all->counts[j] += part->counts[j];
   }
-  free(sums);
-  free(counts);
-  return true;
+  all->largest = part->largest > all->largest ? part->largest : all->largest;
+  all->whole = all->whole && part->whole;
+}
+
+static bool allocate_part(column_part *part, int64_t n_cols) {
+  *part = (column_part){calloc((size_t)n_cols + 1, sizeof *part->sums), 0,
+                        calloc((size_t)n_cols + 1, sizeof *part->counts), true};
+  return part->sums && part->counts;
+}
+
+static void free_part(column_part *part) {
+  free(part->sums);
+  free(part->counts);
+}
+
+/* Columns in long double: exact for counts, where the slack is 0. Other reals may be off by what the
+ * library's fixed point loses (2^-60 of the largest magnitude for every value, at most) and by roundings. */
+static bool compute_column_sums(bench_expected *e, const csrn_csr *A) {
+  int64_t begin = bench_get_index(A->indptr, A->indptr_type, 0);
+  int64_t end = bench_get_index(A->indptr, A->indptr_type, A->n_rows);
+  column_part all;
+  bool done = allocate_part(&all, A->n_cols);
+#pragma omp parallel if (done && end - begin > A->n_cols)
+  {
+    column_part part;
+    int64_t t = omp_get_thread_num(), parts = omp_get_num_threads(), step = (end - begin) / parts + 1;
+    int64_t first = begin + t * step, last = first + step < end ? first + step : end;
+    bool allocated = allocate_part(&part, A->n_cols);
+    if (allocated)
+      add_columns(A, first, last, &part);
+#pragma omp critical
+    {
+      done = done && allocated;
+      if (done)
+        merge_columns(&all, &part, A->n_cols);
+    }
+    free_part(&part);
+  }
+  for (int64_t j = 0; done && j < A->n_cols; j++) {
+    long double lost = (long double)all.counts[j] * all.largest * 0x1p-60L + fabsl(all.sums[j]) * 0x1p-52L;
+    e->column_sums[j] = (double)all.sums[j];
+    e->column_slack[j] = all.whole ? 0 : (double)lost;
+  }
+  free_part(&all);
+  return done;
 }
 
 static int compare_doubles(const void *a, const void *b) {

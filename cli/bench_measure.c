@@ -10,12 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 /* Runs of one operation in one configuration. */
 typedef struct samples {
   double *seconds;
   int64_t n, capacity;
+  double *rounds; /* [repetitions] the least of each round */
 } samples;
 
 typedef struct configuration {
@@ -47,7 +47,7 @@ static double now(void) {
 
 /* Half of the second-level caches of the threads: beyond the first, and surely held. */
 static int64_t small_values(const bench_run *run, csrn_dtype data_type) {
-  long cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  int64_t cache = bench_cache_bytes(2);
   return (cache > 0 ? cache : 512 << 10) / 2 * run->threads / (int64_t)(data_type == CSRN_F64 ? 8 : 4);
 }
 
@@ -118,11 +118,16 @@ static void fail_configuration(configuration *c, const char *isa, int threads, c
   snprintf(c->results[0].detail, BENCH_DETAIL, "%s: %s", csrn_status_string(status), detail);
 }
 
-static bool allocate_configuration(configuration *c, int n_operations) {
+static bool allocate_configuration(configuration *c, int n_operations, int repetitions) {
   c->samples = calloc((size_t)n_operations, sizeof *c->samples);
   c->results = calloc((size_t)n_operations, sizeof *c->results);
   c->selected = calloc((size_t)n_operations, sizeof *c->selected);
-  return c->samples && c->results && c->selected;
+  bool done = c->samples && c->results && c->selected;
+  for (int o = 0; done && o < n_operations; o++) {
+    c->samples[o].rounds = calloc((size_t)repetitions, sizeof(double));
+    done = c->samples[o].rounds != NULL;
+  }
+  return done;
 }
 
 /* The first configuration of a device allocates the arrays, the others share them. */
@@ -135,7 +140,7 @@ static bool add_configuration(measurement *m, int d, int threads, const char *is
   options.threads = threads;
   options.isa = isa;
   c->device = options.backend == CSRN_BACKEND_CPU ? "cpu" : "cuda";
-  if (!allocate_configuration(c, m->n_operations))
+  if (!allocate_configuration(c, m->n_operations, m->settings->repetitions))
     return false;
   csrn_status status = csrn_context_create(&options, &c->ctx);
   if (!status)
@@ -175,8 +180,10 @@ static bool add_configurations(measurement *m, const bench_matrix *matrix, const
 static void free_configurations(measurement *m) {
   while (m->n_configurations > 0) {
     configuration *c = &m->configurations[--m->n_configurations];
-    for (int o = 0; c->samples && o < m->n_operations; o++)
+    for (int o = 0; c->samples && o < m->n_operations; o++) {
       free(c->samples[o].seconds);
+      free(c->samples[o].rounds);
+    }
     if (c->ctx)
       bench_run_destroy(&c->run);
     csrn_context_destroy(c->ctx);
@@ -224,19 +231,22 @@ static void check_operation(configuration *c, const bench_operation *op, bench_r
 
 /* At least one run; more while they are short, since short ones vary most. Restoring the input is
  * limited too. */
-static bool time_operation(const measurement *m, configuration *c, const bench_operation *op,
-                           bench_result *result, samples *s) {
+static bool time_operation(const measurement *m, configuration *c, int o, int round) {
+  const bench_operation *op = &m->operations[o];
+  samples *s = &c->samples[o];
+  double *least = &s->rounds[round - 1];
   double budget = m->settings->min_time / m->settings->repetitions, spent = 0, begin = now(), seconds;
   do {
     csrn_status status = bench_run_prepare(&c->run, op);
     if (!status)
       status = bench_run_execute(&c->run, &seconds);
     if (status) {
-      fail_result(result, c, status);
+      fail_result(&c->results[o], c, status);
       return true;
     }
     if (!add_sample(s, seconds))
       return false;
+    *least = spent == 0 || seconds < *least ? seconds : *least;
     spent += seconds;
   } while (spent < budget && now() - begin < 4 * budget);
   return true;
@@ -254,7 +264,7 @@ static bool run_round(const measurement *m, int round, const bench_expected *exp
                 m->settings->repetitions);
       if (round == 0)
         check_operation(c, &m->operations[o], &c->results[o], expected);
-      else if (!time_operation(m, c, &m->operations[o], &c->results[o], &c->samples[o]))
+      else if (!time_operation(m, c, o, round))
         return false;
     }
   }
@@ -268,27 +278,39 @@ static int compare_seconds(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-static void summarize(bench_result *r, samples *s) {
-  bool timed = s->n > 0 && r->check == RIGHT;
-  if (timed)
-    qsort(s->seconds, (size_t)s->n, sizeof *s->seconds, compare_seconds);
-  double least = timed ? s->seconds[0] : NAN;
-  r->samples = timed ? s->n : 0;
-  r->bytes = r->bytes_per_value * (double)r->values;
-  r->min_ms = 1e3 * least;
-  r->median_ms =
-      timed ? 1e3 * (s->n % 2 ? s->seconds[s->n / 2] : (s->seconds[s->n / 2 - 1] + s->seconds[s->n / 2]) / 2)
-            : NAN;
-  r->gb_per_s = r->bytes / least * 1e-9;
-  r->billion_values_per_s = (double)r->values / least * 1e-9;
-  r->fraction = NAN;
+/* Sorts values[n]; NaN for none. */
+static double sort_and_take_median(double *values, int64_t n) {
+  if (n == 0)
+    return NAN;
+  qsort(values, (size_t)n, sizeof *values, compare_seconds);
+  return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
-/* Time of the reference for as many bytes, over the time. */
-static void score(const measurement *m, const configuration *c, bench_result *r) {
+static void summarize(bench_result *r, samples *s) {
+  r->samples = r->check == RIGHT ? s->n : 0;
+  r->median_ms = 1e3 * sort_and_take_median(s->seconds, r->samples);
+  double least = r->samples ? s->seconds[0] : NAN;
+  r->bytes = r->bytes_per_value * (double)r->values;
+  r->min_ms = 1e3 * least;
+  r->gb_per_s = r->bytes / least * 1e-9;
+  r->billion_values_per_s = (double)r->values / least * 1e-9;
+  r->fraction = r->paired = NAN;
+}
+
+/* The time in which the reference moves as many bytes, over the time: of the two minima, and as the median
+ * of the rounds, which does not care if the memory became faster between two rounds. */
+static void score(const measurement *m, const configuration *c, bench_result *r, const samples *s) {
   int reference = find_operation(m, r->reference);
-  if (reference >= 0)
-    r->fraction = r->gb_per_s / c->results[reference].gb_per_s;
+  if (reference < 0 || r->check != RIGHT || c->results[reference].check != RIGHT)
+    return;
+  double bytes = r->bytes / c->results[reference].bytes;
+  r->fraction = bytes * c->results[reference].min_ms / r->min_ms;
+  double *ratios = malloc((size_t)m->settings->repetitions * sizeof *ratios);
+  for (int k = 0; ratios && k < m->settings->repetitions; k++)
+    ratios[k] = bytes * c->samples[reference].rounds[k] / s->rounds[k];
+  if (ratios)
+    r->paired = sort_and_take_median(ratios, m->settings->repetitions);
+  free(ratios);
 }
 
 static int collect(const measurement *m, bench_result *results, int *n) {
@@ -302,7 +324,7 @@ static int collect(const measurement *m, bench_result *results, int *n) {
     for (int o = 0; o < m->n_operations; o++) {
       if (!c->selected[o])
         continue;
-      score(m, c, &c->results[o]);
+      score(m, c, &c->results[o], &c->samples[o]);
       results[(*n)++] = c->results[o];
       if (c->results[o].check != RIGHT)
         code = BENCH_FAILED;

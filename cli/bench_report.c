@@ -9,8 +9,6 @@
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 typedef enum field_kind { FIELD_TEXT, FIELD_CHARS, FIELD_COUNT, FIELD_REAL } field_kind;
 
@@ -56,6 +54,7 @@ static const field result_fields[] = {
     RESULT(FIELD_REAL, gb_per_s, "GB/s", 2),
     RESULT(FIELD_REAL, billion_values_per_s, "10^9 values/s", 3),
     RESULT(FIELD_REAL, fraction, "fraction", 3),
+    RESULT(FIELD_REAL, paired, "paired", 3),
     RESULT(FIELD_TEXT, reference, "of", 0),
     RESULT(FIELD_TEXT, check, "result", 0),
     RESULT(FIELD_CHARS, detail, NULL, 0),
@@ -239,55 +238,4 @@ void bench_report(FILE *stream, bench_format format, const bench_environment *en
     write_csv(stream, environment, results, n);
   else
     write_table(stream, format == BENCH_MARKDOWN, environment, results, n);
-}
-
-/* ---- Environment --------------------------------------------------------- */
-
-static void describe_machine(bench_environment *e) {
-  csrn_device_properties cpu = {.size = sizeof cpu};
-  time_t seconds = time(NULL);
-  struct tm utc;
-  if (!csrn_device_info(CSRN_BACKEND_CPU, 0, &cpu)) {
-    snprintf(e->cpu, sizeof e->cpu, "%s", cpu.name);
-    e->processors = cpu.n_units;
-    e->memory_bytes = cpu.memory_bytes;
-  }
-#ifdef _SC_LEVEL3_CACHE_SIZE
-  e->cache_bytes = (int64_t)sysconf(_SC_LEVEL3_CACHE_SIZE);
-#endif
-  if (gmtime_r(&seconds, &utc))
-    strftime(e->date, sizeof e->date, "%Y-%m-%dT%H:%M:%SZ", &utc);
-  snprintf(e->build, sizeof e->build, "%s", csrn_build_info());
-#if defined(__clang__)
-  const char *compiler = "clang " __clang_version__;
-#else
-  const char *compiler = "gcc " __VERSION__;
-#endif
-#ifdef __OPTIMIZE__
-  snprintf(e->compiler, sizeof e->compiler, "%s", compiler);
-#else
-  snprintf(e->compiler, sizeof e->compiler, "%s (not optimized: times mean nothing)", compiler);
-#endif
-}
-
-void bench_describe_environment(bench_environment *e, const bench_settings *settings,
-                                const bench_matrix *matrix, const bench_expected *expected) {
-  const csrn_csr *A = &matrix->csr;
-  *e = (bench_environment){.matrix = matrix->source,
-                           .data_type = csrn_dtype_name(A->data_type),
-                           .indices_type = csrn_dtype_name(A->indices_type),
-                           .indptr_type = csrn_dtype_name(A->indptr_type),
-                           .n_rows = A->n_rows,
-                           .n_cols = A->n_cols,
-                           .nnz = A->nnz,
-                           .row_min = matrix->row_min,
-                           .row_median = matrix->row_median,
-                           .row_max = matrix->row_max,
-                           .small_fraction = matrix->small_fraction,
-                           .max_fraction = matrix->max_fraction,
-                           .n_excluded = expected->n_excluded,
-                           .repetitions = settings->repetitions,
-                           .seed = (int64_t)settings->seed,
-                           .min_time = settings->min_time};
-  describe_machine(e);
 }
