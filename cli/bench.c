@@ -41,11 +41,13 @@ static int run_bench(const bench_settings *settings, char error[BENCH_DETAIL]) {
   bench_environment environment;
   bench_result *results = NULL;
   int n = 0, code = BENCH_FAILED;
+  bench_describe_machine(&environment);
   if (make_input(settings, &matrix, &expected, error)) {
+    bench_describe_matrix(&environment, settings, &matrix, &expected);
+    say(settings, "");
+    warn_of_cache(&environment, &matrix);
     code = bench_measure(settings, bench_operations, bench_n_operations, &matrix, &expected, &results, &n,
                          error);
-    bench_describe_environment(&environment, settings, &matrix, &expected);
-    warn_of_cache(&environment, &matrix);
     if (results)
       bench_report(stdout, settings->format, &environment, results, n);
   }

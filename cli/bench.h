@@ -218,6 +218,7 @@ typedef struct bench_result {
 typedef struct bench_environment {
   char build[512], compiler[128], cpu[160], date[32];
   int64_t processors, cache_bytes, memory_bytes;
+  double load_average; /* of the minute before: what other programs take from the measurement */
   const char *matrix, *data_type, *indices_type, *indptr_type;
   int64_t n_rows, n_cols, nnz, row_min, row_median, row_max;
   double small_fraction, max_fraction;
@@ -233,8 +234,10 @@ int bench_measure(const bench_settings *settings, const bench_operation *operati
 
 /* Size of the cache of a level (2: of one core), 0 if the system does not say. */
 int64_t bench_cache_bytes(int level);
-void bench_describe_environment(bench_environment *environment, const bench_settings *settings,
-                                const bench_matrix *matrix, const bench_expected *expected);
+/* The machine first, since its load is to be that of others; it clears what follows. */
+void bench_describe_machine(bench_environment *environment);
+void bench_describe_matrix(bench_environment *environment, const bench_settings *settings,
+                           const bench_matrix *matrix, const bench_expected *expected);
 void bench_report(FILE *stream, bench_format format, const bench_environment *environment,
                   const bench_result *results, int n);
 

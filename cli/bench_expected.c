@@ -155,25 +155,26 @@ static int compare_rows(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* The first, last, longest and shortest row, and others by chance until there are enough values. */
+static int64_t length_of(const csrn_csr *A, int64_t i) {
+  return bench_get_index(A->indptr, A->indptr_type, i + 1) - bench_get_index(A->indptr, A->indptr_type, i);
+}
+
+/* Every row of a small matrix. Of a large one the first, last, longest and shortest, and others by chance
+ * until there are enough values. */
 static void choose_sample(bench_expected *e, const csrn_csr *A, uint64_t seed) {
-  int64_t n = A->n_rows, values = 0, longest = 0, shortest = 0, length[2] = {-1, INT64_MAX};
+  int64_t n = A->n_rows, values = 0, longest = 0, shortest = 0;
+  bool all = A->nnz <= SAMPLE_VALUES;
   for (int64_t i = 0; i < n; i++) {
-    int64_t own =
-        bench_get_index(A->indptr, A->indptr_type, i + 1) - bench_get_index(A->indptr, A->indptr_type, i);
-    if (own > length[0])
-      longest = i, length[0] = own;
-    if (own < length[1])
-      shortest = i, length[1] = own;
+    longest = length_of(A, i) > length_of(A, longest) ? i : longest;
+    shortest = length_of(A, i) < length_of(A, shortest) ? i : shortest;
   }
   int64_t always[] = {0, n - 1, longest, shortest};
   uint64_t state = seed;
-  for (int64_t k = 0; n > 0 && k < n && (k < 4 || values < SAMPLE_VALUES); k++) {
+  for (int64_t k = 0; k < n && (all || k < 4 || values < SAMPLE_VALUES); k++) {
     state = state * 6364136223846793005u + 1442695040888963407u;
-    int64_t i = k < 4 ? always[k] : (int64_t)((state >> 33) % (uint64_t)n);
+    int64_t i = all ? k : k < 4 ? always[k] : (int64_t)((state >> 33) % (uint64_t)n);
     e->sample[e->n_sample++] = i;
-    values +=
-        bench_get_index(A->indptr, A->indptr_type, i + 1) - bench_get_index(A->indptr, A->indptr_type, i);
+    values += length_of(A, i);
   }
   qsort(e->sample, (size_t)e->n_sample, sizeof *e->sample, compare_rows);
 }

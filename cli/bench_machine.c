@@ -4,6 +4,7 @@
  */
 #include "bench.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -37,10 +38,13 @@ int64_t bench_cache_bytes(int wanted) {
   return 0;
 }
 
-static void describe_machine(bench_environment *e) {
+void bench_describe_machine(bench_environment *e) {
   csrn_device_properties cpu = {.size = sizeof cpu};
+  *e = (bench_environment){0};
   time_t seconds = time(NULL);
   struct tm utc;
+  if (getloadavg(&e->load_average, 1) != 1)
+    e->load_average = NAN;
   if (!csrn_device_info(CSRN_BACKEND_CPU, 0, &cpu)) {
     snprintf(e->cpu, sizeof e->cpu, "%s", cpu.name);
     e->processors = cpu.n_units;
@@ -62,24 +66,23 @@ static void describe_machine(bench_environment *e) {
 #endif
 }
 
-void bench_describe_environment(bench_environment *e, const bench_settings *settings,
-                                const bench_matrix *matrix, const bench_expected *expected) {
+void bench_describe_matrix(bench_environment *e, const bench_settings *settings, const bench_matrix *matrix,
+                           const bench_expected *expected) {
   const csrn_csr *A = &matrix->csr;
-  *e = (bench_environment){.matrix = matrix->source,
-                           .data_type = csrn_dtype_name(A->data_type),
-                           .indices_type = csrn_dtype_name(A->indices_type),
-                           .indptr_type = csrn_dtype_name(A->indptr_type),
-                           .n_rows = A->n_rows,
-                           .n_cols = A->n_cols,
-                           .nnz = A->nnz,
-                           .row_min = matrix->row_min,
-                           .row_median = matrix->row_median,
-                           .row_max = matrix->row_max,
-                           .small_fraction = matrix->small_fraction,
-                           .max_fraction = matrix->max_fraction,
-                           .n_excluded = expected->n_excluded,
-                           .repetitions = settings->repetitions,
-                           .seed = (int64_t)settings->seed,
-                           .min_time = settings->min_time};
-  describe_machine(e);
+  e->matrix = matrix->source;
+  e->data_type = csrn_dtype_name(A->data_type);
+  e->indices_type = csrn_dtype_name(A->indices_type);
+  e->indptr_type = csrn_dtype_name(A->indptr_type);
+  e->n_rows = A->n_rows;
+  e->n_cols = A->n_cols;
+  e->nnz = A->nnz;
+  e->row_min = matrix->row_min;
+  e->row_median = matrix->row_median;
+  e->row_max = matrix->row_max;
+  e->small_fraction = matrix->small_fraction;
+  e->max_fraction = matrix->max_fraction;
+  e->n_excluded = expected->n_excluded;
+  e->repetitions = settings->repetitions;
+  e->seed = (int64_t)settings->seed;
+  e->min_time = settings->min_time;
 }

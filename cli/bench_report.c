@@ -34,7 +34,7 @@ static const field environment_fields[] = {
     ENVIRONMENT(FIELD_COUNT, row_max),      ENVIRONMENT(FIELD_REAL, small_fraction),
     ENVIRONMENT(FIELD_REAL, max_fraction),  ENVIRONMENT(FIELD_COUNT, n_excluded),
     ENVIRONMENT(FIELD_COUNT, repetitions),  ENVIRONMENT(FIELD_REAL, min_time),
-    ENVIRONMENT(FIELD_COUNT, seed),
+    ENVIRONMENT(FIELD_COUNT, seed),         ENVIRONMENT(FIELD_REAL, load_average),
 };
 
 #define RESULT(kind, member, heading, decimals)                                                              \
