@@ -29,6 +29,7 @@ static bench_settings settings_of(char *options) {
 }
 
 typedef struct fixture {
+  char options[256]; /* the settings point into it */
   bench_settings settings;
   bench_matrix matrix;
   bench_expected expected;
@@ -37,9 +38,9 @@ typedef struct fixture {
 } fixture;
 
 static void set_up(fixture *f, const char *options) {
-  char error[BENCH_DETAIL], copy[256];
-  snprintf(copy, sizeof copy, "%s", options);
-  f->settings = settings_of(copy);
+  char error[BENCH_DETAIL];
+  snprintf(f->options, sizeof f->options, "%s", options);
+  f->settings = settings_of(f->options);
   assert_true(bench_matrix_simulate(&f->settings, &f->matrix, error));
   assert_true(bench_expected_create(&f->expected, &f->matrix, 1));
   assert_int_equal(csrn_context_create(NULL, &f->ctx), CSRN_OK);
@@ -222,6 +223,9 @@ static void test_every_configuration_is_measured(void **state) {
              "--ops normalize_median,log1p_reals --device cpu");
   int code = bench_measure(&f.settings, bench_operations, bench_n_operations, &f.matrix, &f.expected,
                            &results, &n, error);
+  for (int r = 0; r < n; r++)
+    if (results[r].detail[0])
+      fail_msg("%s: %s", results[r].operation, results[r].detail);
   assert_int_equal(code, BENCH_OK);
   assert_int_equal(n, 3 * 5); /* with two rooflines and what log1p_reals refers to */
   for (int r = 0; r < n; r++) {
