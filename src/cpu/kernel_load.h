@@ -8,6 +8,14 @@
 
 #include "cpu/cpu_internal.h"
 
+/* Whether the intrinsics of kernel_avx512.h may be used. */
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__) &&       \
+    !defined(CSRN_NO_INTRINSICS)
+#define CSRN_AVX512 1
+#else
+#define CSRN_AVX512 0
+#endif
+
 #define INLINE static inline __attribute__((always_inline))
 
 /* Data and index types with their C types: the one list from which kernels are made. */

@@ -5,6 +5,7 @@
 #ifndef CSRN_KERNEL_SUMS_H
 #define CSRN_KERNEL_SUMS_H
 
+#include "kernel_avx512.h"
 #include "kernel_load.h"
 #include "numerics.h"
 
@@ -27,6 +28,10 @@ INLINE double real_value(const masked_values *v, int64_t i) {
 
 /* The canonical sum of at most CSRN_BLOCK values. */
 INLINE double block_sum(const masked_values *v, int64_t begin, int64_t end) {
+#if CSRN_AVX512
+  if (!v->indices)
+    return block_sum_avx512(v->data, v->type, begin, end);
+#endif
   double lanes[CSRN_LANES] = {0};
   int64_t i = begin;
   for (; i + CSRN_LANES <= end; i += CSRN_LANES)

@@ -10,6 +10,7 @@
 #ifndef CSRN_KERNEL_TRANSFORM_H
 #define CSRN_KERNEL_TRANSFORM_H
 
+#include "kernel_avx512.h"
 #include "kernel_load.h"
 #include "numerics.h"
 
@@ -87,6 +88,30 @@ INLINE uint32_t small_count(const void *data, csrn_dtype type, int64_t i) {
   return bits == back_bits ? (uint32_t)count : TABLE_SIZE;
 }
 
+#if CSRN_AVX512
+
+INLINE void step_f32(csrn_step step, const void *data, csrn_dtype type, int64_t begin, int64_t end,
+                     float factor, float *out) {
+  if (step == CSRN_STEP_DIVIDE && has_load16(type))
+    divide_range_avx512(data, type, begin, end, factor, out);
+  else
+    step_f32_to_f32(step, data, type, begin, end, factor, out);
+}
+
+#else
+
+INLINE void step_f32(csrn_step step, const void *data, csrn_dtype type, int64_t begin, int64_t end,
+                     float factor, float *out) {
+  step_f32_to_f32(step, data, type, begin, end, factor, out);
+}
+
+#endif
+
+INLINE void step_f64(csrn_step step, const void *data, csrn_dtype type, int64_t begin, int64_t end,
+                     double factor, double *out) {
+  step_f64_to_f64(step, data, type, begin, end, factor, out);
+}
+
 /* A row through the table, group by group; returns where it stopped: at the last full
  * group, or earlier where the values turn out not to be small counts. */
 #define DEFINE_TABLE(suffix, C)                                                                              \
@@ -106,7 +131,7 @@ INLINE uint32_t small_count(const void *data, csrn_dtype type, int64_t i) {
           out[i + k] = table[counts[k]];                                                                     \
       } else {                                                                                               \
         misses++;                                                                                            \
-        step_##suffix##_to_##suffix(how->step, data, type, i, i + GROUP, factor, out);                       \
+        step_##suffix(how->step, data, type, i, i + GROUP, factor, out);                                     \
         log1p_range_##suffix(out + i, GROUP, how->log_base);                                                 \
       }                                                                                                      \
     }                                                                                                        \
@@ -116,6 +141,75 @@ INLINE uint32_t small_count(const void *data, csrn_dtype type, int64_t i) {
 DEFINE_TABLE(f32, float)
 DEFINE_TABLE(f64, double)
 #undef DEFINE_TABLE
+
+#if CSRN_AVX512
+
+/* 16 values that are not all small counts. */
+static __attribute__((noinline)) __m512 transform16(const csrn_transform *how, __m512 x, csrn_dtype type,
+                                                    float factor) {
+  float values[16];
+  _mm512_storeu_ps(values, x);
+  step_f32(how->step, values, CSRN_F32, 0, 16, factor, values);
+  log1p_range_f32(values, 16, how->log_base);
+  (void)type;
+  return _mm512_loadu_ps(values);
+}
+
+/* table_row_f32() with the table in registers, and with a masked tail: the whole row,
+ * unless its values turn out not to be small counts. */
+INLINE int64_t table_row_avx512(const csrn_transform *how, const void *data, csrn_dtype type, int64_t begin,
+                                int64_t end, float factor, float *out) {
+  float values[TABLE_SIZE];
+  fill_table_f32(how, factor, values);
+  const table64 table = table64_of(values);
+  int64_t i = begin, misses = 0;
+  for (; i < end && 4 * misses <= (i - begin) / 16 + 16; i += 16) {
+    __mmask16 lanes = first_lanes(end - i);
+    __m512 x = load16(data, type, i, lanes);
+    __m512i counts;
+    __m512 y;
+    if (small_counts16(x, &counts) == 0xffff) {
+      y = look_up16(&table, counts);
+    } else {
+      misses++;
+      y = transform16(how, x, type, factor);
+    }
+    _mm512_mask_storeu_ps(out + i, lanes, y);
+  }
+  return i < end ? i : end;
+}
+
+#endif
+
+INLINE int64_t table_f32(const csrn_transform *how, const void *data, csrn_dtype type, int64_t begin,
+                         int64_t end, float factor, float *out) {
+#if CSRN_AVX512
+  if (has_load16(type))
+    return table_row_avx512(how, data, type, begin, end, factor, out);
+#endif
+  return table_row_f32(how, data, type, begin, end, factor, out);
+}
+
+INLINE int64_t table_f64(const csrn_transform *how, const void *data, csrn_dtype type, int64_t begin,
+                         int64_t end, double factor, double *out) {
+  return table_row_f64(how, data, type, begin, end, factor, out);
+}
+
+/* Whether rows are short enough to be divided as one stretch; then does so. */
+INLINE bool divide_short_rows(const csrn_transform *how, const void *data, csrn_dtype type,
+                              const int64_t *indptr, int64_t n, const void *factors, void *out) {
+#if CSRN_AVX512
+  enum { SHORT_ROW = 256 };
+  if (how->step == CSRN_STEP_DIVIDE && how->arithmetic == CSRN_IN_F32_TO_F32 && has_load16(type) && n > 1 &&
+      indptr[n] - indptr[0] < SHORT_ROW * n && !how->log1p) {
+    divide_short_rows_avx512(data, type, indptr, n, factors, out);
+    return true;
+  }
+#else
+  (void)how, (void)data, (void)type, (void)indptr, (void)n, (void)factors, (void)out;
+#endif
+  return false;
+}
 
 /* Rows of a transform whose result has the type it is computed in. `logged` is the
  * offset up to which the logarithm is done: behind it lie at most CHUNK elements. */
@@ -128,11 +222,11 @@ DEFINE_TABLE(f64, double)
       C factor = factors ? factors[r] : (C)1;                                                                \
       if (how->log1p && end - i >= TABLE_MIN_ROW) {                                                          \
         log1p_range_##suffix(out + logged, i - logged, how->log_base);                                       \
-        i = logged = table_row_##suffix(how, data, type, i, end, factor, out);                               \
+        i = logged = table_##suffix(how, data, type, i, end, factor, out);                                   \
       }                                                                                                      \
       while (i < end) {                                                                                      \
         int64_t stop = how->log1p && end - i > CHUNK ? i + CHUNK : end;                                      \
-        step_##suffix##_to_##suffix(how->step, data, type, i, stop, factor, out);                            \
+        step_##suffix(how->step, data, type, i, stop, factor, out);                                          \
         i = stop;                                                                                            \
         if (how->log1p && i - logged >= CHUNK) {                                                             \
           log1p_range_##suffix(out + logged, i - logged, how->log_base);                                     \
@@ -150,6 +244,8 @@ DEFINE_ROWS(f64, double)
 
 INLINE void transform_rows(const csrn_transform *how, const void *data, csrn_dtype type,
                            const int64_t *indptr, int64_t n, const void *factors, void *out) {
+  if (divide_short_rows(how, data, type, indptr, n, factors, out))
+    return;
   if (how->arithmetic == CSRN_IN_F32_TO_F32) {
     transform_rows_f32(how, data, type, indptr, n, factors, out);
   } else if (how->arithmetic == CSRN_IN_F64_TO_F64) {
