@@ -50,6 +50,12 @@ csrn_io_status csrn_io_write_npz(csrn_io_input *input, const csrn_io_matrix *mat
                                  const csrn_io_output *output, const char *path,
                                  const csrn_io_progress *progress, csrn_io_error *error);
 
+/* Makes a file under a temporary name by make(arg, name, error) and moves it to
+ * output->path once it is synced. */
+typedef csrn_io_status (*csrn_io_make)(void *arg, const char *path, csrn_io_error *error);
+csrn_io_status csrn_io_replace(const csrn_io_output *output, csrn_io_make make, void *arg,
+                               csrn_io_error *error);
+
 /* Stores a sentence and returns `status`. */
 csrn_io_status csrn_io_fail(csrn_io_error *error, csrn_io_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -140,20 +140,40 @@ static csrn_io_status publish(const csrn_io_output *output, const char *target, 
   return CSRN_IO_OK;
 }
 
-csrn_io_status csrn_io_write(csrn_io_input *input, const csrn_io_matrix *matrix, const csrn_io_output *output,
-                             const csrn_io_progress *progress, csrn_io_error *error) {
+csrn_io_status csrn_io_replace(const csrn_io_output *output, csrn_io_make make, void *arg,
+                               csrn_io_error *error) {
   char target[PATH_MAX];
-  csrn_io_status status = csrn_io_output_check(input, output, error);
+  csrn_io_status status = check_place(output, error);
   if (status)
     return status;
   resolve(output->path, target);
   status = create_temporary(output, target, error);
   if (!status)
-    status = writers[find_writer(output->path)].write(input, matrix, output, temporary, progress, error);
+    status = make(arg, temporary, error);
   if (!status)
     status = publish(output, target, error);
   csrn_io_abandon();
   return status;
+}
+
+typedef struct matrix_file {
+  csrn_io_input *input;
+  const csrn_io_matrix *matrix;
+  const csrn_io_output *output;
+  const csrn_io_progress *progress;
+} matrix_file;
+
+static csrn_io_status make_matrix(void *arg, const char *path, csrn_io_error *error) {
+  const matrix_file *file = arg;
+  return writers[find_writer(file->output->path)].write(file->input, file->matrix, file->output, path,
+                                                        file->progress, error);
+}
+
+csrn_io_status csrn_io_write(csrn_io_input *input, const csrn_io_matrix *matrix, const csrn_io_output *output,
+                             const csrn_io_progress *progress, csrn_io_error *error) {
+  matrix_file file = {input, matrix, output, progress};
+  csrn_io_status status = csrn_io_output_check(input, output, error);
+  return status ? status : csrn_io_replace(output, make_matrix, &file, error);
 }
 
 void csrn_io_abandon(void) {
