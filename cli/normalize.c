@@ -101,8 +101,9 @@ static bool parse_output(job *j) {
 
 /* ---- Steps ----------------------------------------------------------------- */
 
-static bool is_integer(csrn_dtype type) {
-  return type != CSRN_F32 && type != CSRN_F64;
+/* Reals keep their type, integers become float32. */
+static csrn_dtype output_type(csrn_dtype type) {
+  return type == CSRN_F64 ? CSRN_F64 : CSRN_F32;
 }
 
 /* Bytes that the matrix takes: its values, also as output where those differ in size. */
@@ -160,6 +161,7 @@ static int read_matrix(job *j) {
   if (code)
     return code;
   j->options.axis = j->matrix.cells;
+  j->out_type = output_type(j->matrix.csr.data_type); /* a text file says only now */
   if (!j->options.exclude_highly_expressed && j->matrix.cells == CSRN_PER_ROW)
     return CLI_OK;
   csrn_io_status status = csrn_io_matrix_indices(&j->matrix, &j->session.error);
@@ -257,7 +259,7 @@ static int run_job(job *j) {
   if (code)
     return code;
   const csrn_io_description *d = csrn_io_describe(j->session.input);
-  j->out_type = is_integer(d->data_type) ? CSRN_F32 : d->data_type;
+  j->out_type = output_type(d->data_type);
   if (j->output.path) {
     csrn_io_status status = csrn_io_output_check(j->session.input, &j->output, &j->session.error);
     if (status)

@@ -6,12 +6,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <hdf5.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zip.h>
+#include <zlib.h>
 
 /* An .h5ad and a 10x .h5 are both HDF5 and look inside; the order does not matter. */
 static const csrn_io_reader *const readers[] = {&csrn_io_h5ad_reader, &csrn_io_10x_reader,
@@ -156,4 +159,13 @@ csrn_io_status csrn_io_matrix_indices(csrn_io_matrix *matrix, csrn_io_error *err
   csr->indices = indices;
   csr->indices_type = CSRN_I32;
   return CSRN_IO_OK;
+}
+
+const char *csrn_io_libraries(void) {
+  static char text[96];
+  unsigned major = 0, minor = 0, release = 0;
+  H5get_libversion(&major, &minor, &release);
+  snprintf(text, sizeof text, "HDF5 %u.%u.%u, libzip %s, zlib %s, liblzf", major, minor, release,
+           zip_libzip_version(), zlibVersion());
+  return text;
 }

@@ -39,6 +39,9 @@ struct csrn_io_input {
   void *state;
 };
 
+/* Whether an input is a MatrixMarket file of cells x genes (usual is genes x cells). */
+bool csrn_io_mtx_cells_in_rows(const csrn_io_input *input);
+
 /* Each writes a complete file under `path` (a temporary name), without syncing it. */
 csrn_io_status csrn_io_write_h5ad(csrn_io_input *input, const csrn_io_matrix *matrix,
                                   const csrn_io_output *output, const char *path,
