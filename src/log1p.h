@@ -1,12 +1,24 @@
 /*
- * log1p of the numeric contract. For now through the C library in float64; to be
- * replaced by an algorithm of plain multiplies and adds that vectorizes and does not
- * depend on a library's version.
+ * log1p of the numeric contract: within one unit in the last place of the true value for
+ * every float and double, and the same bits on every machine, since it consists of IEEE
+ * additions, multiplications, one division (float64 only) and integer operations, none of
+ * them fused. No branches and no tables, so that a loop over it vectorizes.
+ * docs/log1p.md has the derivation and the error budget.
+ *
+ * With u = 1 + x rounded, k is the integer for which 2^-k u is in [3/4, 3/2). Then
+ *
+ *   f = 2^-k x - (1 - 2^-k)    is exact where it matters, although u is not, and
+ *   log1p(x) = k log(2) + log1p(f),  f in [-1/4, 1/2].
+ *
+ * 2^-k is subnormal for the largest x, so everything is computed four times as large:
+ * s = 4 * 2^-k, g = 4 f, and the result is divided by four at the end. s comes out of the
+ * bits of u by one subtraction and one mask.
  */
 #ifndef CSRN_LOG1P_H
 #define CSRN_LOG1P_H
 
-#include <math.h>
+#include <stdint.h>
+#include <string.h>
 
 #if defined(__CUDACC__)
 #define CSRN_HD __host__ __device__
@@ -14,12 +26,95 @@
 #define CSRN_HD
 #endif
 
-static CSRN_HD inline float csrn_log1p_f32(float x) {
-  return (float)log1p((double)x);
+static CSRN_HD inline uint32_t csrn_bits_f32(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits;
 }
 
+static CSRN_HD inline float csrn_from_bits_f32(uint32_t bits) {
+  float x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+static CSRN_HD inline uint64_t csrn_bits_f64(double x) {
+  uint64_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+static CSRN_HD inline double csrn_from_bits_f64(uint64_t bits) {
+  double x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+/* The smaller of result and limit, or limit if result is NaN, where limit is x for
+ * x > -1, -Inf at -1 and NaN below. log1p(x) <= x, so this changes nothing but the
+ * special values and the sign of zero: -Inf is -1 | 2 in bits, and all ones is a NaN. */
+static CSRN_HD inline float csrn_log1p_limit_f32(float x, float u, float result) {
+  uint32_t below = 0U - (csrn_bits_f32(u) >> 31);
+  uint32_t at = csrn_bits_f32(u == 0.0F ? 2.0F : 0.0F);
+  float limit = csrn_from_bits_f32(csrn_bits_f32(x) | below | at);
+  return result < limit ? result : limit;
+}
+
+static CSRN_HD inline double csrn_log1p_limit_f64(double x, double u, double result) {
+  uint64_t below = 0U - (csrn_bits_f64(u) >> 63);
+  uint64_t at = csrn_bits_f64(u == 0.0 ? 2.0 : 0.0);
+  double limit = csrn_from_bits_f64(csrn_bits_f64(x) | below | at);
+  return result < limit ? result : limit;
+}
+
+/* log1p(f) = f + f^2 P(f), P of degree 8; the coefficients are those of P(g / 4) / 4. */
+static CSRN_HD inline float csrn_log1p_f32(float x) {
+  const uint32_t exponent = 0xff800000U, four = 0x40800000U;
+  const uint32_t below_half_up = 0x3fbfffffU;                     /* bits of 3/4, one exponent up, less one */
+  const float ln2_high = 0x1.62e4p-1F, ln2_low = 0x1.7f7d1cp-20F; /* k * ln2_high is exact */
+
+  float u = 1.0F + x;
+  uint32_t s_bits = (below_half_up + four - csrn_bits_f32(u)) & exponent;
+  float s = csrn_from_bits_f32(s_bits);
+  float minus_k = (float)(int32_t)(s_bits - four); /* times 2^23 */
+  float g = x * s - (4.0F - s);
+
+  float h = g * g;
+  float p = -0x1.6fe67p-23F * g + 0x1.abf698p-20F;
+  p = p * h + (-0x1.0d8fecp-17F * g + 0x1.2897b2p-15F);
+  p = p * h + (-0x1.54f24p-13F * g + 0x1.99685ep-11F);
+  p = p * h + (-0x1.000026p-8F * g + 0x1.5555a6p-6F);
+  float q = h * (p * g - 0.125F);
+
+  float result = (g + (q - minus_k * (ln2_low * 0x1p-21F))) - minus_k * (ln2_high * 0x1p-21F);
+  return csrn_log1p_limit_f32(x, u, result * 0.25F);
+}
+
+/* With t = f / (2 + f), log1p(f) = f - (f^2/2 - t (f^2/2 + R(t^2))), where
+ * 2 t + t R(t^2) = log((1 + t) / (1 - t)); the coefficients are those of 4 R. */
 static CSRN_HD inline double csrn_log1p_f64(double x) {
-  return log1p(x);
+  const uint64_t exponent = 0xfff0000000000000U, four = 0x4010000000000000U;
+  const uint64_t below_half_up = 0x3ff7ffffffffffffU;
+  const double ln2_high = 0x1.62e42fefa38p-1, ln2_low = 0x1.ef35793c7673p-45;
+
+  double u = 1.0 + x;
+  uint64_t s_bits = (below_half_up + four - csrn_bits_f64(u)) & exponent;
+  double s = csrn_from_bits_f64(s_bits);
+  /* The biased exponent of s is 1025 - k; in the low bits of 2^52 it is a double. */
+  double minus_k = csrn_from_bits_f64((s_bits >> 52) | 0x4330000000000000U) - (0x1p52 + 1025.0);
+  double g = x * s - (4.0 - s);
+
+  double t = g / (8.0 + g), z = t * t, z2 = z * z;
+  double r = (0x1.3b358ba1a9fd7p-1 * z + 0x1.745c4c7b6f85ap-1) +
+             (0x1.1b69e9a1d7997p-1 * z + 0x1.0dcf145a1808ap-1) * z2;
+  r = ((0x1.999999999c0f7p+0 * z + 0x1.555555555554fp+1) +
+       (0x1.c71c7488d5f91p-1 * z + 0x1.24924921ec11fp+0) * z2) +
+      r * (z2 * z2);
+  double h = (0.125 * g) * g;
+  double q = h - t * (h + z * r);
+
+  double result = (g - (q + minus_k * (ln2_low * 4.0))) - minus_k * (ln2_high * 4.0);
+  return csrn_log1p_limit_f64(x, u, result * 0.25);
 }
 
 #endif

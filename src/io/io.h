@@ -148,4 +148,9 @@ const char *csrn_io_libraries(void);
  * float32. *values comes from malloc(). */
 csrn_io_status csrn_io_read_vector(const char *path, double **values, int64_t *n, csrn_io_error *error);
 
+/* n values of f64, i64 or u64: a .npy if the name says so, else one number a line that
+ * reads back to the same bits. Appears whole or not at all, as csrn_io_write()'s. */
+csrn_io_status csrn_io_write_vector(const char *path, int force, const void *values, csrn_dtype type,
+                                    int64_t n, csrn_io_error *error);
+
 #endif

@@ -8,6 +8,7 @@
 
 #include "io.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 
 typedef struct csrn_io_reader {
@@ -38,6 +39,9 @@ struct csrn_io_input {
   void *state;
 };
 
+/* Whether an input is a MatrixMarket file of cells x genes (usual is genes x cells). */
+bool csrn_io_mtx_cells_in_rows(const csrn_io_input *input);
+
 /* Each writes a complete file under `path` (a temporary name), without syncing it. */
 csrn_io_status csrn_io_write_h5ad(csrn_io_input *input, const csrn_io_matrix *matrix,
                                   const csrn_io_output *output, const char *path,
@@ -48,6 +52,12 @@ csrn_io_status csrn_io_write_mtx(csrn_io_input *input, const csrn_io_matrix *mat
 csrn_io_status csrn_io_write_npz(csrn_io_input *input, const csrn_io_matrix *matrix,
                                  const csrn_io_output *output, const char *path,
                                  const csrn_io_progress *progress, csrn_io_error *error);
+
+/* Makes a file under a temporary name by make(arg, name, error) and moves it to
+ * output->path once it is synced. */
+typedef csrn_io_status (*csrn_io_make)(void *arg, const char *path, csrn_io_error *error);
+csrn_io_status csrn_io_replace(const csrn_io_output *output, csrn_io_make make, void *arg,
+                               csrn_io_error *error);
 
 /* Stores a sentence and returns `status`. */
 csrn_io_status csrn_io_fail(csrn_io_error *error, csrn_io_status status, const char *format, ...)

@@ -1,0 +1,300 @@
+/*
+ * `csrnorm normalize`: the main job. Reads a matrix, normalizes it in place where the
+ * types allow, and writes a copy of the file in which only the values have changed.
+ */
+#include "commands.h"
+#include "json.h"
+#include "session.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const cli_option cli_normalize_options[] = {
+    {"output", 'o', "FILE", "where the result goes: .h5ad, .mtx, .mtx.gz or .npz"},
+    {"target-sum", 't', "TARGET", "total of every cell: median (default), mean or a number"},
+    {"log1p", 0, NULL, "take log(1 + x) of the normalized values"},
+    {"log-base", 0, "B", "base of the logarithm (default: e); implies --log1p"},
+    {"exclude-highly-expressed", 0, NULL, "leave highly expressed genes out of the totals"},
+    {"max-fraction", 0, "F", "share of a cell's total from which a gene counts as that (default: 0.05)"},
+    CLI_OPTIONS_SELECT,
+    {"key-added", 0, "NAME", "write the factors to obs/NAME of the .h5ad"},
+    CLI_OPTIONS_COMPUTE,
+    {"memory", 0, "SIZE", "refuse matrices that need more memory than this"},
+    {"compression", 0, "HOW", "of the result: keep (default), none or gzip[:LEVEL]"},
+    {"force", 'f', NULL, "replace an existing output"},
+    {"dry-run", 'n', NULL, "say what would be done, and do nothing"},
+    CLI_OPTIONS_REPORT,
+    CLI_OPTIONS_END,
+};
+
+typedef struct job {
+  cli_session session;
+  csrn_io_matrix matrix;
+  csrn_io_output output;
+  csrn_normalize_options options;
+  csrn_normalize_report report;
+  csrn_dtype out_type;
+  int64_t memory; /* bytes allowed; 0: no limit */
+  void *factors;
+  double seconds[3]; /* reading, computing, writing */
+} job;
+
+/* ---- Options --------------------------------------------------------------- */
+
+static bool parse_target(job *j) {
+  const char *text = cli_value(j->session.arguments, "target-sum");
+  double number = 1;
+  if (!text || strcmp(text, "median") == 0)
+    return true;
+  if (strcmp(text, "mean") == 0) {
+    j->options.target = CSRN_TARGET_MEAN;
+    return true;
+  }
+  char *end;
+  number = strtod(text, &end);
+  if (end == text || *end || !(number > 0) || !isfinite(number)) {
+    cli_usage(j->session.arguments,
+              "--target-sum is \"%s\"; expected median, mean or a positive finite number", text);
+    return false;
+  }
+  j->options.target = CSRN_TARGET_FIXED;
+  j->options.target_sum = number;
+  return true;
+}
+
+static bool parse_method(job *j) {
+  const cli_arguments *a = j->session.arguments;
+  j->options.exclude_highly_expressed = cli_flag(a, "exclude-highly-expressed");
+  j->options.log1p = cli_flag(a, "log1p") || cli_flag(a, "log-base");
+  if (!parse_target(j) || !cli_real(a, "max-fraction", &j->options.max_fraction) ||
+      !cli_real(a, "log-base", &j->options.log_base) || !cli_bytes(a, "memory", &j->memory))
+    return false;
+  if (!(j->options.max_fraction >= 0 && j->options.max_fraction <= 1)) {
+    cli_usage(a, "--max-fraction is %s; expected a fraction from 0 to 1", cli_value(a, "max-fraction"));
+    return false;
+  }
+  double base = j->options.log_base;
+  if (cli_flag(a, "log-base") && !(base > 0 && isfinite(base) && base != 1)) {
+    cli_usage(a, "--log-base is %s; expected a positive finite number other than 1",
+              cli_value(a, "log-base"));
+    return false;
+  }
+  return true;
+}
+
+static bool parse_output(job *j) {
+  const cli_arguments *a = j->session.arguments;
+  j->output.path = cli_value(a, "output");
+  j->output.force = cli_flag(a, "force");
+  j->output.layer = cli_value(a, "layer");
+  j->output.key_added = cli_value(a, "key-added");
+  j->output.log1p = j->options.log1p;
+  j->output.log_base = j->options.log_base;
+  if (!j->output.path && !cli_flag(a, "dry-run")) {
+    cli_usage(a, "--output is missing");
+    return false;
+  }
+  return cli_compression(a, &j->output);
+}
+
+/* ---- Steps ----------------------------------------------------------------- */
+
+/* Reals keep their type, integers become float32. */
+static csrn_dtype output_type(csrn_dtype type) {
+  return type == CSRN_F64 ? CSRN_F64 : CSRN_F32;
+}
+
+/* Bytes that the matrix takes: its values, also as output where those differ in size. */
+static int64_t bytes_needed(const csrn_io_description *d, csrn_dtype out_type) {
+  int64_t value = (int64_t)csrn_dtype_size(d->data_type), out = (int64_t)csrn_dtype_size(out_type);
+  int64_t index = d->indices_type ? (int64_t)csrn_dtype_size(d->indices_type) : 4;
+  return d->nnz * (value + (value == out ? 0 : out) + index) + (d->n_cells + d->n_genes) * 16;
+}
+
+static int n_passes(const csrn_normalize_options *options) {
+  return 1 + (options->target != CSRN_TARGET_FIXED) + options->exclude_highly_expressed;
+}
+
+static int print_plan(const job *j) {
+  const csrn_io_description *d = csrn_io_describe(j->session.input);
+  int64_t value = (int64_t)csrn_dtype_size(d->data_type), out = (int64_t)csrn_dtype_size(j->out_type);
+  cli_print_shape(stdout, j->session.arguments->operand, d);
+  printf("matrix: %s, filters %s\n", d->matrix_name, d->filters);
+  printf("passes over the values: %d\n", n_passes(&j->options));
+  printf("values to read: %" PRId64 " bytes; to write: %" PRId64 " bytes (%s)\n", d->nnz_file * value,
+         d->nnz * out, csrn_dtype_name(j->out_type));
+  printf("memory: %" PRId64 " bytes\n", bytes_needed(d, j->out_type));
+  printf("device: %s, %d threads\n", csrn_context_isa(j->session.ctx), csrn_context_threads(j->session.ctx));
+  return CLI_OK;
+}
+
+/* The new values take the place of the old where these are of the same size. */
+static int compute(job *j) {
+  csrn_csr *csr = &j->matrix.csr;
+  const int64_t n_cells = j->matrix.cells == CSRN_PER_ROW ? csr->n_rows : csr->n_cols;
+  bool in_place = csrn_dtype_size(csr->data_type) == csrn_dtype_size(j->out_type);
+  void *out = in_place ? csr->data : malloc((size_t)csr->nnz * csrn_dtype_size(j->out_type) + 1);
+  j->factors = malloc((size_t)n_cells * csrn_dtype_size(j->out_type) + 1);
+  int code = CLI_OK;
+  if (!out || !j->factors)
+    code = cli_fail(j->session.arguments, "%s: out of memory", j->session.arguments->operand);
+  else if (csrn_normalize_total(j->session.ctx, csr, &j->options, out, j->out_type, j->factors, &j->report))
+    code = cli_session_core_fail(&j->session);
+  if (in_place) {
+    csr->data_type = code ? csr->data_type : j->out_type;
+    return code;
+  }
+  if (code) {
+    free(out);
+  } else {
+    free(csr->data);
+    csr->data = out;
+    csr->data_type = j->out_type;
+  }
+  return code;
+}
+
+static int read_matrix(job *j) {
+  int code = cli_session_read(&j->session, &j->matrix);
+  if (code)
+    return code;
+  j->options.axis = j->matrix.cells;
+  j->out_type = output_type(j->matrix.csr.data_type); /* a text file says only now */
+  if (!j->options.exclude_highly_expressed && j->matrix.cells == CSRN_PER_ROW)
+    return CLI_OK;
+  csrn_io_status status = csrn_io_matrix_indices(&j->matrix, &j->session.error);
+  return status ? cli_session_fail(&j->session, status) : CLI_OK;
+}
+
+static int write_matrix(job *j) {
+  j->output.factors = j->factors;
+  j->output.factors_type = j->out_type;
+  csrn_io_status status =
+      csrn_io_write(j->session.input, &j->matrix, &j->output, &j->session.progress, &j->session.error);
+  return status ? cli_session_fail(&j->session, status) : CLI_OK;
+}
+
+static int run_steps(job *j) {
+  int (*const steps[3])(job *) = {read_matrix, compute, write_matrix};
+  int code = CLI_OK;
+  for (int i = 0; i < 3 && !code; i++) {
+    double begin = cli_now();
+    code = steps[i](j);
+    j->seconds[i] = cli_now() - begin;
+  }
+  return code;
+}
+
+/* ---- The report ------------------------------------------------------------ */
+
+static void print_warnings(const job *j) {
+  const csrn_normalize_report *r = &j->report;
+  const char *name = j->session.arguments->operand;
+  if (isnan(r->target))
+    fprintf(stderr, "csrnorm normalize: %s: no cell has a positive total; the values are unchanged\n", name);
+  if (r->n_negative)
+    fprintf(stderr, "csrnorm normalize: %s: %" PRId64 " cells have a negative total; are these counts?\n",
+            name, r->n_negative);
+  if (r->n_nonfinite)
+    fprintf(stderr, "csrnorm normalize: %s: %" PRId64 " cells hold NaN or infinite values\n", name,
+            r->n_nonfinite);
+}
+
+static void print_summary(const job *j) {
+  const csrn_io_description *d = csrn_io_describe(j->session.input);
+  const csrn_normalize_report *r = &j->report;
+  static const char *const how[] = {"median", "mean", "given"};
+  char target[32];
+  cli_print_shape(stdout, j->session.arguments->operand, d);
+  printf("target sum %s (%s)%s", cli_format_real(r->target, target), how[j->options.target],
+         j->options.log1p ? ", log1p" : "");
+  printf(", %" PRId64 " empty cells", r->n_zero);
+  if (j->options.exclude_highly_expressed)
+    printf(", %" PRId64 " highly expressed genes excluded", r->n_excluded);
+  printf("\nread %.2f s, normalized %.3f s (%s, %d threads), wrote %.2f s\n", j->seconds[0], j->seconds[1],
+         csrn_context_isa(j->session.ctx), csrn_context_threads(j->session.ctx), j->seconds[2]);
+  printf("%s: %s values in %s\n", j->output.path, csrn_dtype_name(j->out_type), d->matrix_name);
+}
+
+static void print_json(const job *j) {
+  const csrn_io_description *d = csrn_io_describe(j->session.input);
+  const csrn_normalize_report *r = &j->report;
+  cli_json json = {.stream = stdout};
+  cli_json_open(&json, NULL, '{');
+  cli_json_string(&json, "version", csrn_version());
+  cli_json_string(&json, "input", j->session.arguments->operand);
+  cli_json_string(&json, "output", j->output.path);
+  cli_json_string(&json, "format", d->format_name);
+  cli_json_string(&json, "matrix", d->matrix_name);
+  cli_json_integer(&json, "n_cells", d->n_cells);
+  cli_json_integer(&json, "n_genes", d->n_genes);
+  cli_json_integer(&json, "nnz", j->matrix.csr.nnz);
+  cli_json_string(&json, "data_type", csrn_dtype_name(d->data_type));
+  cli_json_string(&json, "output_type", csrn_dtype_name(j->out_type));
+  cli_json_real(&json, "target_sum", r->target);
+  cli_json_bool(&json, "log1p", j->options.log1p);
+  cli_json_integer(&json, "n_empty_cells", r->n_zero);
+  cli_json_integer(&json, "n_negative_cells", r->n_negative);
+  cli_json_integer(&json, "n_nonfinite_cells", r->n_nonfinite);
+  cli_json_integer(&json, "n_excluded_genes", r->n_excluded);
+  cli_json_string(&json, "backend",
+                  csrn_context_backend(j->session.ctx) == CSRN_BACKEND_CPU ? "cpu" : "cuda");
+  cli_json_string(&json, "isa", csrn_context_isa(j->session.ctx));
+  cli_json_integer(&json, "threads", csrn_context_threads(j->session.ctx));
+  cli_json_open(&json, "seconds", '{');
+  cli_json_real(&json, "read", j->seconds[0]);
+  cli_json_real(&json, "normalize", j->seconds[1]);
+  cli_json_real(&json, "write", j->seconds[2]);
+  cli_json_close(&json, '}');
+  cli_json_close(&json, '}');
+}
+
+/* ---- The command ----------------------------------------------------------- */
+
+static int run_job(job *j) {
+  const cli_arguments *a = j->session.arguments;
+  int code = cli_session_open(&j->session);
+  if (code)
+    return code;
+  const csrn_io_description *d = csrn_io_describe(j->session.input);
+  j->out_type = output_type(d->data_type);
+  if (j->output.path) {
+    csrn_io_status status = csrn_io_output_check(j->session.input, &j->output, &j->session.error);
+    if (status)
+      return cli_session_fail(&j->session, status);
+  }
+  if (cli_flag(a, "dry-run"))
+    return print_plan(j);
+  int64_t needed = d->nnz >= 0 ? bytes_needed(d, j->out_type) : 0;
+  if (j->memory && needed > j->memory)
+    return cli_fail(a, "%s: needs %" PRId64 " bytes of memory, more than the %" PRId64 " of --memory",
+                    a->operand, needed, j->memory);
+  code = run_steps(j);
+  if (code)
+    return code;
+  print_warnings(j);
+  if (cli_flag(a, "json"))
+    print_json(j);
+  else if (!cli_flag(a, "quiet"))
+    print_summary(j);
+  return CLI_OK;
+}
+
+int cli_normalize(const cli_arguments *arguments) {
+  const csrn_normalize_options defaults = CSRN_NORMALIZE_OPTIONS_INIT;
+  job j;
+  memset(&j, 0, sizeof j);
+  j.options = defaults;
+  j.session.arguments = arguments;
+  if (!parse_method(&j) || !parse_output(&j))
+    return CLI_USAGE;
+  int code = cli_session_begin(&j.session, arguments);
+  if (!code)
+    code = run_job(&j);
+  csrn_io_matrix_free(&j.matrix);
+  free(j.factors);
+  cli_session_end(&j.session);
+  return code;
+}

@@ -1,0 +1,130 @@
+/* `csrnorm scale`: rows or columns multiplied or divided by numbers from a file. */
+#include "commands.h"
+#include "json.h"
+#include "session.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+const cli_option cli_scale_options[] = {
+    {"output", 'o', "FILE", "where the result goes: .h5ad, .mtx, .mtx.gz or .npz"},
+    {"axis", 'a', "AXIS", "rows (one number per cell) or columns (per gene)"},
+    {"by", 'b', "FILE", "the numbers: one a line, or a .npy"},
+    {"op", 0, "OP", "multiply or divide"},
+    {"zero", 0, "HOW", "a divisor of zero: ieee (default) or one"},
+    CLI_OPTIONS_SELECT,
+    CLI_OPTIONS_COMPUTE,
+    {"compression", 0, "HOW", "of the result: keep (default), none or gzip[:LEVEL]"},
+    {"force", 'f', NULL, "replace an existing output"},
+    CLI_OPTIONS_REPORT,
+    CLI_OPTIONS_END,
+};
+
+typedef struct job {
+  cli_session session;
+  csrn_io_matrix matrix;
+  csrn_io_output output;
+  int columns, op, zero;
+  double *factors;
+  int64_t n_factors;
+} job;
+
+static int parse(job *j) {
+  static const char *const axes[] = {"rows", "columns", NULL};
+  static const char *const ops[] = {"multiply", "divide", NULL};
+  static const char *const zeros[] = {"ieee", "one", NULL};
+  const cli_arguments *a = j->session.arguments;
+  j->columns = j->op = -1;
+  j->output.path = cli_value(a, "output");
+  j->output.force = cli_flag(a, "force");
+  j->output.layer = cli_value(a, "layer");
+  if (!cli_choice(a, "axis", axes, &j->columns) || !cli_choice(a, "op", ops, &j->op) ||
+      !cli_choice(a, "zero", zeros, &j->zero) || !cli_compression(a, &j->output))
+    return CLI_USAGE;
+  if (j->columns < 0 || j->op < 0 || !cli_value(a, "by") || !j->output.path)
+    return cli_usage(a, "--output, --axis, --by and --op are all needed");
+  return CLI_OK;
+}
+
+/* Reals keep their type; integers become float32, as everywhere. The factors are float64,
+ * so each value is rounded once. */
+static int compute(job *j) {
+  csrn_csr *csr = &j->matrix.csr;
+  const csrn_axis axis = cli_stored_axis(&j->matrix, j->columns);
+  const int64_t n = axis == CSRN_PER_ROW ? csr->n_rows : csr->n_cols;
+  const csrn_dtype out_type = csr->data_type == CSRN_F64 ? CSRN_F64 : CSRN_F32;
+  if (n != j->n_factors)
+    return cli_fail(j->session.arguments, "%s: holds %" PRId64 " numbers; expected %" PRId64 ", one per %s",
+                    cli_value(j->session.arguments, "by"), j->n_factors, n, j->columns ? "gene" : "cell");
+  if (axis == CSRN_PER_COLUMN && csrn_io_matrix_indices(&j->matrix, &j->session.error))
+    return cli_session_fail(&j->session, CSRN_IO_FAILED);
+  void *out = malloc((size_t)csr->nnz * csrn_dtype_size(out_type) + 1);
+  if (!out)
+    return cli_fail(j->session.arguments, "out of memory");
+  if (csrn_axis_scale(j->session.ctx, csr, axis, (csrn_scale_op)j->op, j->factors, CSRN_F64,
+                      (csrn_zero_policy)j->zero, out, out_type)) {
+    free(out);
+    return cli_session_core_fail(&j->session);
+  }
+  free(csr->data);
+  csr->data = out;
+  csr->data_type = out_type;
+  return CLI_OK;
+}
+
+static void print_report(const job *j) {
+  const cli_session *s = &j->session;
+  if (cli_flag(s->arguments, "json")) {
+    cli_json json = {.stream = stdout};
+    cli_json_open(&json, NULL, '{');
+    cli_json_string(&json, "input", s->arguments->operand);
+    cli_json_string(&json, "output", j->output.path);
+    cli_json_integer(&json, "nnz", j->matrix.csr.nnz);
+    cli_json_string(&json, "backend", "cpu");
+    cli_json_string(&json, "isa", csrn_context_isa(s->ctx));
+    cli_json_integer(&json, "threads", csrn_context_threads(s->ctx));
+    cli_json_close(&json, '}');
+  } else if (!cli_flag(s->arguments, "quiet")) {
+    cli_print_shape(stdout, s->arguments->operand, csrn_io_describe(s->input));
+    printf("%s: %s by %" PRId64 " numbers\n", j->output.path, j->op ? "divided" : "multiplied", j->n_factors);
+  }
+}
+
+static int run_job(job *j) {
+  cli_session *s = &j->session;
+  int code = cli_session_open(s);
+  if (code)
+    return code;
+  csrn_io_status status = csrn_io_output_check(s->input, &j->output, &s->error);
+  if (!status)
+    status = csrn_io_read_vector(cli_value(s->arguments, "by"), &j->factors, &j->n_factors, &s->error);
+  if (status)
+    return cli_session_fail(s, status);
+  code = cli_session_read(s, &j->matrix);
+  if (!code)
+    code = compute(j);
+  if (code)
+    return code;
+  status = csrn_io_write(s->input, &j->matrix, &j->output, &s->progress, &s->error);
+  if (status)
+    return cli_session_fail(s, status);
+  print_report(j);
+  return CLI_OK;
+}
+
+int cli_scale(const cli_arguments *arguments) {
+  job j;
+  memset(&j, 0, sizeof j);
+  j.session.arguments = arguments;
+  int code = parse(&j);
+  if (code)
+    return code;
+  code = cli_session_begin(&j.session, arguments);
+  if (!code)
+    code = run_job(&j);
+  csrn_io_matrix_free(&j.matrix);
+  free(j.factors);
+  cli_session_end(&j.session);
+  return code;
+}

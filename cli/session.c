@@ -1,0 +1,210 @@
+/* See session.h. */
+#include "session.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+double cli_now(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* ---- Signals --------------------------------------------------------------- */
+
+/* No result yet, so nothing to keep: remove the temporary file and go, by the signal, so
+ * that a shell sees why. */
+static void end_by_signal(int number) {
+  csrn_io_abandon();
+  signal(number, SIG_DFL);
+  raise(number);
+}
+
+static void watch_signals(void) {
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_handler = end_by_signal;
+  sigaction(SIGINT, &action, NULL);
+  sigaction(SIGTERM, &action, NULL);
+  sigaction(SIGHUP, &action, NULL);
+}
+
+/* ---- Progress -------------------------------------------------------------- */
+
+enum { BAR = 30 };
+static const char bar[BAR + 1] = "##############################";
+#define SECONDS_BETWEEN 0.1
+
+static void draw(cli_session *session, const char *step, int64_t done, int64_t total) {
+  static double last;
+  double now = cli_now();
+  if (strcmp(session->step, step) != 0) {
+    snprintf(session->step, sizeof session->step, "%s", step);
+    session->started = now;
+    last = 0.0;
+  }
+  if (now - last < SECONDS_BETWEEN || total <= 0)
+    return;
+  last = now;
+  int filled = (int)((double)done / (double)total * BAR);
+  double elapsed = now - session->started;
+  double left = done > 0 ? elapsed / (double)done * (double)(total - done) : 0.0;
+  fprintf(stderr, "\r%-10s [%.*s%*s] %3d %%  %5.1f s left ", step, filled, bar, BAR - filled, "",
+          (int)(100.0 * (double)done / (double)total), left);
+  session->drawn = true;
+}
+
+static int report_progress(void *user, const char *step, int64_t done, int64_t total) {
+  cli_session *session = user;
+  if (session->shows_progress)
+    draw(session, step, done, total);
+  return 0;
+}
+
+static void erase_progress(cli_session *session) {
+  if (session->drawn)
+    fprintf(stderr, "\r%70s\r", "");
+  session->drawn = false;
+}
+
+/* ---- Context --------------------------------------------------------------- */
+
+static int parse_device(const cli_arguments *arguments, csrn_context_options *options) {
+  const char *text = cli_value(arguments, "device");
+  if (!text || strcmp(text, "auto") == 0)
+    return CLI_OK;
+  if (strcmp(text, "cpu") == 0) {
+    options->backend = CSRN_BACKEND_CPU;
+    return CLI_OK;
+  }
+  if (strncmp(text, "cuda", 4) == 0 && (text[4] == '\0' || text[4] == ':')) {
+    const char *digits = text[4] ? text + 5 : "0";
+    char *end;
+    long number = strtol(digits, &end, 10);
+    if (end > digits && !*end && number >= 0 && number < 1024) {
+      options->backend = CSRN_BACKEND_CUDA;
+      options->device = (int32_t)number;
+      return CLI_OK;
+    }
+  }
+  return cli_usage(arguments, "--device is \"%s\"; expected auto, cpu, cuda or cuda:N", text);
+}
+
+int cli_session_begin(cli_session *session, const cli_arguments *arguments) {
+  csrn_context_options options = CSRN_CONTEXT_OPTIONS_INIT;
+  int64_t threads = 0;
+  memset(session, 0, sizeof *session);
+  session->arguments = arguments;
+  session->progress = (csrn_io_progress){report_progress, session};
+  session->shows_progress =
+      isatty(STDERR_FILENO) && !cli_flag(arguments, "quiet") && !cli_flag(arguments, "no-progress");
+  if (!cli_integer(arguments, "threads", 1, 4096, &threads))
+    return CLI_USAGE;
+  options.threads = (int32_t)threads;
+  int code = parse_device(arguments, &options);
+  if (code)
+    return code;
+  watch_signals();
+  if (csrn_context_create(&options, &session->ctx))
+    return cli_fail(arguments, "%s", csrn_error_detail(NULL));
+  return CLI_OK;
+}
+
+void cli_session_end(cli_session *session) {
+  erase_progress(session);
+  csrn_io_close(session->input);
+  csrn_context_destroy(session->ctx);
+}
+
+int cli_session_fail(const cli_session *session, csrn_io_status status) {
+  erase_progress((cli_session *)(uintptr_t)session);
+  cli_fail(session->arguments, "%s", session->error.text);
+  return status == CSRN_IO_USAGE ? CLI_USAGE : CLI_FAILED;
+}
+
+int cli_session_core_fail(const cli_session *session) {
+  return cli_fail(session->arguments, "%s: %s", session->arguments->operand, csrn_error_detail(session->ctx));
+}
+
+/* ---- Input ----------------------------------------------------------------- */
+
+int cli_session_open(cli_session *session) {
+  static const char *const axes[] = {"rows", "columns", NULL};
+  const cli_arguments *arguments = session->arguments;
+  int cells = -1;
+  if (!cli_choice(arguments, "cells", axes, &cells))
+    return CLI_USAGE;
+  session->select = (csrn_io_select){.layer = cli_value(arguments, "layer"),
+                                     .genome = cli_value(arguments, "genome"),
+                                     .feature_types = cli_value(arguments, "feature-types"),
+                                     .cells = (csrn_io_cells)(cells + 1)};
+  csrn_io_status status =
+      csrn_io_open(arguments->operand, &session->select, &session->input, &session->error);
+  return status ? cli_session_fail(session, status) : CLI_OK;
+}
+
+int cli_session_read(cli_session *session, csrn_io_matrix *matrix) {
+  csrn_io_status status =
+      csrn_io_read(session->input, session->ctx, matrix, &session->progress, &session->error);
+  erase_progress(session);
+  return status ? cli_session_fail(session, status) : CLI_OK;
+}
+
+bool cli_compression(const cli_arguments *arguments, csrn_io_output *output) {
+  const char *text = cli_value(arguments, "compression");
+  if (!text || strcmp(text, "keep") == 0) {
+    output->compression = CSRN_IO_COMPRESSION_KEEP;
+    return true;
+  }
+  if (strcmp(text, "none") == 0) {
+    output->compression = CSRN_IO_COMPRESSION_NONE;
+    return true;
+  }
+  output->compression = CSRN_IO_COMPRESSION_GZIP;
+  bool levelled = strncmp(text, "gzip:", 5) == 0 && text[5] >= '1' && text[5] <= '9' && !text[6];
+  if (levelled)
+    output->level = text[5] - '0';
+  if (levelled || strcmp(text, "gzip") == 0)
+    return true;
+  cli_usage(arguments, "--compression is \"%s\"; expected keep, none, gzip or gzip:1 to gzip:9", text);
+  return false;
+}
+
+void cli_print_shape(FILE *stream, const char *name, const csrn_io_description *d) {
+  fprintf(stream, "%s: %" PRId64 " cells x %" PRId64 " genes, ", name, d->n_cells, d->n_genes);
+  if (d->nnz >= 0)
+    fprintf(stream, "%" PRId64 " values, ", d->nnz);
+  fprintf(stream, "%s, %s\n", csrn_dtype_name(d->data_type), d->format_name);
+}
+
+csrn_axis cli_stored_axis(const csrn_io_matrix *matrix, int columns) {
+  csrn_axis other = matrix->cells == CSRN_PER_ROW ? CSRN_PER_COLUMN : CSRN_PER_ROW;
+  return columns ? other : matrix->cells;
+}
+
+double cli_value_at(const csrn_csr *csr, int64_t i) {
+  if (csr->data_type == CSRN_F32)
+    return (double)((const float *)csr->data)[i];
+  if (csr->data_type == CSRN_F64)
+    return ((const double *)csr->data)[i];
+  return (double)cli_index_at(csr->data, csr->data_type, i);
+}
+
+int64_t cli_index_at(const void *indices, csrn_dtype type, int64_t i) {
+  switch (type) {
+  case CSRN_U8:
+    return ((const uint8_t *)indices)[i];
+  case CSRN_U16:
+    return ((const uint16_t *)indices)[i];
+  case CSRN_U32:
+    return ((const uint32_t *)indices)[i];
+  case CSRN_I32:
+    return ((const int32_t *)indices)[i];
+  default:
+    return ((const int64_t *)indices)[i];
+  }
+}

@@ -1,0 +1,54 @@
+/*
+ * What commands do alike: a context from --device and --threads, an input from its
+ * options, progress on a terminal, and an orderly end on SIGINT and SIGTERM.
+ */
+#ifndef CLI_SESSION_H
+#define CLI_SESSION_H
+
+#include "io.h"
+#include "options.h"
+
+#include <stdio.h>
+
+typedef struct cli_session {
+  const cli_arguments *arguments;
+  csrn_context *ctx;
+  csrn_io_input *input;
+  csrn_io_select select;
+  csrn_io_progress progress;
+  csrn_io_error error;
+  double started; /* of the current step, in seconds */
+  bool shows_progress, drawn;
+  char step[32];
+} cli_session;
+
+/* Creates the context; CLI_OK or an exit code with the message printed. Always to be
+ * ended by cli_session_end(). */
+int cli_session_begin(cli_session *session, const cli_arguments *arguments);
+/* Opens the operand by the options of CLI_OPTIONS_SELECT. */
+int cli_session_open(cli_session *session);
+int cli_session_read(cli_session *session, csrn_io_matrix *matrix);
+void cli_session_end(cli_session *session);
+
+/* Prints the sentence of the file library or of the context; returns the exit code. */
+int cli_session_fail(const cli_session *session, csrn_io_status status);
+int cli_session_core_fail(const cli_session *session);
+
+/* --compression into output->compression and level; false with the message printed. */
+bool cli_compression(const cli_arguments *arguments, csrn_io_output *output);
+
+/* Seconds on a clock that only moves forward. */
+double cli_now(void);
+
+/* The input as a line: "pbmc.h5ad: 3774 cells x 16791 genes, 2702861 values, float32". */
+void cli_print_shape(FILE *stream, const char *name, const csrn_io_description *d);
+
+/* The axis of the cells x genes matrix that --axis names, as one of the stored matrix. */
+csrn_axis cli_stored_axis(const csrn_io_matrix *matrix, int columns);
+
+/* data[i] as float64, for reports. */
+double cli_value_at(const csrn_csr *csr, int64_t i);
+/* indptr[i] or indices[i] of any type. */
+int64_t cli_index_at(const void *indices, csrn_dtype type, int64_t i);
+
+#endif

@@ -1,0 +1,171 @@
+/*
+ * The file library's front: finds the format of an input by its content, hands the work
+ * to that format's reader, and holds the small things that all formats share.
+ */
+#include "io_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <hdf5.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zip.h>
+#include <zlib.h>
+
+/* An .h5ad and a 10x .h5 are both HDF5 and look inside; the order does not matter. */
+static const csrn_io_reader *const readers[] = {&csrn_io_h5ad_reader, &csrn_io_10x_reader,
+                                                &csrn_io_npz_reader, &csrn_io_mtx_reader};
+
+csrn_io_status csrn_io_fail(csrn_io_error *error, csrn_io_status status, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(error->text, sizeof error->text, format, arguments);
+  va_end(arguments);
+  return status;
+}
+
+int csrn_io_proceed(const csrn_io_progress *progress, const char *step, int64_t done, int64_t total) {
+  return !progress || !progress->report || progress->report(progress->user, step, done, total) == 0;
+}
+
+void csrn_io_table_free(csrn_io_table *table) {
+  for (int c = 0; c < table->n_columns; c++) {
+    for (int64_t i = 0; table->columns[c] && i < table->n_rows; i++)
+      free(table->columns[c][i]);
+    free(table->columns[c]);
+  }
+  memset(table, 0, sizeof *table);
+}
+
+static csrn_io_status read_magic(const char *path, unsigned char magic[8], csrn_io_error *error) {
+  memset(magic, 0, 8);
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  struct stat status;
+  if (file < 0)
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s", path, strerror(errno));
+  ssize_t n = -1;
+  if (fstat(file, &status) == 0 && S_ISDIR(status.st_mode))
+    errno = EISDIR;
+  else
+    n = read(file, magic, 8);
+  int reason = errno;
+  close(file);
+  if (n < 0)
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s", path, strerror(reason));
+  if (n == 0)
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: the file is empty", path);
+  return CSRN_IO_OK;
+}
+
+csrn_io_status csrn_io_open(const char *path, const csrn_io_select *select, csrn_io_input **input,
+                            csrn_io_error *error) {
+  static const csrn_io_select defaults;
+  unsigned char magic[8];
+  *input = NULL;
+  csrn_io_status status = read_magic(path, magic, error);
+  if (status)
+    return status;
+  csrn_io_input *in = calloc(1, sizeof *in);
+  if (in)
+    in->path = strdup(path);
+  if (!in || !in->path) {
+    free(in);
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory", path);
+  }
+  for (size_t i = 0; i < sizeof readers / sizeof readers[0] && !in->reader; i++)
+    if (readers[i]->recognizes(path, magic))
+      in->reader = readers[i];
+  if (!in->reader)
+    status = csrn_io_fail(error, CSRN_IO_FAILED,
+                          "%s: not a count matrix that csrnorm reads: expected an .h5ad or 10x .h5 (HDF5), "
+                          "MatrixMarket or .npz file",
+                          path);
+  else
+    status = in->reader->open(in, select ? select : &defaults, error);
+  if (status)
+    csrn_io_close(in);
+  else
+    *input = in;
+  return status;
+}
+
+void csrn_io_close(csrn_io_input *input) {
+  if (!input)
+    return;
+  if (input->reader)
+    input->reader->close(input);
+  csrn_io_table_free(&input->cells);
+  csrn_io_table_free(&input->genes);
+  free(input->path);
+  free(input);
+}
+
+const csrn_io_description *csrn_io_describe(const csrn_io_input *input) {
+  return &input->description;
+}
+
+/* ---- Matrices ------------------------------------------------------------- */
+
+/* A matrix of a file is checked whole before anything is computed with it. */
+static csrn_io_status check_matrix(const csrn_io_input *input, csrn_context *ctx, csrn_io_matrix *matrix,
+                                   csrn_io_error *error) {
+  csrn_csr view = matrix->csr;
+  const int64_t empty = 0;
+  if (matrix->dense)
+    return CSRN_IO_OK; /* its structure was made here */
+  if (!view.indices)
+    view.indices = &empty; /* no entries: nothing to look at */
+  if (csrn_csr_check(ctx, &view) == CSRN_OK)
+    return CSRN_IO_OK;
+  return csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s is not a valid sparse matrix: %s", input->path,
+                      input->description.matrix_name, csrn_error_detail(ctx));
+}
+
+csrn_io_status csrn_io_read(csrn_io_input *input, csrn_context *ctx, csrn_io_matrix *matrix,
+                            const csrn_io_progress *progress, csrn_io_error *error) {
+  memset(matrix, 0, sizeof *matrix);
+  csrn_io_status status = input->reader->read(input, ctx, matrix, progress, error);
+  if (!status)
+    status = check_matrix(input, ctx, matrix, error);
+  if (status)
+    csrn_io_matrix_free(matrix);
+  return status;
+}
+
+void csrn_io_matrix_free(csrn_io_matrix *matrix) {
+  free((void *)(uintptr_t)matrix->csr.indptr);
+  free((void *)(uintptr_t)matrix->csr.indices);
+  free(matrix->csr.data);
+  memset(matrix, 0, sizeof *matrix);
+}
+
+csrn_io_status csrn_io_matrix_indices(csrn_io_matrix *matrix, csrn_io_error *error) {
+  csrn_csr *csr = &matrix->csr;
+  if (!matrix->dense || csr->indices || csr->nnz == 0)
+    return CSRN_IO_OK;
+  if (csr->n_cols > INT32_MAX)
+    return csrn_io_fail(error, CSRN_IO_FAILED, "a dense matrix of %" PRId64 " columns is too wide",
+                        csr->n_cols);
+  int32_t *indices = malloc((size_t)csr->nnz * sizeof *indices);
+  if (!indices)
+    return csrn_io_fail(error, CSRN_IO_FAILED, "out of memory for %" PRId64 " column indices", csr->nnz);
+  for (int64_t i = 0; i < csr->nnz; i += csr->n_cols)
+    for (int64_t c = 0; c < csr->n_cols; c++)
+      indices[i + c] = (int32_t)c;
+  csr->indices = indices;
+  csr->indices_type = CSRN_I32;
+  return CSRN_IO_OK;
+}
+
+const char *csrn_io_libraries(void) {
+  static char text[96];
+  unsigned major = 0, minor = 0, release = 0;
+  H5get_libversion(&major, &minor, &release);
+  snprintf(text, sizeof text, "HDF5 %u.%u.%u, libzip %s, zlib %s, liblzf", major, minor, release,
+           zip_libzip_version(), zlibVersion());
+  return text;
+}

@@ -1,0 +1,423 @@
+/*
+ * Reading MatrixMarket coordinate files, with the names of cells and genes where they lie
+ * beside the matrix. Entries may come in any order; they are grouped by cell in one
+ * counting pass, and stay in the order of the file within a cell.
+ */
+#include "text_input.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+typedef enum mtx_field { FIELD_INTEGER, FIELD_REAL, FIELD_PATTERN } mtx_field;
+
+typedef struct mtx_state {
+  csrn_text *text;
+  mtx_field field;
+  bool cells_in_rows;
+  int64_t n_rows, n_cols, nnz; /* as the header has them */
+  bool consumed;               /* the entries are read once */
+} mtx_state;
+
+/* Entries as they come. */
+typedef struct mtx_entries {
+  int64_t n;
+  int32_t *cells, *genes;
+  double *values; /* NULL for pattern files and for wide integers */
+  int64_t *wide;  /* integers that a double may not hold */
+  bool fits_i32, fits_f32;
+} mtx_entries;
+
+static int recognizes_mtx(const char *path, const unsigned char magic[8]) {
+  csrn_io_error ignored;
+  char *line;
+  if (memcmp(magic, "%%Matrix", 8) == 0)
+    return 1;
+  if (magic[0] != 0x1f || magic[1] != 0x8b)
+    return 0;
+  csrn_text *text = csrn_text_open(path, &ignored);
+  int found = text && csrn_text_line(text, &line, &ignored) == 1 && strncmp(line, "%%Matrix", 8) == 0;
+  csrn_text_close(text);
+  return found;
+}
+
+/* ---- The header ------------------------------------------------------------- */
+
+static csrn_io_status parse_banner(csrn_io_input *input, const char *line, csrn_io_error *error) {
+  mtx_state *state = input->state;
+  char object[32] = "", format[32] = "", field[32] = "", symmetry[32] = "";
+  int n = sscanf(line, "%*s %31s %31s %31s %31s", object, format, field, symmetry);
+  if (n != 4 || strcasecmp(object, "matrix") != 0)
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: line 1 is no MatrixMarket header: \"%.80s\"", input->path,
+                        line);
+  if (strcasecmp(format, "coordinate") != 0)
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: the format is \"%s\"; expected coordinate", input->path,
+                        format);
+  if (strcasecmp(symmetry, "general") != 0)
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: the symmetry is \"%s\"; expected general", input->path,
+                        symmetry);
+  if (strcasecmp(field, "integer") == 0)
+    state->field = FIELD_INTEGER;
+  else if (strcasecmp(field, "real") == 0 || strcasecmp(field, "double") == 0)
+    state->field = FIELD_REAL;
+  else if (strcasecmp(field, "pattern") == 0)
+    state->field = FIELD_PATTERN;
+  else
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: the field is \"%s\"; expected integer, real or pattern",
+                        input->path, field);
+  return CSRN_IO_OK;
+}
+
+static bool is_blank(const char *line) {
+  return line[strspn(line, " \t")] == '\0';
+}
+
+/* The next line that is neither blank nor a comment: 1, 0 at the end, -1 with an error. */
+static int next_line(csrn_text *text, char **line, csrn_io_error *error) {
+  int found;
+  do
+    found = csrn_text_line(text, line, error);
+  while (found == 1 && ((*line)[0] == '%' || is_blank(*line)));
+  return found;
+}
+
+static csrn_io_status parse_header(csrn_io_input *input, csrn_io_error *error) {
+  mtx_state *state = input->state;
+  char *line, extra;
+  int found = csrn_text_line(state->text, &line, error);
+  csrn_io_status status = found == 1 ? parse_banner(input, line, error) : CSRN_IO_FAILED;
+  if (status)
+    return status;
+  found = next_line(state->text, &line, error);
+  if (found < 0)
+    return CSRN_IO_FAILED;
+  if (found == 0)
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: ends before its sizes", input->path);
+  if (sscanf(line, "%" SCNd64 " %" SCNd64 " %" SCNd64 " %c", &state->n_rows, &state->n_cols, &state->nnz,
+             &extra) != 3 ||
+      state->n_rows < 0 || state->n_cols < 0 || state->nnz < 0)
+    return csrn_io_fail(error, CSRN_IO_FAILED,
+                        "%s: line %" PRId64
+                        " is \"%.80s\"; expected the numbers of rows, columns and entries",
+                        input->path, csrn_text_line_number(state->text), line);
+  if (state->n_rows > INT32_MAX || state->n_cols > INT32_MAX)
+    return csrn_io_fail(error, CSRN_IO_FAILED,
+                        "%s: %" PRId64 " x %" PRId64 " is more than 2^31 - 1 rows or columns", input->path,
+                        state->n_rows, state->n_cols);
+  return CSRN_IO_OK;
+}
+
+/* ---- Names ------------------------------------------------------------------ */
+
+/* "PREFIXmatrix.mtx.gz" has "PREFIXbarcodes.tsv.gz" beside it, any other "NAME.mtx" has
+ * "NAME_barcodes.tsv". Finds the file `name`, with or without .gz. */
+static bool find_beside(const char *path, const char *name, char *found, size_t size) {
+  const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+  const char *stem = strstr(base, "matrix.mtx");
+  size_t length = stem ? (size_t)(stem - path) : (size_t)(base - path) + strcspn(base, ".");
+  for (int gz = 1; gz >= 0; gz--) {
+    snprintf(found, size, "%.*s%s%s%s", (int)length, path, stem ? "" : "_", name, gz ? ".gz" : "");
+    if (access(found, F_OK) == 0)
+      return true;
+  }
+  return false;
+}
+
+/* Up to three tab-separated columns; `order[c]` is where column c of the file goes. */
+static csrn_io_status read_names(const char *path, int64_t n, int n_columns, const int *order,
+                                 csrn_io_table *table, csrn_io_error *error) {
+  csrn_text *text = csrn_text_open(path, error);
+  char *line;
+  int found = text ? 1 : -1;
+  for (int c = 0; c < n_columns; c++)
+    table->columns[c] = calloc((size_t)n + 1, sizeof(char *));
+  table->n_columns = n_columns;
+  table->n_rows = n;
+  int64_t row = 0;
+  for (; text && row <= n && (found = csrn_text_line(text, &line, error)) == 1; row++) {
+    for (int c = 0; row < n && c < n_columns; c++) {
+      char *tab = strchr(line, '\t');
+      size_t length = tab ? (size_t)(tab - line) : strlen(line);
+      table->columns[order[c]][row] = strndup(line, length);
+      line += length + (tab != NULL);
+    }
+  }
+  csrn_text_close(text);
+  if (found < 0)
+    return CSRN_IO_FAILED;
+  if (row != n)
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: has %s%" PRId64 " lines; expected %" PRId64, path,
+                        row > n ? "more than " : "", row > n ? n : row, n);
+  return CSRN_IO_OK;
+}
+
+/* How many columns the first line of a file has, at most 3. */
+static int count_columns(const char *path) {
+  csrn_io_error ignored;
+  csrn_text *text = csrn_text_open(path, &ignored);
+  char *line;
+  int n = 1;
+  if (text && csrn_text_line(text, &line, &ignored) == 1)
+    for (; *line; line++)
+      n += *line == '\t';
+  csrn_text_close(text);
+  return n < 3 ? n : 3;
+}
+
+static csrn_io_status read_all_names(csrn_io_input *input, csrn_io_error *error) {
+  static const int plain[3] = {0, 1, 2}, id_first[3] = {1, 0, 2};
+  const csrn_io_description *d = &input->description;
+  char path[4096];
+  csrn_io_status status = CSRN_IO_OK;
+  input->cells.names[0] = input->genes.names[0] = "index";
+  input->genes.names[1] = "gene_ids";
+  input->genes.names[2] = "feature_types";
+  if (find_beside(input->path, "barcodes.tsv", path, sizeof path))
+    status = read_names(path, d->n_cells, 1, plain, &input->cells, error);
+  if (!status && (find_beside(input->path, "features.tsv", path, sizeof path) ||
+                  find_beside(input->path, "genes.tsv", path, sizeof path))) {
+    int n_columns = count_columns(path);
+    status = read_names(path, d->n_genes, n_columns, n_columns > 1 ? id_first : plain, &input->genes, error);
+  }
+  return status;
+}
+
+/* ---- Opening ---------------------------------------------------------------- */
+
+static csrn_io_status open_mtx(csrn_io_input *input, const csrn_io_select *select, csrn_io_error *error) {
+  static const char *const nothing[] = {NULL};
+  mtx_state *state = calloc(1, sizeof *state);
+  input->state = state;
+  if (!state)
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory", input->path);
+  if (select->layer || select->genome || select->feature_types)
+    return csrn_io_fail(error, CSRN_IO_FAILED,
+                        "%s: a MatrixMarket file has no layers, genomes or feature types", input->path);
+  state->text = csrn_text_open(input->path, error);
+  csrn_io_status status = state->text ? parse_header(input, error) : CSRN_IO_FAILED;
+  if (status)
+    return status;
+  state->cells_in_rows = select->cells == CSRN_IO_CELLS_ROWS;
+  const bool gzip = csrn_text_is_gzip(state->text);
+  input->description = (csrn_io_description){.format = CSRN_IO_MTX,
+                                             .layout = CSRN_IO_COORDINATE,
+                                             .format_name = gzip ? "MatrixMarket (gzip)" : "MatrixMarket",
+                                             .matrix_name = "matrix",
+                                             .n_cells = state->cells_in_rows ? state->n_rows : state->n_cols,
+                                             .n_genes = state->cells_in_rows ? state->n_cols : state->n_rows,
+                                             .nnz = state->nnz,
+                                             .nnz_file = state->nnz,
+                                             .data_type = state->field == FIELD_INTEGER ? CSRN_I32
+                                                          : state->field == FIELD_REAL  ? CSRN_F32
+                                                                                        : CSRN_U8,
+                                             .filters = gzip ? "gzip" : "none",
+                                             .layers = nothing,
+                                             .genomes = nothing,
+                                             .feature_types = nothing};
+  return read_all_names(input, error);
+}
+
+/* ---- Entries ---------------------------------------------------------------- */
+
+static csrn_io_status bad_line(const csrn_io_input *input, const char *line, const char *what,
+                               csrn_io_error *error) {
+  const mtx_state *state = input->state;
+  return csrn_io_fail(error, CSRN_IO_FAILED, "%s: line %" PRId64 " is \"%.80s\": %s", input->path,
+                      csrn_text_line_number(state->text), line, what);
+}
+
+/* A positive integer, then spaces; NULL if there is none or it is absurdly long. */
+static char *parse_coordinate(char *p, int64_t *value) {
+  while (*p == ' ' || *p == '\t')
+    p++;
+  char *first = p;
+  int64_t number = 0;
+  while (*p >= '0' && *p <= '9' && p - first < 18)
+    number = number * 10 + (*p++ - '0');
+  *value = number;
+  return p == first || (*p != ' ' && *p != '\t' && *p != '\0') ? NULL : p;
+}
+
+static bool ends_here(const char *p) {
+  return is_blank(p);
+}
+
+/* A count of up to 15 digits is the usual case, and exact in a double. */
+static bool parse_value(mtx_field field, char *p, double *value, int64_t *wide) {
+  while (*p == ' ' || *p == '\t')
+    p++;
+  char *first = p, *end;
+  int64_t number = 0;
+  while (*p >= '0' && *p <= '9' && p - first < 15)
+    number = number * 10 + (*p++ - '0');
+  if (p > first && ends_here(p)) {
+    *wide = number;
+    *value = (double)number;
+    return true;
+  }
+  errno = 0;
+  if (field == FIELD_INTEGER) {
+    *wide = strtoll(first, &end, 10);
+    *value = (double)*wide;
+    return end > first && errno == 0 && ends_here(end);
+  }
+  *value = strtod(first, &end);
+  return end > first && ends_here(end);
+}
+
+static csrn_io_status parse_entry(csrn_io_input *input, char *line, mtx_entries *entries,
+                                  csrn_io_error *error) {
+  const mtx_state *state = input->state;
+  int64_t row = 0, column = 0, wide = 1;
+  double value = 1.0;
+  char *p = parse_coordinate(line, &row);
+  p = p ? parse_coordinate(p, &column) : NULL;
+  if (!p)
+    return bad_line(input, line, "expected a row and a column", error);
+  if (row < 1 || row > state->n_rows)
+    return bad_line(input, line, "the row is outside the matrix", error);
+  if (column < 1 || column > state->n_cols)
+    return bad_line(input, line, "the column is outside the matrix", error);
+  if (state->field == FIELD_PATTERN ? !ends_here(p) : !parse_value(state->field, p, &value, &wide))
+    return bad_line(input, line,
+                    state->field == FIELD_INTEGER ? "expected an integer as the value"
+                    : state->field == FIELD_REAL  ? "expected a number as the value"
+                                                  : "a pattern file has no values",
+                    error);
+  const int64_t i = entries->n++;
+  entries->cells[i] = (int32_t)(state->cells_in_rows ? row : column) - 1;
+  entries->genes[i] = (int32_t)(state->cells_in_rows ? column : row) - 1;
+  if (state->field == FIELD_INTEGER) {
+    entries->wide[i] = wide;
+    entries->fits_i32 &= wide >= INT32_MIN && wide <= INT32_MAX;
+  } else if (state->field == FIELD_REAL) {
+    entries->values[i] = value;
+    entries->fits_f32 &= isnan(value) || (double)(float)value == value;
+  }
+  return CSRN_IO_OK;
+}
+
+static csrn_io_status read_entries(csrn_io_input *input, mtx_entries *entries,
+                                   const csrn_io_progress *progress, csrn_io_error *error) {
+  const mtx_state *state = input->state;
+  char *line;
+  int found;
+  while ((found = next_line(state->text, &line, error)) == 1) {
+    if (entries->n == state->nnz)
+      return bad_line(input, line, "more entries than the header says", error);
+    csrn_io_status status = parse_entry(input, line, entries, error);
+    if (status)
+      return status;
+    if (entries->n % 65536 == 0 && !csrn_io_proceed(progress, "reading", entries->n, state->nnz))
+      return csrn_io_fail(error, CSRN_IO_FAILED, "interrupted");
+  }
+  if (found < 0)
+    return CSRN_IO_FAILED;
+  if (entries->n < state->nnz)
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: ends after %" PRId64 " entries; expected %" PRId64,
+                        input->path, entries->n, state->nnz);
+  return CSRN_IO_OK;
+}
+
+/* ---- Grouping by cell --------------------------------------------------------- */
+
+static void store_value(const mtx_entries *entries, int64_t from, void *data, csrn_dtype type, int64_t to) {
+  switch (type) {
+  case CSRN_F32:
+    ((float *)data)[to] = (float)entries->values[from];
+    break;
+  case CSRN_F64:
+    ((double *)data)[to] = entries->values[from];
+    break;
+  case CSRN_I32:
+    ((int32_t *)data)[to] = (int32_t)entries->wide[from];
+    break;
+  case CSRN_I64:
+    ((int64_t *)data)[to] = entries->wide[from];
+    break;
+  default:
+    ((uint8_t *)data)[to] = 1;
+  }
+}
+
+static bool group_by_cell(const csrn_io_description *d, const mtx_entries *entries, csrn_io_matrix *matrix) {
+  csrn_csr *csr = &matrix->csr;
+  int64_t *indptr = calloc((size_t)d->n_cells + 2, sizeof *indptr);
+  int32_t *indices = malloc((size_t)entries->n * sizeof *indices + 1);
+  csr->data_type = entries->wide     ? entries->fits_i32 ? CSRN_I32 : CSRN_I64
+                   : entries->values ? entries->fits_f32 ? CSRN_F32 : CSRN_F64
+                                     : CSRN_U8;
+  csr->data = malloc((size_t)entries->n * csrn_dtype_size(csr->data_type) + 1);
+  csr->indptr = indptr;
+  csr->indices = indices;
+  if (!indptr || !indices || !csr->data)
+    return false;
+  /* indptr[cell + 1] first counts the cell before, then is where the cell's next entry goes. */
+  for (int64_t i = 0; i < entries->n; i++)
+    indptr[entries->cells[i] + 2]++;
+  for (int64_t cell = 0; cell < d->n_cells; cell++)
+    indptr[cell + 1] += indptr[cell];
+  for (int64_t i = 0; i < entries->n; i++) {
+    int64_t to = indptr[entries->cells[i] + 1]++;
+    indices[to] = entries->genes[i];
+    store_value(entries, i, csr->data, csr->data_type, to);
+  }
+  return true;
+}
+
+static csrn_io_status read_mtx(csrn_io_input *input, csrn_context *ctx, csrn_io_matrix *matrix,
+                               const csrn_io_progress *progress, csrn_io_error *error) {
+  (void)ctx;
+  mtx_state *state = input->state;
+  const csrn_io_description *d = &input->description;
+  const size_t n = (size_t)state->nnz;
+  mtx_entries entries = {.fits_i32 = true, .fits_f32 = true};
+  csrn_io_status status = CSRN_IO_OK;
+  if (state->consumed)
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: is read twice", input->path);
+  state->consumed = true;
+  if (n < SIZE_MAX / 16) {
+    entries.cells = malloc(n * sizeof *entries.cells + 1);
+    entries.genes = malloc(n * sizeof *entries.genes + 1);
+    if (state->field == FIELD_INTEGER)
+      entries.wide = malloc(n * sizeof *entries.wide + 1);
+    else if (state->field == FIELD_REAL)
+      entries.values = malloc(n * sizeof *entries.values + 1);
+  }
+  matrix->cells = CSRN_PER_ROW;
+  matrix->csr = (csrn_csr){.n_rows = d->n_cells,
+                           .n_cols = d->n_genes,
+                           .nnz = state->nnz,
+                           .indptr_type = CSRN_I64,
+                           .indices_type = CSRN_I32};
+  if (!entries.cells || !entries.genes || (state->field != FIELD_PATTERN && !entries.wide && !entries.values))
+    status = csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory for %" PRId64 " entries", input->path,
+                          state->nnz);
+  else
+    status = read_entries(input, &entries, progress, error);
+  if (!status && !group_by_cell(d, &entries, matrix))
+    status = csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory", input->path);
+  free(entries.cells);
+  free(entries.genes);
+  free(entries.values);
+  free(entries.wide);
+  return status;
+}
+
+static void close_mtx(csrn_io_input *input) {
+  mtx_state *state = input->state;
+  if (state)
+    csrn_text_close(state->text);
+  free(state);
+}
+
+bool csrn_io_mtx_cells_in_rows(const csrn_io_input *input) {
+  return input && input->reader == &csrn_io_mtx_reader && ((const mtx_state *)input->state)->cells_in_rows;
+}
+
+const csrn_io_reader csrn_io_mtx_reader = {recognizes_mtx, open_mtx, read_mtx, close_mtx};

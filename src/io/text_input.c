@@ -1,0 +1,101 @@
+/* See text_input.h. zlib reads plain files too, and goes on with the next gzip member. */
+#include "text_input.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+/* No line of the formats read here comes near this length. */
+enum { BUFFER = 1 << 20 };
+
+struct csrn_text {
+  gzFile file;
+  const char *path;
+  int64_t line_number;
+  size_t begin, end; /* of what is not given out yet */
+  int at_end, is_gzip;
+  char buffer[BUFFER + 1];
+};
+
+csrn_text *csrn_text_open(const char *path, csrn_io_error *error) {
+  csrn_text *text = malloc(sizeof *text);
+  if (!text) {
+    csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory", path);
+    return NULL;
+  }
+  memset(text, 0, offsetof(csrn_text, buffer));
+  text->path = path;
+  text->file = gzopen(path, "rbe");
+  if (!text->file) {
+    csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s", path, strerror(errno));
+    free(text);
+    return NULL;
+  }
+  gzbuffer(text->file, 1 << 18);
+  text->is_gzip = !gzdirect(text->file);
+  return text;
+}
+
+void csrn_text_close(csrn_text *text) {
+  if (!text)
+    return;
+  gzclose(text->file);
+  free(text);
+}
+
+/* Moves what is left to the front and fills up; 0 for an error, which is stored. */
+static int refill(csrn_text *text, csrn_io_error *error) {
+  memmove(text->buffer, text->buffer + text->begin, text->end - text->begin);
+  text->end -= text->begin;
+  text->begin = 0;
+  int n = gzread(text->file, text->buffer + text->end, (unsigned)(BUFFER - text->end));
+  int code = Z_OK;
+  const char *reason = gzerror(text->file, &code);
+  if (n < 0 || (code != Z_OK && code != Z_STREAM_END)) {
+    csrn_io_fail(error, CSRN_IO_FAILED, "%s: cannot be read: %s", text->path,
+                 code == Z_BUF_ERROR ? "the gzip stream is cut off"
+                 : code == Z_ERRNO   ? strerror(errno)
+                                     : reason);
+    return 0;
+  }
+  text->end += (size_t)n;
+  text->at_end = n == 0;
+  return 1;
+}
+
+int csrn_text_line(csrn_text *text, char **line, csrn_io_error *error) {
+  char *stop;
+  for (;;) {
+    char *from = text->buffer + text->begin;
+    stop = memchr(from, '\n', text->end - text->begin);
+    if (stop || text->at_end)
+      break;
+    if (text->end - text->begin == BUFFER) {
+      csrn_io_fail(error, CSRN_IO_FAILED, "%s: line %lld is too long: this is no text file", text->path,
+                   (long long)text->line_number + 1);
+      return -1;
+    }
+    if (!refill(text, error))
+      return -1;
+  }
+  if (!stop && text->begin == text->end)
+    return 0;
+  *line = text->buffer + text->begin;
+  if (!stop)
+    stop = text->buffer + text->end;
+  text->begin = (size_t)(stop - text->buffer) + (stop < text->buffer + text->end);
+  if (stop > *line && stop[-1] == '\r')
+    stop--;
+  *stop = '\0';
+  text->line_number++;
+  return 1;
+}
+
+int64_t csrn_text_line_number(const csrn_text *text) {
+  return text->line_number;
+}
+
+int csrn_text_is_gzip(const csrn_text *text) {
+  return text->is_gzip;
+}

@@ -1,0 +1,310 @@
+/*
+ * csrnorm bench must not believe a wrong result. Every operation of its table is run on
+ * small matrices: the right result passes, and the same result moved by the smallest
+ * step that the contract forbids is refused. Then a wrong operation goes through the
+ * whole measurement, and must come out without a time.
+ */
+#include "bench.h"
+
+#include <math.h>
+#include <omp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static bench_settings settings_of(char *options) {
+  bench_settings settings;
+  char error[BENCH_DETAIL], *argv[32] = {(char *)"bench"};
+  int argc = 1;
+  for (char *word = strtok(options, " "); word; word = strtok(NULL, " "))
+    argv[argc++] = word;
+  if (bench_parse(argc, argv, &settings, error))
+    fail_msg("%s", error);
+  settings.quiet = true;
+  return settings;
+}
+
+typedef struct fixture {
+  char options[256]; /* the settings point into it */
+  bench_settings settings;
+  bench_matrix matrix;
+  bench_expected expected;
+  csrn_context *ctx;
+  bench_run run;
+} fixture;
+
+static void set_up(fixture *f, const char *options) {
+  char error[BENCH_DETAIL];
+  snprintf(f->options, sizeof f->options, "%s", options);
+  f->settings = settings_of(f->options);
+  assert_true(bench_matrix_simulate(&f->settings, &f->matrix, error));
+  assert_true(bench_expected_create(&f->expected, &f->matrix, 1));
+  assert_int_equal(csrn_context_create(NULL, &f->ctx), CSRN_OK);
+  assert_int_equal(bench_run_create(&f->run, f->ctx, &f->matrix, &f->expected, NULL), CSRN_OK);
+  bench_run_set_small(&f->run, 2000);
+}
+
+static void tear_down(fixture *f) {
+  bench_run_destroy(&f->run);
+  csrn_context_destroy(f->ctx);
+  bench_expected_free(&f->expected);
+  bench_matrix_free(&f->matrix);
+}
+
+static void execute(fixture *f, const bench_operation *op) {
+  double seconds;
+  assert_int_equal(bench_run_prepare(&f->run, op), CSRN_OK);
+  assert_int_equal(bench_run_execute(&f->run, &seconds), CSRN_OK);
+}
+
+/* ---- Perturbing ---------------------------------------------------------- */
+
+static void step(void *array, csrn_dtype type, int64_t i, int steps) {
+  for (int k = 0; k < steps; k++) {
+    double x = (double)bench_get_value(array, type, i);
+    bench_put_value(array, type, i,
+                    type == CSRN_F32 ? (double)nextafterf((float)x, INFINITY) : nextafter(x, INFINITY));
+  }
+}
+
+/* Moves the last element of the result by the least that is wrong; false if there is no result but the
+ * status. */
+static bool perturb(fixture *f, const bench_operation *op) {
+  bench_run *run = &f->run;
+  int64_t last = (op->cached ? run->small_end : run->end) - 1;
+  if (op->check == bench_check_row_sums)
+    step(run->row_sums, CSRN_F64, run->A.n_rows - 1, 1);
+  else if (op->check == bench_check_column_sums)
+    run->column_sums[run->A.n_cols - 1] += 2 * f->expected.column_slack[run->A.n_cols - 1] + 0x1p-20;
+  else if (op->check == bench_check_median)
+    step(run->median, CSRN_F64, 0, 1);
+  else if (op->check == bench_check_mask)
+    run->mask[run->A.n_cols - 1] ^= 1;
+  else if (op->check == bench_check_values)
+    step(run->out, run->out_type, last, op->log1p ? 3 : 1);
+  else if (op->input != BENCH_INPUT_READ_ONLY)
+    ((unsigned char *)run->A.data)[0] ^= 1;
+  else
+    return false;
+  return true;
+}
+
+static void check_every_operation(const char *options) {
+  fixture f;
+  char why[BENCH_DETAIL];
+  int refused = 0;
+  set_up(&f, options);
+  if (strstr(options, "--max-fraction"))
+    assert_in_range(f.expected.n_excluded, 1, f.matrix.csr.n_cols - 1);
+  for (int o = 0; o < bench_n_operations; o++) {
+    const bench_operation *op = &bench_operations[o];
+    if (!op->cpu)
+      continue;
+    execute(&f, op);
+    if (!op->check(&f.run, &f.expected, why))
+      fail_msg("%s on %s: %s", op->name, options, why);
+    if (perturb(&f, op)) {
+      why[0] = 0;
+      if (op->check(&f.run, &f.expected, why))
+        fail_msg("%s on %s: a wrong result has passed", op->name, options);
+      assert_true(why[0] != 0);
+      refused++;
+    }
+  }
+  assert_true(refused >= bench_n_operations - 3);
+  tear_down(&f);
+}
+
+static void test_checks_float32_counts(void **state) {
+  (void)state;
+  check_every_operation("--cells 300 --genes 900 --nnz 30000 --max-fraction 0.2");
+}
+
+static void test_checks_float64_reals(void **state) {
+  (void)state;
+  check_every_operation("--cells 300 --genes 900 --nnz 30000 --type f64 --values reals --indptr-type i32");
+}
+
+static void test_checks_float32_reals(void **state) {
+  (void)state;
+  check_every_operation("--cells 200 --genes 5000 --nnz 900000 --values reals --index-type i64");
+}
+
+static void test_checks_integers(void **state) {
+  (void)state;
+  check_every_operation("--cells 300 --genes 900 --nnz 30000 --type u8");
+  check_every_operation("--cells 300 --genes 900 --nnz 30000 --type i32");
+  check_every_operation("--cells 300 --genes 900 --nnz 30000 --type i64");
+}
+
+/* A factor alone that is wrong, though every value fits it. */
+static void test_factor_is_checked(void **state) {
+  (void)state;
+  fixture f;
+  char why[BENCH_DETAIL];
+  set_up(&f, "--cells 300 --genes 900 --nnz 30000");
+  for (int o = 0; o < bench_n_operations; o++)
+    if (bench_operations[o].divide == BENCH_DIVIDE_BY_TOTAL) {
+      execute(&f, &bench_operations[o]);
+      step(f.run.factors, f.run.out_type, 0, 1);
+      assert_false(bench_operations[o].check(&f.run, &f.expected, why));
+      assert_non_null(strstr(why, "factor 0"));
+    }
+  tear_down(&f);
+}
+
+/* ---- The whole measurement ----------------------------------------------- */
+
+static csrn_status wrong_row_scale(bench_run *run) {
+  csrn_status status = csrn_axis_scale(run->ctx, &run->A, CSRN_PER_ROW, CSRN_DIVIDE, run->row_factors,
+                                       run->out_type, CSRN_ZERO_AS_ONE, run->out, run->out_type);
+  step(run->out, run->out_type, run->end - 1, 1);
+  return status;
+}
+
+static csrn_status failing(bench_run *run) {
+  return csrn_axis_sum(run->ctx, &run->A, CSRN_PER_ROW, NULL, CSRN_F64);
+}
+
+static const bench_result *find(const bench_result *results, int n, const char *operation) {
+  for (int r = 0; r < n; r++)
+    if (!strcmp(results[r].operation, operation))
+      return &results[r];
+  fail_msg("no row %s", operation);
+  return NULL;
+}
+
+static void test_wrong_result_has_no_time(void **state) {
+  (void)state;
+  fixture f;
+  bench_result *results;
+  int n;
+  char error[BENCH_DETAIL] = "";
+  bench_operation *operations = malloc((size_t)bench_n_operations * sizeof *operations);
+  set_up(&f, "--cells 300 --genes 900 --nnz 30000 --repetitions 2 --min-time 0");
+  memcpy(operations, bench_operations, (size_t)bench_n_operations * sizeof *operations);
+  for (int o = 0; o < bench_n_operations; o++) {
+    if (!strcmp(operations[o].name, "row_scale"))
+      operations[o].run = wrong_row_scale;
+    if (!strcmp(operations[o].name, "row_sums"))
+      operations[o].run = failing;
+  }
+  int code =
+      bench_measure(&f.settings, operations, bench_n_operations, &f.matrix, &f.expected, &results, &n, error);
+  assert_int_equal(code, BENCH_FAILED);
+  assert_string_equal(error, "");
+  const bench_result *wrong = find(results, n, "row_scale"), *failed = find(results, n, "row_sums");
+  assert_string_equal(wrong->check, "wrong");
+  assert_string_equal(failed->check, "error");
+  for (const bench_result *r = results; r < results + n; r++) {
+    bool good = r != wrong && r != failed;
+    assert_int_equal(!strcmp(r->check, "ok"), good);
+    assert_int_equal(!isnan(r->min_ms), good);
+    assert_int_equal(!isnan(r->gb_per_s), good);
+    assert_int_equal(r->samples, good ? 2 : 0);
+    assert_int_equal(r->detail[0] != 0, !good);
+  }
+  free(results);
+  free(operations);
+  tear_down(&f);
+}
+
+static void test_every_configuration_is_measured(void **state) {
+  (void)state;
+  fixture f;
+  bench_result *results;
+  int n, rows = 0;
+  char error[BENCH_DETAIL] = "";
+  set_up(&f, "--cells 300 --genes 900 --nnz 30000 --repetitions 1 --min-time 0 --threads 1,2,3 --isa generic "
+             "--ops normalize_median,log1p_reals --device cpu");
+  int code = bench_measure(&f.settings, bench_operations, bench_n_operations, &f.matrix, &f.expected,
+                           &results, &n, error);
+  for (int r = 0; r < n; r++)
+    if (results[r].detail[0])
+      fail_msg("%s: %s", results[r].operation, results[r].detail);
+  assert_int_equal(code, BENCH_OK);
+  assert_int_equal(n, 3 * 5); /* with two rooflines and what log1p_reals refers to */
+  for (int r = 0; r < n; r++) {
+    assert_string_equal(results[r].isa, "generic");
+    rows += results[r].threads == 3;
+  }
+  assert_int_equal(rows, 5);
+  free(results);
+  tear_down(&f);
+}
+
+/* ---- The matrix ---------------------------------------------------------- */
+
+static void test_matrix_is_what_was_asked_for(void **state) {
+  (void)state;
+  const char *const options[] = {"--cells 1000 --genes 2000 --nnz 123457", "--cells 10 --genes 10 --nnz 100",
+                                 "--cells 50 --genes 70000 --row-length 900 --distribution constant",
+                                 "--cells 1000 --genes 40 --nnz 38000", "--cells 7 --genes 3 --nnz 0"};
+  for (size_t k = 0; k < sizeof options / sizeof *options; k++) {
+    fixture f;
+    set_up(&f, options[k]);
+    const csrn_csr *A = &f.matrix.csr;
+    const int32_t *indices = A->indices;
+    const int64_t *indptr = A->indptr;
+    assert_int_equal(csrn_csr_check(f.ctx, A), CSRN_OK);
+    assert_int_equal(indptr[A->n_rows], f.settings.nnz);
+    for (int64_t i = 0; i < A->n_rows; i++) {
+      for (int64_t j = indptr[i] + 1; j < indptr[i + 1]; j++)
+        assert_true(indices[j - 1] < indices[j]);
+      if (f.settings.constant_rows)
+        assert_int_equal(indptr[i + 1] - indptr[i], 900);
+    }
+    tear_down(&f);
+  }
+}
+
+static void test_counts_are_realistic(void **state) {
+  (void)state;
+  fixture f;
+  int64_t ones = 0;
+  set_up(&f, "--cells 2000 --genes 3000 --nnz 600000");
+  for (int64_t k = 0; k < f.settings.nnz; k++)
+    ones += ((float *)f.matrix.csr.data)[k] == 1;
+  assert_true(fabs((double)ones / 600000 - 0.682) < 0.01);
+  assert_true(f.matrix.small_fraction > 0.985 && f.matrix.small_fraction < 0.995);
+  assert_true(f.matrix.row_min < 150 && f.matrix.row_max > 700);
+  tear_down(&f);
+}
+
+static void test_matrix_depends_on_the_seed_alone(void **state) {
+  (void)state;
+  fixture one, other;
+  const char *options = "--cells 500 --genes 3000 --nnz 60000 --seed 5";
+  omp_set_num_threads(1);
+  set_up(&one, options);
+  omp_set_num_threads(3);
+  set_up(&other, options);
+  assert_memory_equal(one.matrix.csr.data, other.matrix.csr.data, 60000 * 4);
+  assert_memory_equal(one.matrix.csr.indices, other.matrix.csr.indices, 60000 * 4);
+  assert_memory_equal(one.matrix.csr.indptr, other.matrix.csr.indptr, 501 * 8);
+  tear_down(&other);
+  set_up(&other, "--cells 500 --genes 3000 --nnz 60000 --seed 6");
+  assert_memory_not_equal(one.matrix.csr.indices, other.matrix.csr.indices, 60000 * 4);
+  tear_down(&one);
+  tear_down(&other);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_checks_float32_counts),
+      cmocka_unit_test(test_checks_float64_reals),
+      cmocka_unit_test(test_checks_float32_reals),
+      cmocka_unit_test(test_checks_integers),
+      cmocka_unit_test(test_factor_is_checked),
+      cmocka_unit_test(test_wrong_result_has_no_time),
+      cmocka_unit_test(test_every_configuration_is_measured),
+      cmocka_unit_test(test_matrix_is_what_was_asked_for),
+      cmocka_unit_test(test_counts_are_realistic),
+      cmocka_unit_test(test_matrix_depends_on_the_seed_alone),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
