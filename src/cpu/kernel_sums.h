@@ -39,6 +39,8 @@ INLINE double block_sum(const masked_values *v, int64_t begin, int64_t end) {
 #if CSRN_AVX512
   if (!v->indices)
     return block_sum_avx512(v->data, v->type, begin, end);
+  if (v->index_type == CSRN_I32)
+    return kept_sum_avx512(v->data, v->type, v->indices, v->excluded, begin, end);
 #endif
   double lanes[CSRN_LANES] = {0};
   int64_t i = begin;
