@@ -203,12 +203,13 @@ static csrn_io_status open_h5ad(csrn_io_input *input, const csrn_io_select *sele
 
 static csrn_io_status read_h5ad(csrn_io_input *input, csrn_context *ctx, csrn_io_matrix *matrix,
                                 const csrn_io_progress *progress, csrn_io_error *error) {
+  (void)ctx;
   csrn_hdf5_begin();
   csrn_hdf5_input *state = input->state;
   state->file.error = error;
   memset(matrix, 0, sizeof *matrix);
   matrix->cells = input->description.layout == CSRN_IO_CSC ? CSRN_PER_COLUMN : CSRN_PER_ROW;
-  csrn_io_status status = csrn_hdf5_matrix_read(state, ctx, matrix, progress);
+  csrn_io_status status = csrn_hdf5_matrix_read(state, matrix, progress);
   if (status)
     csrn_io_matrix_free(matrix);
   return status;

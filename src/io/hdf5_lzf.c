@@ -30,54 +30,59 @@ static herr_t set_local(hid_t properties, hid_t type, hid_t space) {
   return H5Pmodify_filter(properties, CSRN_HDF5_LZF, H5Z_FLAG_OPTIONAL, N_PARAMETERS, parameters);
 }
 
-/* The decoded chunk, of at least `bytes` bytes (libhdf5 trusts a filter to fill a whole
- * chunk); NULL if the input is corrupt. */
-static void *decode(const void *input, size_t input_bytes, size_t bytes, size_t *decoded) {
-  if (input_bytes > UINT32_MAX)
-    return NULL;
-  for (size_t room = bytes > 0 ? bytes : 4096; room <= UINT32_MAX; room *= 2) {
-    void *output = H5allocate_memory(room, 0);
-    if (!output)
-      return NULL;
+/* A chunk on its way through the filter. */
+struct coded {
+  void *bytes; /* NULL: fault */
+  size_t n, allocated;
+};
+
+/* The decoded chunk, of at least `chunk` bytes: libhdf5 trusts a filter to fill a whole
+ * chunk. Fails if the input is corrupt. */
+static struct coded decode(const void *input, size_t n, size_t chunk) {
+  const struct coded fault = {NULL, 0, 0};
+  for (size_t room = chunk > 0 ? chunk : 4096; n <= UINT32_MAX && room <= UINT32_MAX; room *= 2) {
+    struct coded output = {H5allocate_memory(room, 0), 0, room};
+    if (!output.bytes)
+      return fault;
     errno = 0;
-    *decoded = lzf_decompress(input, (unsigned)input_bytes, output, (unsigned)room);
-    if (*decoded > 0 && *decoded >= bytes)
+    output.n = lzf_decompress(input, (unsigned)n, output.bytes, (unsigned)room);
+    if (output.n > 0 && output.n >= chunk)
       return output;
-    int too_small = *decoded == 0 && errno == E2BIG;
-    H5free_memory(output);
+    int too_small = output.n == 0 && errno == E2BIG;
+    H5free_memory(output.bytes);
     if (!too_small)
-      return NULL;
+      return fault;
   }
-  return NULL;
+  return fault;
 }
 
-/* NULL if the chunk does not become smaller: libhdf5 then stores it as it is. */
-static void *encode(const void *input, size_t input_bytes, size_t *encoded) {
-  if (input_bytes < 2 || input_bytes > UINT32_MAX)
-    return NULL;
-  void *output = H5allocate_memory(input_bytes, 0);
-  if (!output)
-    return NULL;
-  *encoded = lzf_compress(input, (unsigned)input_bytes, output, (unsigned)(input_bytes - 1));
-  if (*encoded == 0) {
-    H5free_memory(output);
-    return NULL;
+/* Fails if the chunk does not become smaller: libhdf5 then stores it as it is. */
+static struct coded encode(const void *input, size_t n) {
+  struct coded output = {NULL, 0, n};
+  if (n < 2 || n > UINT32_MAX)
+    return output;
+  output.bytes = H5allocate_memory(n, 0);
+  if (output.bytes)
+    output.n = lzf_compress(input, (unsigned)n, output.bytes, (unsigned)(n - 1));
+  if (output.bytes && output.n == 0) {
+    H5free_memory(output.bytes);
+    output.bytes = NULL;
   }
   return output;
 }
 
-static size_t filter(unsigned flags, size_t n_parameters, const unsigned parameters[], size_t n_bytes,
-                     size_t *buffer_bytes, void **buffer) {
-  size_t produced = 0;
+/* *allocated must be the true size of the buffer: H5Ocopy() of strings keeps a second
+ * buffer beside it, of a size that it takes from this one. */
+static size_t filter(unsigned flags, size_t n_parameters, const unsigned parameters[], size_t n,
+                     size_t *allocated, void **buffer) {
   size_t chunk = n_parameters >= N_PARAMETERS ? parameters[2] : 0;
-  void *output = flags & H5Z_FLAG_REVERSE ? decode(*buffer, n_bytes, chunk, &produced)
-                                          : encode(*buffer, n_bytes, &produced);
-  if (!output)
+  struct coded output = flags & H5Z_FLAG_REVERSE ? decode(*buffer, n, chunk) : encode(*buffer, n);
+  if (!output.bytes)
     return 0;
   H5free_memory(*buffer);
-  *buffer = output;
-  *buffer_bytes = produced;
-  return produced;
+  *buffer = output.bytes;
+  *allocated = output.allocated;
+  return output.n;
 }
 
 int csrn_hdf5_register_lzf(void) {

@@ -166,7 +166,7 @@ static int64_t first_element(const void *values, csrn_dtype type) {
   }
 }
 
-static csrn_io_status read_sparse(const csrn_hdf5_input *input, csrn_context *ctx, csrn_csr *csr,
+static csrn_io_status read_sparse(const csrn_hdf5_input *input, csrn_csr *csr,
                                   const csrn_io_progress *progress) {
   const csrn_hdf5_file *file = &input->file;
   void *indptr = NULL, *indices = NULL;
@@ -183,12 +183,10 @@ static csrn_io_status read_sparse(const csrn_hdf5_input *input, csrn_context *ct
   csr->indices_type = input->indices.type;
   if (!status)
     status = csrn_hdf5_array_read(file, &input->data, input->nnz, "reading values", progress, &csr->data);
-  if (!status && csrn_csr_check(ctx, csr) != CSRN_OK)
-    status = csrn_hdf5_refuse(file, "%s: %s", input->matrix, csrn_error_detail(ctx));
   return status;
 }
 
-csrn_io_status csrn_hdf5_matrix_read(csrn_hdf5_input *input, csrn_context *ctx, csrn_io_matrix *matrix,
+csrn_io_status csrn_hdf5_matrix_read(csrn_hdf5_input *input, csrn_io_matrix *matrix,
                                      const csrn_io_progress *progress) {
   csrn_csr *csr = &matrix->csr;
   csr->n_rows = input->n_rows;
@@ -197,7 +195,7 @@ csrn_io_status csrn_hdf5_matrix_read(csrn_hdf5_input *input, csrn_context *ctx, 
   csr->data_type = input->data.type;
   matrix->dense = input->dense;
   if (!input->dense)
-    return read_sparse(input, ctx, csr, progress);
+    return read_sparse(input, csr, progress);
   csrn_io_status status = make_dense_rows(input, csr);
   return status ? status
                 : csrn_hdf5_array_read(&input->file, &input->data, input->n_rows, "reading values", progress,

@@ -120,8 +120,8 @@ typedef struct csrn_hdf5_input {
 /* Opens data, indices and indptr of the group input->matrix, which has n_rows x n_cols,
  * and checks their lengths against each other. */
 csrn_io_status csrn_hdf5_sparse_open(csrn_hdf5_input *input);
-/* Reads them, or the dense dataset, and checks the result with csrn_csr_check(). */
-csrn_io_status csrn_hdf5_matrix_read(csrn_hdf5_input *input, csrn_context *ctx, csrn_io_matrix *matrix,
+/* Reads them, or the dense dataset. The entries are not looked at: csrn_io_read() does. */
+csrn_io_status csrn_hdf5_matrix_read(csrn_hdf5_input *input, csrn_io_matrix *matrix,
                                      const csrn_io_progress *progress);
 /* Fills the parts of a description that follow from the above. */
 void csrn_hdf5_describe(const csrn_hdf5_input *input, csrn_io_description *description);

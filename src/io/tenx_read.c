@@ -435,7 +435,11 @@ static csrn_io_status read_10x(csrn_io_input *input, csrn_context *ctx, csrn_io_
   state->file.error = error;
   memset(matrix, 0, sizeof *matrix);
   matrix->cells = CSRN_PER_ROW;
-  csrn_io_status status = csrn_hdf5_matrix_read(state, ctx, matrix, progress);
+  csrn_io_status status = csrn_hdf5_matrix_read(state, matrix, progress);
+  /* Features are looked up by their indices before csrn_io_read() checks these. */
+  if (!status && state->column_of && csrn_csr_check(ctx, &matrix->csr) != CSRN_OK)
+    status = csrn_hdf5_refuse(&state->file, "%s is not a valid sparse matrix: %s", state->matrix,
+                              csrn_error_detail(ctx));
   if (status)
     csrn_io_matrix_free(matrix);
   else if (state->column_of)
