@@ -90,6 +90,7 @@ static csrn_status cpu_reserve(csrn_context *ctx, int64_t n_rows, int64_t n_cols
       [CSRN_SLOT_FACTORS] = longest * sizeof(double),
       [CSRN_SLOT_COLUMNS] = csrn_cpu_column_bytes(ctx, n_cols),
       [CSRN_SLOT_MASK] = longest,
+      [CSRN_SLOT_BITS] = csrn_cpu_bits_bytes(n_cols),
   };
   for (int i = 0; i < CSRN_N_SLOTS; i++)
     if (!csrn_cpu_scratch(ctx, (csrn_slot)i, bytes[i]))

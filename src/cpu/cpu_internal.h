@@ -40,8 +40,9 @@ typedef struct csrn_transform {
 typedef struct csrn_kernels {
   const char *isa;
   void (*row_sums[CSRN_N_DTYPES])(const void *data, const int64_t *indptr, int64_t n, void *sums);
+  /* excluded: a bit per column, in words of 32. */
   void (*row_sums_excluding[CSRN_N_DTYPES][CSRN_N_DTYPES])(const void *data, const void *indices,
-                                                           const uint8_t *excluded, const int64_t *indptr,
+                                                           const uint32_t *excluded, const int64_t *indptr,
                                                            int64_t n, void *sums);
   /* factors: [n] of the arithmetic's type; NULL for CSRN_STEP_NONE. */
   void (*transform_rows[CSRN_N_DTYPES])(const csrn_transform *how, const void *data, const int64_t *indptr,
@@ -94,6 +95,7 @@ typedef enum csrn_slot {
   CSRN_SLOT_FACTORS, /* [columns] float64: divisors of cells in columns */
   CSRN_SLOT_COLUMNS, /* [threads][columns] two 64-bit integers, [columns] one of 128 bits */
   CSRN_SLOT_MASK,    /* [rows or columns] bytes */
+  CSRN_SLOT_BITS,    /* [columns] bits, in words of 32 */
   CSRN_N_SLOTS
 } csrn_slot;
 
@@ -178,8 +180,12 @@ csrn_wide *csrn_cpu_giant_scratch(const csrn_context *ctx);
 typedef struct csrn_row_source {
   csrn_context *ctx;
   const csrn_csr *A;
-  const uint8_t *excluded; /* [n_cols] or NULL */
+  const uint32_t *excluded; /* bits of csrn_cpu_mask_bits(), or NULL */
 } csrn_row_source;
+
+/* A mask of n_cols bytes as bits, in CSRN_SLOT_BITS; NULL with the error stored. */
+size_t csrn_cpu_bits_bytes(int64_t n_cols);
+const uint32_t *csrn_cpu_mask_bits(csrn_context *ctx, const uint8_t *mask, int64_t n_cols);
 
 /* Sums of n <= CSRN_BATCH_ROWS rows, or of one giant row by all threads, to sums[0 ..
  * n) of sums_type; false for an overflow. */

@@ -17,7 +17,7 @@
 enum { FUSED_NNZ = 1024 };
 
 typedef struct normalizer {
-  csrn_row_source source; /* of the totals: excluded is NULL or the mask */
+  csrn_row_source source; /* of the totals */
   const csrn_normalize_plan *plan;
   csrn_transform how;
   double target;
@@ -270,6 +270,9 @@ static csrn_status allocate(csrn_context *ctx, const csrn_csr *A, const csrn_nor
     if (!*mask)
       return CSRN_OUT_OF_MEMORY;
   }
+  if (!plan->totals && options->exclude_highly_expressed &&
+      !csrn_cpu_scratch(ctx, CSRN_SLOT_BITS, csrn_cpu_bits_bytes(A->n_cols)))
+    return CSRN_OUT_OF_MEMORY;
   bool fused = !columns && options->target == CSRN_TARGET_FIXED && !options->exclude_highly_expressed;
   if (!plan->totals && !fused) {
     *totals = csrn_cpu_scratch(ctx, CSRN_SLOT_TOTALS, n * sizeof **totals);
@@ -293,7 +296,8 @@ static csrn_status row_totals(normalizer *work, int64_t *n_excluded) {
   if (options->exclude_highly_expressed) {
     mark_by_rows(work);
     *n_excluded = count_marks(work->mask, source->A->n_cols);
-    work->source.excluded = *n_excluded ? work->mask : NULL;
+    work->source.excluded =
+        *n_excluded ? csrn_cpu_mask_bits(source->ctx, work->mask, source->A->n_cols) : NULL;
     work->given = *n_excluded ? NULL : work->totals;
   }
   if (work->overflow)
@@ -301,7 +305,7 @@ static csrn_status row_totals(normalizer *work, int64_t *n_excluded) {
   if (fixed || work->given)
     return CSRN_OK;
   work->given = work->totals;
-  return csrn_cpu_row_sums(source->ctx, source->A, source->excluded, work->totals, CSRN_F64);
+  return csrn_cpu_row_sums(source->ctx, source->A, *n_excluded ? work->mask : NULL, work->totals, CSRN_F64);
 }
 
 static csrn_status normalize_rows(normalizer *work, int64_t *n_excluded) {

@@ -6,6 +6,7 @@
 #include "numerics.h"
 
 #include <math.h>
+#include <string.h>
 
 /* ---- Sums ----------------------------------------------------------------- */
 
@@ -141,11 +142,26 @@ static void row_sums_giant(void *arg, int64_t row, int64_t begin, int64_t end) {
                 csrn_cpu_sum_giant(&work->source, begin, end, work->sums + row * 8, work->sums_type));
 }
 
+size_t csrn_cpu_bits_bytes(int64_t n_cols) {
+  return ((size_t)n_cols / 32 + 1) * sizeof(uint32_t);
+}
+
+const uint32_t *csrn_cpu_mask_bits(csrn_context *ctx, const uint8_t *mask, int64_t n_cols) {
+  uint32_t *bits = csrn_cpu_scratch(ctx, CSRN_SLOT_BITS, csrn_cpu_bits_bytes(n_cols));
+  if (!bits)
+    return NULL;
+  memset(bits, 0, csrn_cpu_bits_bytes(n_cols));
+  for (int64_t c = 0; c < n_cols; c++)
+    bits[c / 32] |= (uint32_t)(mask[c] != 0) << (c % 32);
+  return bits;
+}
+
 csrn_status csrn_cpu_row_sums(csrn_context *ctx, const csrn_csr *A, const uint8_t *excluded, void *sums,
                               csrn_dtype sums_type) {
-  if (!csrn_cpu_thread_scratch(ctx))
+  const uint32_t *bits = excluded ? csrn_cpu_mask_bits(ctx, excluded, A->n_cols) : NULL;
+  if ((excluded && !bits) || !csrn_cpu_thread_scratch(ctx))
     return CSRN_OUT_OF_MEMORY;
-  row_sums state = {.source = {ctx, A, excluded}, .sums = sums, .sums_type = sums_type};
+  row_sums state = {.source = {ctx, A, bits}, .sums = sums, .sums_type = sums_type};
   const csrn_row_work work = {ctx, A, 0, row_sums_batch, row_sums_giant, &state};
   csrn_cpu_rows(&work);
   return state.overflow ? csrn_cpu_overflow(ctx, "row", sums_type) : CSRN_OK;

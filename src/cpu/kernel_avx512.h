@@ -84,6 +84,29 @@ INLINE double block_sum_avx512(const void *data, csrn_dtype type, int64_t begin,
   return combine_lanes_avx512(lanes[0], lanes[1], lanes[2], lanes[3]);
 }
 
+/* Of 16 columns with int32 indices, those that are not excluded (0 where masked out). */
+INLINE __mmask16 kept_lanes(const int32_t *indices, const uint32_t *excluded, __mmask16 lanes) {
+  __m512i columns = _mm512_maskz_loadu_epi32(lanes, indices);
+  __m512i words = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), lanes, _mm512_srli_epi32(columns, 5),
+                                              excluded, sizeof *excluded);
+  /* The rotation takes the column modulo 32 by itself. */
+  __m512i bits = _mm512_rolv_epi32(_mm512_set1_epi32(1), columns);
+  return _mm512_mask_testn_epi32_mask(lanes, words, bits);
+}
+
+/* block_sum() of reals without the excluded columns. */
+INLINE double kept_sum_avx512(const void *data, csrn_dtype type, const int32_t *indices,
+                              const uint32_t *excluded, int64_t begin, int64_t end) {
+  __m512d lanes[4] = {_mm512_setzero_pd(), _mm512_setzero_pd(), _mm512_setzero_pd(), _mm512_setzero_pd()};
+  for (int64_t i = begin; i < end; i += CSRN_LANES) {
+    __mmask16 low = first_lanes(end - i), high = end - i > 16 ? first_lanes(end - i - 16) : 0;
+    uint32_t kept = kept_lanes(indices + i, excluded, low);
+    kept |= (uint32_t)kept_lanes(indices + i + 16, excluded, high) << 16;
+    add_lanes(lanes, data, type, i, kept);
+  }
+  return combine_lanes_avx512(lanes[0], lanes[1], lanes[2], lanes[3]);
+}
+
 /* ---- Division ------------------------------------------------------------- */
 
 /* x / y as IEEE 754 rounds it, from r = 1 / y rounded: q = x * r is within 1.5 ulp, the

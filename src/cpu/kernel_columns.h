@@ -9,23 +9,41 @@
 #include "numerics.h"
 
 #include <math.h>
+#if defined(__SSE2__) && !defined(CSRN_NO_INTRINSICS)
+#include <immintrin.h>
+#endif
 
 /* ---- Sums ----------------------------------------------------------------- */
 
-/* A real that is an integer of at most 31 bits: 2^31 of them fit an int64. */
-INLINE bool is_count(double value, int64_t *count) {
-  bool inside = value >= -2147483648.0 && value <= 2147483648.0;
+/* The integer of at most 31 bits and a sign that a real is, if it is one: 2^31 of them fit
+ * an int64. The x86 instructions give INT32_MIN for what does not fit, which then differs
+ * from the value, and save the comparisons that the cast of C needs. */
+INLINE bool is_count(const void *data, csrn_dtype type, int64_t i, int64_t *count) {
+#if defined(__SSE2__) && !defined(CSRN_NO_INTRINSICS)
+  if (type == CSRN_F32) {
+    float value = ((const float *)data)[i];
+    int32_t whole = _mm_cvttss_si32(_mm_set_ss(value));
+    *count = whole;
+    return (float)whole == value;
+  }
+#endif
+  double value = load_f64(data, type, i);
+  bool inside = value > -2147483648.0 && value < 2147483648.0;
   *count = (int64_t)(inside ? value : 0.0);
-  return inside && (double)*count == value;
+  return (double)*count == value;
 }
 
+/* One addition to memory after the other: the stores are the limit, at 0.9 to 1.0 of the
+ * speed of a loop that does nothing else. Turning 128 values into integers first, and adding
+ * 4 to 16 sums at once after a look for equal indices (in scalars or by gather and scatter),
+ * took 1.2 to 2 times as long. */
 INLINE int64_t column_counts(const void *data, csrn_dtype type, const void *indices, csrn_dtype index_type,
                              int64_t begin, int64_t end, int64_t *sums) {
   for (int64_t i = begin; i < end; i++) {
     int64_t count;
     if (!is_real(type))
       count = load_integer(data, type, i);
-    else if (!is_count(load_f64(data, type, i), &count))
+    else if (!is_count(data, type, i, &count))
       return i;
     sums[load_integer(indices, index_type, i)] += count;
   }
@@ -101,6 +119,27 @@ INLINE void mark(uint8_t *mask, int64_t i) {
   __atomic_store_n(mask + i, 1, __ATOMIC_RELAXED);
 }
 
+/* A float32 exceeds a float64 threshold if and only if it exceeds the largest float32 that
+ * is not above the threshold, and more of them are compared at once. */
+INLINE float threshold_f32(double threshold) {
+  float rounded = (float)threshold;
+  return (double)rounded > threshold ? nextafterf(rounded, -INFINITY) : rounded;
+}
+
+INLINE bool any_above(const void *data, csrn_dtype type, int64_t begin, int64_t end, double threshold) {
+  uint32_t any = 0;
+  if (type == CSRN_F32) {
+    const float *values = data;
+    const float limit = threshold_f32(threshold);
+    for (int64_t i = begin; i < end; i++)
+      any |= values[i] > limit;
+  } else {
+    for (int64_t i = begin; i < end; i++)
+      any |= load_f64(data, type, i) > threshold;
+  }
+  return any;
+}
+
 /* Few entries exceed a threshold, so a stretch is first asked whether any does. */
 INLINE void mark_columns(const void *data, csrn_dtype type, const void *indices, csrn_dtype index_type,
                          const int64_t *indptr, int64_t n, const double *thresholds, uint8_t *mask) {
@@ -109,9 +148,7 @@ INLINE void mark_columns(const void *data, csrn_dtype type, const void *indices,
     const double threshold = thresholds[r];
     for (int64_t i = indptr[r]; i < indptr[r + 1]; i += STRETCH) {
       int64_t stop = indptr[r + 1] - i > STRETCH ? i + STRETCH : indptr[r + 1];
-      uint32_t any = 0;
-      for (int64_t j = i; j < stop; j++)
-        any |= load_f64(data, type, j) > threshold;
+      bool any = any_above(data, type, i, stop, threshold);
       for (int64_t j = i; any && j < stop; j++)
         if (load_f64(data, type, j) > threshold)
           mark(mask, load_integer(indices, index_type, j));

@@ -15,11 +15,19 @@ typedef struct masked_values {
   csrn_dtype type;
   const void *indices;
   csrn_dtype index_type;
-  const uint8_t *excluded;
+  const uint32_t *excluded; /* a bit per column: 32 times smaller than what gathers read */
 } masked_values;
 
+/* Indices are not negative, so 32 bits of those that have no more are enough. */
 INLINE bool is_excluded(const masked_values *v, int64_t i) {
-  return v->indices && v->excluded[load_integer(v->indices, v->index_type, i)];
+  if (!v->indices)
+    return false;
+  if (v->index_type == CSRN_I64) {
+    int64_t column = ((const int64_t *)v->indices)[i];
+    return v->excluded[column >> 5] >> (column & 31) & 1;
+  }
+  uint32_t column = (uint32_t)load_integer(v->indices, v->index_type, i);
+  return v->excluded[column >> 5] >> (column & 31) & 1;
 }
 
 INLINE double real_value(const masked_values *v, int64_t i) {
@@ -31,6 +39,8 @@ INLINE double block_sum(const masked_values *v, int64_t begin, int64_t end) {
 #if CSRN_AVX512
   if (!v->indices)
     return block_sum_avx512(v->data, v->type, begin, end);
+  if (v->index_type == CSRN_I32)
+    return kept_sum_avx512(v->data, v->type, v->indices, v->excluded, begin, end);
 #endif
   double lanes[CSRN_LANES] = {0};
   int64_t i = begin;
@@ -95,7 +105,7 @@ DATA_TYPES(DEFINE)
 
 #define DEFINE_PAIR(code, name, index_code, index_name)                                                      \
   static void row_sums_excluding_##name##_##index_name(const void *data, const void *indices,                \
-                                                       const uint8_t *excluded, const int64_t *indptr,       \
+                                                       const uint32_t *excluded, const int64_t *indptr,      \
                                                        int64_t n, void *sums) {                              \
     const masked_values v = {data, code, indices, index_code, excluded};                                     \
     sum_rows(&v, indptr, n, sums);                                                                           \

@@ -1,0 +1,100 @@
+/*
+ * The lzf filter that h5py compresses with (registered id 32000) as a filter of libhdf5,
+ * on liblzf. libhdf5 then decodes it wherever it meets it: in values, in strings that
+ * H5Ocopy() must unpack, beside shuffle, and in chunks whose filter mask skips it.
+ */
+#include "hdf5_util.h"
+
+#include <errno.h>
+#include <lzf.h>
+
+enum {
+  FILTER_REVISION = 4, /* h5py's layout of the parameters: revision, version of lzf, bytes of a chunk */
+  N_PARAMETERS = 3
+};
+
+/* Stores the size of a chunk in the filter's parameters, for the decoder to allocate. */
+static herr_t set_local(hid_t properties, hid_t type, hid_t space) {
+  (void)space;
+  hsize_t chunk[H5S_MAX_RANK];
+  int rank = H5Pget_chunk(properties, H5S_MAX_RANK, chunk);
+  uint64_t bytes = H5Tget_size(type);
+  if (rank < 1 || bytes == 0)
+    return -1;
+  for (int i = 0; i < rank; i++) {
+    if (chunk[i] > UINT32_MAX / bytes)
+      return -1;
+    bytes *= chunk[i];
+  }
+  const unsigned parameters[N_PARAMETERS] = {FILTER_REVISION, LZF_VERSION, (unsigned)bytes};
+  return H5Pmodify_filter(properties, CSRN_HDF5_LZF, H5Z_FLAG_OPTIONAL, N_PARAMETERS, parameters);
+}
+
+/* A chunk on its way through the filter. */
+struct coded {
+  void *bytes; /* NULL: fault */
+  size_t n, allocated;
+};
+
+/* The decoded chunk, of at least `chunk` bytes: libhdf5 trusts a filter to fill a whole
+ * chunk. Fails if the input is corrupt. */
+static struct coded decode(const void *input, size_t n, size_t chunk) {
+  const struct coded fault = {NULL, 0, 0};
+  for (size_t room = chunk > 0 ? chunk : 4096; n <= UINT32_MAX && room <= UINT32_MAX; room *= 2) {
+    struct coded output = {H5allocate_memory(room, 0), 0, room};
+    if (!output.bytes)
+      return fault;
+    errno = 0;
+    output.n = lzf_decompress(input, (unsigned)n, output.bytes, (unsigned)room);
+    if (output.n > 0 && output.n >= chunk)
+      return output;
+    int too_small = output.n == 0 && errno == E2BIG;
+    H5free_memory(output.bytes);
+    if (!too_small)
+      return fault;
+  }
+  return fault;
+}
+
+/* Fails if the chunk does not become smaller: libhdf5 then stores it as it is. */
+static struct coded encode(const void *input, size_t n) {
+  struct coded output = {NULL, 0, n};
+  if (n < 2 || n > UINT32_MAX)
+    return output;
+  output.bytes = H5allocate_memory(n, 0);
+  if (output.bytes)
+    output.n = lzf_compress(input, (unsigned)n, output.bytes, (unsigned)(n - 1));
+  if (output.bytes && output.n == 0) {
+    H5free_memory(output.bytes);
+    output.bytes = NULL;
+  }
+  return output;
+}
+
+/* *allocated must be the true size of the buffer: H5Ocopy() of strings keeps a second
+ * buffer beside it, of a size that it takes from this one. */
+static size_t filter(unsigned flags, size_t n_parameters, const unsigned parameters[], size_t n,
+                     size_t *allocated, void **buffer) {
+  size_t chunk = n_parameters >= N_PARAMETERS ? parameters[2] : 0;
+  struct coded output = flags & H5Z_FLAG_REVERSE ? decode(*buffer, n, chunk) : encode(*buffer, n);
+  if (!output.bytes)
+    return 0;
+  H5free_memory(*buffer);
+  *buffer = output.bytes;
+  *allocated = output.allocated;
+  return output.n;
+}
+
+int csrn_hdf5_register_lzf(void) {
+  static const H5Z_class2_t lzf = {
+      .version = H5Z_CLASS_T_VERS,
+      .id = CSRN_HDF5_LZF,
+      .encoder_present = 1,
+      .decoder_present = 1,
+      .name = "lzf",
+      .can_apply = NULL,
+      .set_local = set_local,
+      .filter = filter,
+  };
+  return H5Zregister(&lzf) < 0;
+}

@@ -1,0 +1,185 @@
+/*
+ * HDF5 as the readers and writers of .h5ad and 10x files see it: numbers, texts and
+ * attributes with this library's error sentences around libhdf5's calls. Objects are
+ * named by their path from the root of the file, which is also how messages name them.
+ */
+#ifndef CSRN_HDF5_UTIL_H
+#define CSRN_HDF5_UTIL_H
+
+#include "io_internal.h"
+
+#include <hdf5.h>
+
+enum {
+  CSRN_HDF5_LZF = 32000,         /* registered id of h5py's lzf filter */
+  CSRN_HDF5_FILTERS_TEXT = 128,  /* room for "shuffle+gzip-4" and the like */
+  CSRN_HDF5_SLAB_BYTES = 4 << 20 /* read or written between two reports of progress */
+};
+
+/* A file and where its errors go. */
+typedef struct csrn_hdf5_file {
+  hid_t id;
+  const char *path;
+  csrn_io_error *error;
+} csrn_hdf5_file;
+
+/* ---- hdf5_util.c: the library, errors, objects, texts ---- */
+
+/* Before any other call of a thread: libhdf5 prints nothing and knows lzf. */
+void csrn_hdf5_begin(void);
+hid_t csrn_hdf5_open_file(const char *path);
+int csrn_hdf5_is_hdf5(const unsigned char magic[8]);
+/* Closes an identifier of any kind; negative ones are ignored. */
+void csrn_hdf5_close(hid_t id);
+
+/* "FILE: sentence" */
+csrn_io_status csrn_hdf5_refuse(const csrn_hdf5_file *file, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* "FILE: cannot ACTION OBJECT: what libhdf5 or the system said" */
+csrn_io_status csrn_hdf5_failed(const csrn_hdf5_file *file, const char *action, const char *object);
+csrn_io_status csrn_hdf5_no_memory(const csrn_hdf5_file *file, const char *object, uint64_t bytes);
+
+typedef enum csrn_hdf5_kind {
+  CSRN_HDF5_MISSING,
+  CSRN_HDF5_GROUP,
+  CSRN_HDF5_DATASET,
+  CSRN_HDF5_OTHER
+} csrn_hdf5_kind;
+
+/* Follows links; a dangling link is a missing object. */
+csrn_hdf5_kind csrn_hdf5_kind_of(hid_t location, const char *path);
+
+/* A formatted string from malloc(), or NULL. */
+char *csrn_hdf5_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* A NULL-terminated list of the names in a group, sorted; empty if there is no such group. */
+char **csrn_hdf5_list(hid_t location, const char *group);
+void csrn_hdf5_list_free(char **list);
+int csrn_hdf5_list_has(char *const *list, const char *name);
+/* "a, b, c" or "none" into text[size]; ends in "..." if it does not fit. */
+void csrn_hdf5_list_text(char *const *list, char *text, size_t size);
+
+/* The texts of an attribute or dataset of strings, fixed or variable in length; NULL
+ * if it is anything else or cannot be read. Freed with csrn_hdf5_strings_free(). */
+char **csrn_hdf5_strings(hid_t object, int64_t *n);
+void csrn_hdf5_strings_free(char **strings, int64_t n);
+/* The text of an attribute that holds one string, or NULL. */
+char *csrn_hdf5_text_attribute(hid_t object, const char *name);
+/* 0 if the attribute or dataset holds exactly n integers, which go to values. */
+int csrn_hdf5_integers(hid_t object, int n, int64_t *values);
+
+/* ---- hdf5_lzf.c ---- */
+
+/* Teaches libhdf5 to read and write lzf, as h5py does; 0 on success. */
+int csrn_hdf5_register_lzf(void);
+
+/* ---- hdf5_array.c: numbers in datasets ---- */
+
+/* An open dataset of numbers. */
+typedef struct csrn_hdf5_array {
+  hid_t id;
+  char *path;
+  int rank; /* 1 or 2 */
+  hsize_t extent[2];
+  hsize_t chunk[2]; /* 0: not chunked */
+  csrn_dtype type;  /* as it is read: float16 as f32, int8 and int16 as i32, bool as u8 */
+  int narrow;       /* uint64 in the file, read as i64 where it fits */
+  char filters[CSRN_HDF5_FILTERS_TEXT];
+} csrn_hdf5_array;
+
+typedef enum csrn_hdf5_use { CSRN_HDF5_VALUES, CSRN_HDF5_INDICES } csrn_hdf5_use;
+
+/* The memory type of an element type. */
+hid_t csrn_hdf5_native(csrn_dtype type);
+
+/* Opens `path` and checks that it holds numbers (integers, for indices) in `rank`
+ * dimensions, through filters that this libhdf5 has. */
+csrn_io_status csrn_hdf5_array_open(const csrn_hdf5_file *file, const char *path, int rank, csrn_hdf5_use use,
+                                    csrn_hdf5_array *array);
+/* Reads the first `n` slices (elements, or rows of a 2-D array) into *values, from malloc(). */
+csrn_io_status csrn_hdf5_array_read(const csrn_hdf5_file *file, const csrn_hdf5_array *array, int64_t n,
+                                    const char *step, const csrn_io_progress *progress, void **values);
+void csrn_hdf5_array_close(csrn_hdf5_array *array);
+/* Slices to read or write at once: some MB, in whole chunks. */
+hsize_t csrn_hdf5_slab(const hsize_t *extent, const hsize_t *chunk, int rank, size_t element_bytes);
+
+/* ---- hdf5_matrix.c: the matrix of an input ---- */
+
+/* State of an open .h5ad or 10x file. */
+typedef struct csrn_hdf5_input {
+  csrn_hdf5_file file;
+  char *matrix; /* path of the sparse group or dense dataset */
+  int dense;
+  csrn_hdf5_array data, indices, indptr; /* data alone if dense */
+  int64_t n_rows, n_cols, nnz;           /* as stored */
+  char **layers, **genomes, **feature_types;
+  int64_t
+      *column_of; /* 10x: [n_cols] column of each feature in the result, -1: not selected; NULL: all are */
+} csrn_hdf5_input;
+
+/* Opens data, indices and indptr of the group input->matrix, which has n_rows x n_cols,
+ * and checks their lengths against each other. */
+csrn_io_status csrn_hdf5_sparse_open(csrn_hdf5_input *input);
+/* Reads them, or the dense dataset. The entries are not looked at: csrn_io_read() does. */
+csrn_io_status csrn_hdf5_matrix_read(csrn_hdf5_input *input, csrn_io_matrix *matrix,
+                                     const csrn_io_progress *progress);
+/* Fills the parts of a description that follow from the above. */
+void csrn_hdf5_describe(const csrn_hdf5_input *input, csrn_io_description *description);
+/* Opens the file and makes the state; always sets input->state. */
+csrn_io_status csrn_hdf5_input_open(csrn_io_input *input, csrn_io_error *error);
+void csrn_hdf5_input_close(csrn_io_input *input);
+/* What the request must not ask of a format: exit code 2. */
+csrn_io_status csrn_hdf5_refuse_option(const csrn_hdf5_file *file, const char *option, const char *why);
+
+/* Rows of an anndata dataframe (a group, or before 0.7 a compound dataset); -1: cannot be told. */
+int64_t csrn_hdf5_frame_length(hid_t file, const char *frame);
+/* Whether the HDF5 file at `path` has the groups of a 10x file. */
+int csrn_hdf5_is_10x(const char *path);
+
+/* ---- hdf5_write.c: datasets and attributes of an output ---- */
+
+/* Creation properties for a dataset like `model` (an open dataset, or negative for none):
+ * its chunks and, by `compression`, its filters, none, or gzip. Filters that could change
+ * values, or that this libhdf5 cannot write, become gzip. Negative on failure. */
+hid_t csrn_hdf5_storage(hid_t model, int rank, const hsize_t *extent, csrn_io_compression compression,
+                        int level);
+
+/* A dataset to be written: `n` slices (elements, or rows) of `values`; what is left of
+ * the extent reads as 0. */
+typedef struct csrn_hdf5_values {
+  const char *name, *step; /* of progress; NULL: reports none */
+  int rank;
+  hsize_t extent[2], max[2]; /* max as in H5Screate_simple(); used if the storage is chunked */
+  csrn_dtype type;
+  const void *values;
+  int64_t n;
+} csrn_hdf5_values;
+
+/* Creates the dataset in `group` and writes it; it is left open in *dataset unless NULL. */
+csrn_io_status csrn_hdf5_write_values(const csrn_hdf5_file *file, hid_t group, const csrn_hdf5_values *values,
+                                      hid_t storage, const csrn_io_progress *progress, hid_t *dataset);
+csrn_io_status csrn_hdf5_copy_attributes(const csrn_hdf5_file *file, hid_t from, hid_t to,
+                                         const char *object);
+
+/* Each returns 0 on success; a fault is left on libhdf5's error stack. Attributes that are
+ * there already are replaced. */
+int csrn_hdf5_write_text(hid_t object, const char *name, const char *text);
+int csrn_hdf5_write_texts(hid_t object, const char *name, char *const *texts, int64_t n);
+int csrn_hdf5_write_integers(hid_t object, const char *name, int n, const int64_t *values);
+int csrn_hdf5_write_encoding(hid_t object, const char *type, const char *version);
+/* A group encoded as `type`, or as nothing if NULL; negative on failure. */
+hid_t csrn_hdf5_create_group(hid_t location, const char *name, const char *type, const char *version);
+/* A dataset of n texts of variable length, encoded as anndata's string-array. */
+int csrn_hdf5_write_string_array(hid_t group, const char *name, char *const *texts, int64_t n);
+
+/* ---- h5ad_copy.c, h5ad_annotate.c: parts of csrn_io_write_h5ad() ---- */
+
+/* Copies all of an .h5ad to `file`, with the values of `matrix` in the place of those of
+ * the input's matrix. */
+csrn_io_status csrn_hdf5_copy_h5ad(csrn_hdf5_input *input, const csrn_io_matrix *matrix,
+                                   const csrn_io_output *output, const csrn_hdf5_file *file,
+                                   const csrn_io_progress *progress);
+/* Adds obs/<key_added> and uns/log1p as `output` asks. */
+csrn_io_status csrn_hdf5_annotate(const csrn_hdf5_file *file, const csrn_io_output *output, int64_t n_cells);
+
+#endif
