@@ -32,6 +32,8 @@ int sample_setup(void **state);
 int sample_teardown(void **state);
 const char *sample_path(const char *name);
 extern csrn_context *sample_context;
+/* The test that comes after the others: whatever failed, every identifier has been closed. */
+void sample_nothing_open(void **state);
 
 /* How a sparse group is made; zeros are the usual: float32, int32, int32, one chunk, csr. */
 typedef struct sample_options {

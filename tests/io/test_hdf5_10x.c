@@ -308,9 +308,10 @@ static void damaged(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(selections),    cmocka_unit_test(types_of_values_and_indices),
-      cmocka_unit_test(names_of_v3),   cmocka_unit_test(version_2),
-      cmocka_unit_test(wrong_choices), cmocka_unit_test(damaged),
+      cmocka_unit_test(selections),          cmocka_unit_test(types_of_values_and_indices),
+      cmocka_unit_test(names_of_v3),         cmocka_unit_test(version_2),
+      cmocka_unit_test(wrong_choices),       cmocka_unit_test(damaged),
+      cmocka_unit_test(sample_nothing_open),
   };
   return cmocka_run_group_tests_name("reading 10x", tests, sample_setup, sample_teardown);
 }

@@ -417,8 +417,9 @@ static int release(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(structures),    cmocka_unit_test(truncated), cmocka_unit_test(random_bytes),
-      cmocka_unit_test(damaged_chunk), cmocka_unit_test(not_there), cmocka_unit_test(silence),
+      cmocka_unit_test(structures),          cmocka_unit_test(truncated), cmocka_unit_test(random_bytes),
+      cmocka_unit_test(damaged_chunk),       cmocka_unit_test(not_there), cmocka_unit_test(silence),
+      cmocka_unit_test(sample_nothing_open),
   };
   return cmocka_run_group_tests_name("damaged h5ad", tests, capture, release);
 }

@@ -429,6 +429,7 @@ int main(void) {
       cmocka_unit_test(storage_layouts),
       cmocka_unit_test(empty_matrices),
       cmocka_unit_test(progress_and_interruption),
+      cmocka_unit_test(sample_nothing_open),
   };
   return cmocka_run_group_tests_name("reading h5ad", tests, sample_setup, sample_teardown);
 }
