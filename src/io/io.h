@@ -93,7 +93,11 @@ const csrn_io_description *csrn_io_describe(const csrn_io_input *input);
 /* Reads the selected matrix and checks its structure (csrn_csr_check with `ctx`).
  * Coordinates become CSR with the cells in rows when the file's entries are in cell
  * order or can be grouped in O(nnz); indices are sorted in neither case. `progress`
- * may be NULL. */
+ * may be NULL.
+ *
+ * The types of a MatrixMarket file: "integer" is i32 if every value fits, else i64;
+ * "pattern" is ones of u8; "real" is what a comment of csrn_io_write() says, else f32 if
+ * every value is exactly a float32 (counts written as reals, say), else f64. */
 csrn_io_status csrn_io_read(csrn_io_input *input, csrn_context *ctx, csrn_io_matrix *matrix,
                             const csrn_io_progress *progress, csrn_io_error *error);
 void csrn_io_matrix_free(csrn_io_matrix *matrix);

@@ -39,6 +39,11 @@ struct csrn_io_input {
   void *state;
 };
 
+/* Comment lines by which csrn_io_write_mtx() notes of which type its reals are: shortest decimals are of that
+ * type's precision, and read back as the same bits only when rounded to it. */
+#define CSRN_IO_MTX_FLOAT32 "%csrnorm float32"
+#define CSRN_IO_MTX_FLOAT64 "%csrnorm float64"
+
 /* Whether an input is a MatrixMarket file of cells x genes (usual is genes x cells). */
 bool csrn_io_mtx_cells_in_rows(const csrn_io_input *input);
 

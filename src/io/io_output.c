@@ -7,14 +7,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-/* The temporary file in progress, for csrn_io_abandon(); "" for none. */
+/* The temporary file in progress, for csrn_io_abandon(): whether there is one, and its name. */
+static volatile sig_atomic_t has_temporary;
 static char temporary[PATH_MAX];
 
 static const struct {
@@ -55,18 +60,34 @@ static void directory_of(const char *path, char directory[PATH_MAX]) {
     slash[slash == directory] = '\0';
 }
 
-static csrn_io_status check_place(const csrn_io_output *output, csrn_io_error *error) {
-  char target[PATH_MAX], directory[PATH_MAX];
+static csrn_io_status check_directory(const csrn_io_output *output, const char *target,
+                                      csrn_io_error *error) {
+  char directory[PATH_MAX];
   struct stat status;
-  if (strlen(output->path) > PATH_MAX - 32)
+  directory_of(target, directory);
+  bool found = stat(directory, &status) == 0;
+  if (found && !S_ISDIR(status.st_mode)) {
+    errno = ENOTDIR;
+    found = false;
+  }
+  if (found && access(directory, W_OK | X_OK) == 0)
+    return CSRN_IO_OK;
+  return csrn_io_fail(error, CSRN_IO_FAILED, "%s: cannot write into the directory %s: %s", output->path,
+                      directory, strerror(errno));
+}
+
+static csrn_io_status check_place(const csrn_io_output *output, csrn_io_error *error) {
+  char target[PATH_MAX];
+  struct stat status;
+  if (strlen(output->path) > PATH_MAX - 1)
     return csrn_io_fail(error, CSRN_IO_USAGE, "the output's name is too long");
   resolve(output->path, target);
-  directory_of(target, directory);
-  if (stat(directory, &status) != 0 || access(directory, W_OK | X_OK) != 0)
-    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: cannot write into the directory %s: %s", output->path,
-                        directory, strerror(errno));
-  if (stat(target, &status) != 0)
-    return CSRN_IO_OK;
+  csrn_io_status code = check_directory(output, target, error);
+  if (code || lstat(target, &status) != 0)
+    return code;
+  if (S_ISLNK(status.st_mode))
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: is a symbolic link to a file that does not exist",
+                        output->path);
   if (!S_ISREG(status.st_mode))
     return csrn_io_fail(error, CSRN_IO_FAILED, "%s: exists and is not a regular file", output->path);
   if (!output->force)
@@ -88,6 +109,13 @@ csrn_io_status csrn_io_output_check(const csrn_io_input *input, const csrn_io_ou
   if (output->layer && (!h5ad || !input || input->description.format != CSRN_IO_H5AD))
     return csrn_io_fail(error, CSRN_IO_USAGE, "%s: a layer is written only from .h5ad to .h5ad",
                         output->path);
+  const char *name = writers[writer].suffix;
+  if (strcmp(name, ".mtx") == 0 && output->compression == CSRN_IO_COMPRESSION_GZIP)
+    return csrn_io_fail(error, CSRN_IO_USAGE, "%s: a compressed MatrixMarket file is named .mtx.gz",
+                        output->path);
+  if (strcmp(name, ".mtx.gz") == 0 && output->compression == CSRN_IO_COMPRESSION_NONE)
+    return csrn_io_fail(error, CSRN_IO_USAGE, "%s: an uncompressed MatrixMarket file is named .mtx",
+                        output->path);
   return check_place(output, error);
 }
 
@@ -95,33 +123,47 @@ static csrn_io_status failed(csrn_io_error *error, const csrn_io_output *output)
   return csrn_io_fail(error, CSRN_IO_FAILED, "%s: cannot be written: %s", output->path, strerror(errno));
 }
 
-/* Creates the temporary file, with the mode that the result is to have. */
-static csrn_io_status create_temporary(const csrn_io_output *output, const char *target,
-                                       csrn_io_error *error) {
+/* A name in the target's directory, hidden, that nothing else has; false if it is too long. */
+static bool choose_name(const char *target, char name[PATH_MAX]) {
   char directory[PATH_MAX];
-  struct stat old;
+  uint64_t random;
+  struct timespec now;
   directory_of(target, directory);
   const char *slash = strrchr(target, '/');
-  char name[PATH_MAX];
-  if (snprintf(name, sizeof name, "%s/.%.200s.XXXXXX", directory, slash ? slash + 1 : target) >= PATH_MAX) {
-    errno = ENAMETOOLONG;
-    return failed(error, output);
+  if (getrandom(&random, sizeof random, GRND_NONBLOCK) != (ssize_t)sizeof random) {
+    clock_gettime(CLOCK_REALTIME, &now);
+    random = (uint64_t)now.tv_nsec << 32 ^ (uint64_t)now.tv_sec ^ (uint64_t)getpid() << 20;
   }
-  int file = mkstemp(name);
-  if (file < 0)
-    return failed(error, output);
-  snprintf(temporary, sizeof temporary, "%s", name);
-  mode_t mask = umask(0);
-  umask(mask);
-  mode_t mode = stat(target, &old) == 0 ? old.st_mode & 07777 : 0666 & ~mask;
-  bool done = fchmod(file, mode) == 0;
-  close(file);
-  return done ? CSRN_IO_OK : failed(error, output);
+  return snprintf(name, PATH_MAX, "%s/.%.200s.%016" PRIx64 ".tmp", directory, slash ? slash + 1 : target,
+                  random) < PATH_MAX;
 }
 
-static bool sync_path(const char *path) {
+/* Creates the temporary file; csrn_io_abandon() knows its name before there is a file. What replaces a file
+ * gets its mode only when it is complete, since that may forbid writing. */
+static csrn_io_status create_temporary(const csrn_io_output *output, const char *target,
+                                       csrn_io_error *error) {
+  const mode_t mode = access(target, F_OK) == 0 ? 0600 : 0666;
+  int file = -1;
+  for (int tries = 0; file < 0 && tries < 16; tries++) {
+    if (!choose_name(target, temporary)) {
+      errno = ENAMETOOLONG;
+      return failed(error, output);
+    }
+    has_temporary = 1;
+    file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    has_temporary = file >= 0;
+    if (file < 0 && errno != EEXIST)
+      break;
+  }
+  if (file < 0)
+    return failed(error, output);
+  close(file);
+  return CSRN_IO_OK;
+}
+
+static bool sync_path(const char *path, const struct stat *like) {
   int file = open(path, O_RDONLY | O_CLOEXEC);
-  bool done = file >= 0 && fsync(file) == 0;
+  bool done = file >= 0 && (!like || fchmod(file, like->st_mode & 07777) == 0) && fsync(file) == 0;
   int reason = errno;
   if (file >= 0)
     close(file);
@@ -132,11 +174,13 @@ static bool sync_path(const char *path) {
 /* The rename is the moment at which the result exists. */
 static csrn_io_status publish(const csrn_io_output *output, const char *target, csrn_io_error *error) {
   char directory[PATH_MAX];
-  if (!sync_path(temporary) || rename(temporary, target) != 0)
+  struct stat old;
+  const bool replaces = stat(target, &old) == 0;
+  if (!sync_path(temporary, replaces ? &old : NULL) || rename(temporary, target) != 0)
     return failed(error, output);
-  temporary[0] = '\0';
+  has_temporary = 0;
   directory_of(target, directory);
-  sync_path(directory); /* some file systems refuse; the result stands */
+  sync_path(directory, NULL); /* some file systems refuse; the result stands */
   return CSRN_IO_OK;
 }
 
@@ -177,7 +221,7 @@ csrn_io_status csrn_io_write(csrn_io_input *input, const csrn_io_matrix *matrix,
 }
 
 void csrn_io_abandon(void) {
-  if (temporary[0])
+  if (has_temporary)
     unlink(temporary);
-  temporary[0] = '\0';
+  has_temporary = 0;
 }

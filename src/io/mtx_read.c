@@ -5,13 +5,14 @@
  */
 #include "text_input.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 typedef enum mtx_field { FIELD_INTEGER, FIELD_REAL, FIELD_PATTERN } mtx_field;
@@ -19,9 +20,10 @@ typedef enum mtx_field { FIELD_INTEGER, FIELD_REAL, FIELD_PATTERN } mtx_field;
 typedef struct mtx_state {
   csrn_text *text;
   mtx_field field;
+  csrn_dtype real_type; /* as our own writer notes it for reals; CSRN_NONE: the values decide */
   bool cells_in_rows;
   int64_t n_rows, n_cols, nnz; /* as the header has them */
-  bool consumed;               /* the entries are read once */
+  bool consumed;               /* the text is behind its header */
 } mtx_state;
 
 /* Entries as they come. */
@@ -61,7 +63,7 @@ static csrn_io_status parse_banner(csrn_io_input *input, const char *line, csrn_
   if (strcasecmp(symmetry, "general") != 0)
     return csrn_io_fail(error, CSRN_IO_FAILED, "%s: the symmetry is \"%s\"; expected general", input->path,
                         symmetry);
-  if (strcasecmp(field, "integer") == 0)
+  if (strcasecmp(field, "integer") == 0 || strcasecmp(field, "unsigned-integer") == 0)
     state->field = FIELD_INTEGER;
   else if (strcasecmp(field, "real") == 0 || strcasecmp(field, "double") == 0)
     state->field = FIELD_REAL;
@@ -86,18 +88,22 @@ static int next_line(csrn_text *text, char **line, csrn_io_error *error) {
   return found;
 }
 
-static csrn_io_status parse_header(csrn_io_input *input, csrn_io_error *error) {
+/* The line of the sizes: 1, 0 at the end, -1 with an error. Notes on the way what csrn_io_write_mtx() says of
+ * its values. */
+static int find_sizes(mtx_state *state, char **line, csrn_io_error *error) {
+  int found;
+  while ((found = csrn_text_line(state->text, line, error)) == 1 && ((*line)[0] == '%' || is_blank(*line))) {
+    if (strcmp(*line, CSRN_IO_MTX_FLOAT32) == 0)
+      state->real_type = CSRN_F32;
+    else if (strcmp(*line, CSRN_IO_MTX_FLOAT64) == 0)
+      state->real_type = CSRN_F64;
+  }
+  return found;
+}
+
+static csrn_io_status parse_sizes(const csrn_io_input *input, const char *line, csrn_io_error *error) {
   mtx_state *state = input->state;
-  char *line, extra;
-  int found = csrn_text_line(state->text, &line, error);
-  csrn_io_status status = found == 1 ? parse_banner(input, line, error) : CSRN_IO_FAILED;
-  if (status)
-    return status;
-  found = next_line(state->text, &line, error);
-  if (found < 0)
-    return CSRN_IO_FAILED;
-  if (found == 0)
-    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: ends before its sizes", input->path);
+  char extra;
   if (sscanf(line, "%" SCNd64 " %" SCNd64 " %" SCNd64 " %c", &state->n_rows, &state->n_cols, &state->nnz,
              &extra) != 3 ||
       state->n_rows < 0 || state->n_cols < 0 || state->nnz < 0)
@@ -112,6 +118,41 @@ static csrn_io_status parse_header(csrn_io_input *input, csrn_io_error *error) {
   return CSRN_IO_OK;
 }
 
+/* An entry is "1 1 1" and a line end at least, and deflate makes at most 1032 bytes of one: memory is taken
+ * only for what can be there. */
+static csrn_io_status check_nnz(const csrn_io_input *input, csrn_io_error *error) {
+  const mtx_state *state = input->state;
+  const int64_t shortest = state->field == FIELD_PATTERN ? 4 : 6;
+  const int64_t ratio = csrn_text_is_gzip(state->text) ? 1032 : 1;
+  struct stat status;
+  if (stat(input->path, &status) != 0 || !S_ISREG(status.st_mode) ||
+      state->nnz <= ((int64_t)status.st_size * ratio + 1) / shortest)
+    return CSRN_IO_OK;
+  return csrn_io_fail(error, CSRN_IO_FAILED,
+                      "%s: the header says %" PRId64 " entries, more than a file of %" PRId64
+                      " bytes can hold",
+                      input->path, state->nnz, (int64_t)status.st_size);
+}
+
+/* Opens the text and reads up to the entries. */
+static csrn_io_status parse_header(csrn_io_input *input, csrn_io_error *error) {
+  mtx_state *state = input->state;
+  char *line;
+  csrn_text_close(state->text);
+  state->text = csrn_text_open(input->path, error);
+  state->consumed = false;
+  int found = state->text ? csrn_text_line(state->text, &line, error) : -1;
+  csrn_io_status status = found == 1 ? parse_banner(input, line, error) : CSRN_IO_FAILED;
+  if (found == 1 && !status)
+    found = find_sizes(state, &line, error);
+  if (found == 0)
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: ends before its sizes", input->path);
+  if (found < 0 || status)
+    return CSRN_IO_FAILED;
+  status = parse_sizes(input, line, error);
+  return status ? status : check_nnz(input, error);
+}
+
 /* ---- Names ------------------------------------------------------------------ */
 
 /* "PREFIXmatrix.mtx.gz" has "PREFIXbarcodes.tsv.gz" beside it, any other "NAME.mtx" has
@@ -121,35 +162,47 @@ static bool find_beside(const char *path, const char *name, char *found, size_t 
   const char *stem = strstr(base, "matrix.mtx");
   size_t length = stem ? (size_t)(stem - path) : (size_t)(base - path) + strcspn(base, ".");
   for (int gz = 1; gz >= 0; gz--) {
-    snprintf(found, size, "%.*s%s%s%s", (int)length, path, stem ? "" : "_", name, gz ? ".gz" : "");
-    if (access(found, F_OK) == 0)
+    int n = snprintf(found, size, "%.*s%s%s%s", (int)length, path, stem ? "" : "_", name, gz ? ".gz" : "");
+    if (n > 0 && (size_t)n < size && access(found, F_OK) == 0)
       return true;
   }
   return false;
 }
 
+/* The fields of a line, into one row; false: out of memory. */
+static bool split_names(char *line, int64_t row, const int *order, csrn_io_table *table) {
+  for (int c = 0; c < table->n_columns; c++) {
+    const size_t length = strcspn(line, "\t");
+    char *name = strndup(line, length);
+    if (!name)
+      return false;
+    table->columns[order[c]][row] = name;
+    line += length + (line[length] == '\t');
+  }
+  return true;
+}
+
 /* Up to three tab-separated columns; `order[c]` is where column c of the file goes. */
 static csrn_io_status read_names(const char *path, int64_t n, int n_columns, const int *order,
                                  csrn_io_table *table, csrn_io_error *error) {
+  bool done = true;
+  for (int c = 0; c < n_columns && done; c++) {
+    table->columns[c] = calloc((size_t)n + 1, sizeof(char *));
+    done = table->columns[c] != NULL;
+  }
+  table->n_columns = n_columns;
+  table->n_rows = n;
   csrn_text *text = csrn_text_open(path, error);
   char *line;
   int found = text ? 1 : -1;
-  for (int c = 0; c < n_columns; c++)
-    table->columns[c] = calloc((size_t)n + 1, sizeof(char *));
-  table->n_columns = n_columns;
-  table->n_rows = n;
   int64_t row = 0;
-  for (; text && row <= n && (found = csrn_text_line(text, &line, error)) == 1; row++) {
-    for (int c = 0; row < n && c < n_columns; c++) {
-      char *tab = strchr(line, '\t');
-      size_t length = tab ? (size_t)(tab - line) : strlen(line);
-      table->columns[order[c]][row] = strndup(line, length);
-      line += length + (tab != NULL);
-    }
-  }
+  for (; text && done && row <= n && (found = csrn_text_line(text, &line, error)) == 1; row++)
+    done = row == n || split_names(line, row, order, table);
   csrn_text_close(text);
   if (found < 0)
     return CSRN_IO_FAILED;
+  if (!done)
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory for the names", path);
   if (row != n)
     return csrn_io_fail(error, CSRN_IO_FAILED, "%s: has %s%" PRId64 " lines; expected %" PRId64, path,
                         row > n ? "more than " : "", row > n ? n : row, n);
@@ -172,7 +225,7 @@ static int count_columns(const char *path) {
 static csrn_io_status read_all_names(csrn_io_input *input, csrn_io_error *error) {
   static const int plain[3] = {0, 1, 2}, id_first[3] = {1, 0, 2};
   const csrn_io_description *d = &input->description;
-  char path[4096];
+  char path[PATH_MAX];
   csrn_io_status status = CSRN_IO_OK;
   input->cells.names[0] = input->genes.names[0] = "index";
   input->genes.names[1] = "gene_ids";
@@ -189,6 +242,13 @@ static csrn_io_status read_all_names(csrn_io_input *input, csrn_io_error *error)
 
 /* ---- Opening ---------------------------------------------------------------- */
 
+/* The type of the values, as far as the header says: integers may turn out wider, reals not to be float32. */
+static csrn_dtype expected_type(const mtx_state *state) {
+  if (state->field == FIELD_REAL)
+    return state->real_type ? state->real_type : CSRN_F32;
+  return state->field == FIELD_INTEGER ? CSRN_I32 : CSRN_U8;
+}
+
 static csrn_io_status open_mtx(csrn_io_input *input, const csrn_io_select *select, csrn_io_error *error) {
   static const char *const nothing[] = {NULL};
   mtx_state *state = calloc(1, sizeof *state);
@@ -198,8 +258,7 @@ static csrn_io_status open_mtx(csrn_io_input *input, const csrn_io_select *selec
   if (select->layer || select->genome || select->feature_types)
     return csrn_io_fail(error, CSRN_IO_FAILED,
                         "%s: a MatrixMarket file has no layers, genomes or feature types", input->path);
-  state->text = csrn_text_open(input->path, error);
-  csrn_io_status status = state->text ? parse_header(input, error) : CSRN_IO_FAILED;
+  csrn_io_status status = parse_header(input, error);
   if (status)
     return status;
   state->cells_in_rows = select->cells == CSRN_IO_CELLS_ROWS;
@@ -212,9 +271,7 @@ static csrn_io_status open_mtx(csrn_io_input *input, const csrn_io_select *selec
                                              .n_genes = state->cells_in_rows ? state->n_cols : state->n_rows,
                                              .nnz = state->nnz,
                                              .nnz_file = state->nnz,
-                                             .data_type = state->field == FIELD_INTEGER ? CSRN_I32
-                                                          : state->field == FIELD_REAL  ? CSRN_F32
-                                                                                        : CSRN_U8,
+                                             .data_type = expected_type(state),
                                              .filters = gzip ? "gzip" : "none",
                                              .layers = nothing,
                                              .genomes = nothing,
@@ -247,34 +304,47 @@ static bool ends_here(const char *p) {
   return is_blank(p);
 }
 
+/* Both forms of a value; what the file's field does not need may be imprecise. */
+typedef struct mtx_value {
+  double real;
+  int64_t integer;
+} mtx_value;
+
+static bool parse_integer(const char *p, mtx_value *value) {
+  char *end;
+  errno = 0;
+  value->integer = strtoll(p, &end, 10);
+  return end > p && errno == 0 && ends_here(end);
+}
+
+/* Rounded once, to the type that the file is noted to have. */
+static bool parse_real(const char *p, csrn_dtype type, mtx_value *value) {
+  char *end;
+  errno = 0;
+  value->real = type == CSRN_F32 ? (double)strtof(p, &end) : strtod(p, &end);
+  return end > p && ends_here(end) && !(errno == ERANGE && isinf(value->real));
+}
+
 /* A count of up to 15 digits is the usual case, and exact in a double. */
-static bool parse_value(mtx_field field, char *p, double *value, int64_t *wide) {
-  while (*p == ' ' || *p == '\t')
-    p++;
-  char *first = p, *end;
+static bool parse_value(const mtx_state *state, const char *p, mtx_value *value) {
+  p += strspn(p, " \t");
+  const char *first = p;
   int64_t number = 0;
   while (*p >= '0' && *p <= '9' && p - first < 15)
     number = number * 10 + (*p++ - '0');
-  if (p > first && ends_here(p)) {
-    *wide = number;
-    *value = (double)number;
-    return true;
-  }
-  errno = 0;
-  if (field == FIELD_INTEGER) {
-    *wide = strtoll(first, &end, 10);
-    *value = (double)*wide;
-    return end > first && errno == 0 && ends_here(end);
-  }
-  *value = strtod(first, &end);
-  return end > first && ends_here(end);
+  if (p == first || !ends_here(p))
+    return state->field == FIELD_INTEGER ? parse_integer(first, value)
+                                         : parse_real(first, state->real_type, value);
+  value->integer = number;
+  value->real = state->real_type == CSRN_F32 ? (double)(float)number : (double)number;
+  return true;
 }
 
 static csrn_io_status parse_entry(csrn_io_input *input, char *line, mtx_entries *entries,
                                   csrn_io_error *error) {
   const mtx_state *state = input->state;
-  int64_t row = 0, column = 0, wide = 1;
-  double value = 1.0;
+  int64_t row = 0, column = 0;
+  mtx_value value = {0};
   char *p = parse_coordinate(line, &row);
   p = p ? parse_coordinate(p, &column) : NULL;
   if (!p)
@@ -283,21 +353,21 @@ static csrn_io_status parse_entry(csrn_io_input *input, char *line, mtx_entries 
     return bad_line(input, line, "the row is outside the matrix", error);
   if (column < 1 || column > state->n_cols)
     return bad_line(input, line, "the column is outside the matrix", error);
-  if (state->field == FIELD_PATTERN ? !ends_here(p) : !parse_value(state->field, p, &value, &wide))
+  if (state->field == FIELD_PATTERN ? !ends_here(p) : !parse_value(state, p, &value))
     return bad_line(input, line,
-                    state->field == FIELD_INTEGER ? "expected an integer as the value"
-                    : state->field == FIELD_REAL  ? "expected a number as the value"
+                    state->field == FIELD_INTEGER ? "expected an integer of 64 bits as the value"
+                    : state->field == FIELD_REAL  ? "expected a number within float64 as the value"
                                                   : "a pattern file has no values",
                     error);
   const int64_t i = entries->n++;
   entries->cells[i] = (int32_t)(state->cells_in_rows ? row : column) - 1;
   entries->genes[i] = (int32_t)(state->cells_in_rows ? column : row) - 1;
   if (state->field == FIELD_INTEGER) {
-    entries->wide[i] = wide;
-    entries->fits_i32 &= wide >= INT32_MIN && wide <= INT32_MAX;
+    entries->wide[i] = value.integer;
+    entries->fits_i32 &= value.integer >= INT32_MIN && value.integer <= INT32_MAX;
   } else if (state->field == FIELD_REAL) {
-    entries->values[i] = value;
-    entries->fits_f32 &= isnan(value) || (double)(float)value == value;
+    entries->values[i] = value.real;
+    entries->fits_f32 &= isnan(value.real) || (double)(float)value.real == value.real;
   }
   return CSRN_IO_OK;
 }
@@ -370,32 +440,53 @@ static bool group_by_cell(const csrn_io_description *d, const mtx_entries *entri
   return true;
 }
 
+/* For reading once more. */
+static csrn_io_status rewind_text(csrn_io_input *input, csrn_io_error *error) {
+  mtx_state *state = input->state;
+  const mtx_state before = *state;
+  csrn_io_status status = parse_header(input, error);
+  if (!status && (before.n_rows != state->n_rows || before.n_cols != state->n_cols ||
+                  before.nnz != state->nnz || before.field != state->field))
+    status = csrn_io_fail(error, CSRN_IO_FAILED, "%s: has changed since it was opened", input->path);
+  return status;
+}
+
+static bool allocate_entries(const mtx_state *state, mtx_entries *entries) {
+  const size_t n = (size_t)state->nnz;
+  bool done = n < SIZE_MAX / 16;
+  if (done) {
+    entries->cells = malloc(n * sizeof *entries->cells + 1);
+    entries->genes = malloc(n * sizeof *entries->genes + 1);
+    done = entries->cells && entries->genes;
+  }
+  if (done && state->field == FIELD_INTEGER)
+    done = (entries->wide = malloc(n * sizeof *entries->wide + 1)) != NULL;
+  if (done && state->field == FIELD_REAL)
+    done = (entries->values = malloc(n * sizeof *entries->values + 1)) != NULL;
+  entries->fits_i32 = true;
+  entries->fits_f32 = state->real_type != CSRN_F64;
+  return done;
+}
+
 static csrn_io_status read_mtx(csrn_io_input *input, csrn_context *ctx, csrn_io_matrix *matrix,
                                const csrn_io_progress *progress, csrn_io_error *error) {
   (void)ctx;
   mtx_state *state = input->state;
   const csrn_io_description *d = &input->description;
-  const size_t n = (size_t)state->nnz;
-  mtx_entries entries = {.fits_i32 = true, .fits_f32 = true};
+  mtx_entries entries = {0};
   csrn_io_status status = CSRN_IO_OK;
   if (state->consumed)
-    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: is read twice", input->path);
+    status = rewind_text(input, error);
+  if (status)
+    return status;
   state->consumed = true;
-  if (n < SIZE_MAX / 16) {
-    entries.cells = malloc(n * sizeof *entries.cells + 1);
-    entries.genes = malloc(n * sizeof *entries.genes + 1);
-    if (state->field == FIELD_INTEGER)
-      entries.wide = malloc(n * sizeof *entries.wide + 1);
-    else if (state->field == FIELD_REAL)
-      entries.values = malloc(n * sizeof *entries.values + 1);
-  }
   matrix->cells = CSRN_PER_ROW;
   matrix->csr = (csrn_csr){.n_rows = d->n_cells,
                            .n_cols = d->n_genes,
                            .nnz = state->nnz,
                            .indptr_type = CSRN_I64,
                            .indices_type = CSRN_I32};
-  if (!entries.cells || !entries.genes || (state->field != FIELD_PATTERN && !entries.wide && !entries.values))
+  if (!allocate_entries(state, &entries))
     status = csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory for %" PRId64 " entries", input->path,
                           state->nnz);
   else

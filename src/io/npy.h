@@ -24,7 +24,11 @@ bool csrn_npy_parse(const unsigned char *bytes, size_t n_bytes, csrn_npy *npy);
  * room for n elements of either size. */
 void csrn_npy_convert(const csrn_npy *npy, void *values);
 
-/* Writes a header for n elements; returns its length, at most 128. */
-size_t csrn_npy_header(csrn_dtype type, int64_t n, bool is_scalar, char header[128]);
+/* Bytes of a header as written here, and the most of one that is read. */
+enum { CSRN_NPY_HEADER = 128, CSRN_NPY_LONGEST = 1200 };
+
+/* Writes the header of n elements, or of one word of `length` bytes. */
+void csrn_npy_header(csrn_dtype type, int64_t n, char header[CSRN_NPY_HEADER]);
+void csrn_npy_word_header(int length, char header[CSRN_NPY_HEADER]);
 
 #endif

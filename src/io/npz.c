@@ -4,17 +4,19 @@
  */
 #include "npy.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 #include <zip.h>
 
 typedef struct npz_state {
   zip_t *zip;
   csrn_npy data, indices, indptr;
   int64_t shape[2];
-  bool csc, cells_in_columns;
+  bool csc, cells_in_columns, deflated;
 } npz_state;
 
 static int recognizes_npz(const char *path, const unsigned char magic[8]) {
@@ -29,13 +31,15 @@ static csrn_io_status fail_member(const csrn_io_input *input, const char *name, 
 
 /* ---- Reading ---------------------------------------------------------------- */
 
+/* Deflate makes at most 258 bytes of two bits. */
+enum { HIGHEST_RATIO = 1032 };
+
 /* Reads up to n bytes; -1 for an error. */
-static int64_t read_bytes(zip_file_t *file, char *to, int64_t n, const csrn_io_progress *progress) {
+static int64_t read_bytes(zip_file_t *file, char *to, int64_t n) {
   int64_t done = 0;
   while (done < n) {
-    int64_t part = n - done < (1 << 24) ? n - done : 1 << 24;
-    zip_int64_t got = zip_fread(file, to + done, (zip_uint64_t)part);
-    if (got < 0 || !csrn_io_proceed(progress, "reading", done, n))
+    zip_int64_t got = zip_fread(file, to + done, (zip_uint64_t)(n - done));
+    if (got < 0)
       return -1;
     if (got == 0)
       break;
@@ -48,7 +52,7 @@ static int64_t read_bytes(zip_file_t *file, char *to, int64_t n, const csrn_io_p
 static csrn_io_status read_header(const csrn_io_input *input, const char *name, csrn_npy *npy,
                                   csrn_io_error *error) {
   const npz_state *state = input->state;
-  unsigned char bytes[1200];
+  unsigned char bytes[CSRN_NPY_LONGEST];
   zip_stat_t status;
   zip_file_t *file = zip_fopen(state->zip, name, 0);
   if (!file || zip_stat(state->zip, name, 0, &status) != 0) {
@@ -57,42 +61,58 @@ static csrn_io_status read_header(const csrn_io_input *input, const char *name, 
     return fail_member(input, name, "is missing or cannot be opened: is this from scipy.sparse.save_npz?",
                        error);
   }
-  int64_t n = read_bytes(file, (char *)bytes, sizeof bytes, NULL);
+  int64_t n = read_bytes(file, (char *)bytes, sizeof bytes);
   zip_fclose(file);
   if (n < 0 || !csrn_npy_parse(bytes, (size_t)n, npy))
     return fail_member(input, name, "is damaged or no one-dimensional array of numbers", error);
   if ((uint64_t)npy->n > (uint64_t)INT64_MAX / 16 / npy->size ||
       status.size - npy->data_offset != (uint64_t)npy->n * npy->size)
     return fail_member(input, name, "is shorter or longer than its header says", error);
+  if (status.size / HIGHEST_RATIO > status.comp_size)
+    return fail_member(input, name, "is damaged: it cannot hold as much as its header says", error);
   return CSRN_IO_OK;
+}
+
+/* Reads a member's elements behind its header, in parts. The last read, of nothing, is where libzip compares
+ * the checksum. */
+static csrn_io_status read_elements(const csrn_io_input *input, const char *name, const csrn_npy *npy,
+                                    char *values, const csrn_io_progress *progress, csrn_io_error *error) {
+  const npz_state *state = input->state;
+  const int64_t bytes = npy->n * (int64_t)npy->size, offset = (int64_t)npy->data_offset, part = 1 << 24;
+  char header[CSRN_NPY_LONGEST];
+  zip_file_t *file = zip_fopen(state->zip, name, 0);
+  bool proceeds = true, done = file && read_bytes(file, header, offset) == offset;
+  for (int64_t i = 0; done && i < bytes; i += part) {
+    const int64_t n = bytes - i < part ? bytes - i : part;
+    done = read_bytes(file, values + i, n) == n;
+    proceeds = !done || csrn_io_proceed(progress, "reading", i + n, bytes);
+    done = done && proceeds;
+  }
+  done = done && zip_fread(file, header, 1) == 0;
+  if (file)
+    zip_fclose(file);
+  if (done)
+    return CSRN_IO_OK;
+  return proceeds ? fail_member(input, name, "cannot be read: the file is damaged", error)
+                  : csrn_io_fail(error, CSRN_IO_FAILED, "interrupted");
 }
 
 /* Reads a member's elements into malloc'ed memory, as npy->type where that is a number. */
 static csrn_io_status read_values(const csrn_io_input *input, const char *name, const csrn_npy *npy,
                                   void **values, const csrn_io_progress *progress, csrn_io_error *error) {
-  const npz_state *state = input->state;
   const size_t memory = csrn_dtype_size(npy->type);
-  const size_t bytes = (size_t)npy->n * npy->size;
-  char header[1200];
   *values = malloc((size_t)npy->n * (memory > npy->size ? memory : npy->size) + 1);
   if (!*values)
     return fail_member(input, name, "does not fit into memory", error);
-  zip_file_t *file = zip_fopen(state->zip, name, 0);
-  bool done = file &&
-              read_bytes(file, header, (int64_t)npy->data_offset, NULL) == (int64_t)npy->data_offset &&
-              read_bytes(file, *values, (int64_t)bytes, progress) == (int64_t)bytes;
-  /* The checksum is compared only at the end of the member. */
-  done = done && zip_fread(file, header, 1) == 0;
-  if (file)
-    zip_fclose(file);
-  if (done) {
+  csrn_io_status status = read_elements(input, name, npy, *values, progress, error);
+  if (!status) {
     if (npy->type != CSRN_NONE)
       csrn_npy_convert(npy, *values);
     return CSRN_IO_OK;
   }
   free(*values);
   *values = NULL;
-  return fail_member(input, name, "cannot be read: the file is damaged", error);
+  return status;
 }
 
 /* The text of format.npy, "csr" say, from either kind of string. */
@@ -156,9 +176,11 @@ static csrn_io_status read_headers(csrn_io_input *input, csrn_io_error *error) {
   if (state->indices.n != state->data.n)
     return csrn_io_fail(error, CSRN_IO_FAILED, "%s: %" PRId64 " indices for %" PRId64 " values", input->path,
                         state->indices.n, state->data.n);
-  if (state->indptr.n != state->shape[state->csc] + 1)
-    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: indptr has %" PRId64 " elements; expected %" PRId64,
-                        input->path, state->indptr.n, state->shape[state->csc] + 1);
+  if (state->indptr.n - 1 != state->shape[state->csc])
+    return csrn_io_fail(error, CSRN_IO_FAILED,
+                        "%s: indptr has %" PRId64 " elements; expected one more than the %" PRId64 " %s",
+                        input->path, state->indptr.n, state->shape[state->csc],
+                        state->csc ? "columns" : "rows");
   return CSRN_IO_OK;
 }
 
@@ -182,6 +204,9 @@ static csrn_io_status open_npz(csrn_io_input *input, const csrn_io_select *selec
     return CSRN_IO_FAILED;
   }
   csrn_io_status status = read_headers(input, error);
+  zip_stat_t data;
+  state->deflated =
+      !status && zip_stat(state->zip, "data.npy", 0, &data) == 0 && data.comp_method != ZIP_CM_STORE;
   state->cells_in_columns = select->cells == CSRN_IO_CELLS_COLUMNS;
   input->description =
       (csrn_io_description){.format = CSRN_IO_NPZ,
@@ -195,7 +220,7 @@ static csrn_io_status open_npz(csrn_io_input *input, const csrn_io_select *selec
                             .data_type = state->data.type == CSRN_U64 ? CSRN_I64 : state->data.type,
                             .indices_type = state->indices.type,
                             .indptr_type = state->indptr.type,
-                            .filters = "zip",
+                            .filters = state->deflated ? "deflate" : "none",
                             .layers = nothing,
                             .genomes = nothing,
                             .feature_types = nothing};
@@ -247,63 +272,155 @@ const csrn_io_reader csrn_io_npz_reader = {recognizes_npz, open_npz, read_npz, c
 
 /* ---- Writing ---------------------------------------------------------------- */
 
-/* A member of a 128-byte header and n elements; the bytes are copied, and freed by libzip. */
-static bool add_member(zip_t *zip, const char *name, const char *header, const void *values, size_t bytes,
-                       const csrn_io_output *output) {
-  char *copy = malloc(128 + bytes);
-  if (!copy)
-    return false;
-  memcpy(copy, header, 128);
-  memcpy(copy + 128, values, bytes);
-  zip_source_t *source = zip_source_buffer(zip, copy, 128 + bytes, 1);
-  if (!source) {
-    free(copy);
-    return false;
+/* What libzip writes to: the file that is already there under the temporary name. By itself it would make a
+ * file under a third name, which csrn_io_abandon() could not remove. */
+typedef struct npz_target {
+  int file;
+  zip_error_t error;
+} npz_target;
+
+static zip_int64_t fail_target(npz_target *target, int code) {
+  zip_error_set(&target->error, code, errno);
+  return -1;
+}
+
+static zip_int64_t seek_target(npz_target *target, const zip_source_args_seek_t *to) {
+  if (!to)
+    return -1;
+  return lseek(target->file, (off_t)to->offset, to->whence) < 0 ? fail_target(target, ZIP_ER_SEEK) : 0;
+}
+
+static zip_int64_t serve_target(void *user, void *data, zip_uint64_t length, zip_source_cmd_t command) {
+  npz_target *target = user;
+  zip_int64_t n;
+  switch (command) {
+  case ZIP_SOURCE_SUPPORTS:
+    return ZIP_SOURCE_SUPPORTS_WRITABLE;
+  case ZIP_SOURCE_STAT: /* nothing to keep: an archive to be created */
+    errno = ENOENT;
+    return fail_target(target, ZIP_ER_READ);
+  case ZIP_SOURCE_ERROR:
+    return zip_error_to_data(&target->error, data, length);
+  case ZIP_SOURCE_WRITE:
+    n = write(target->file, data, length);
+    return n < 0 ? fail_target(target, ZIP_ER_WRITE) : n;
+  case ZIP_SOURCE_SEEK_WRITE:
+    return seek_target(target, ZIP_SOURCE_GET_ARGS(zip_source_args_seek_t, data, length, &target->error));
+  case ZIP_SOURCE_TELL_WRITE:
+    n = lseek(target->file, 0, SEEK_CUR);
+    return n < 0 ? fail_target(target, ZIP_ER_TELL) : n;
+  case ZIP_SOURCE_BEGIN_WRITE:
+  case ZIP_SOURCE_COMMIT_WRITE:
+  case ZIP_SOURCE_ROLLBACK_WRITE:
+  case ZIP_SOURCE_REMOVE:
+  case ZIP_SOURCE_FREE:
+    return 0;
+  default:
+    errno = EOPNOTSUPP;
+    return fail_target(target, ZIP_ER_OPNOTSUPP);
   }
-  zip_int64_t index = zip_file_add(zip, name, source, ZIP_FL_ENC_UTF_8);
+}
+
+enum { N_MEMBERS = 5 };
+
+/* A file being written; it has to outlive zip_close(), which reads the members. */
+typedef struct npz_writer {
+  zip_t *zip;
+  npz_target target;
+  char headers[N_MEMBERS][CSRN_NPY_HEADER];
+  int n_members;
+  int64_t shape[2], bytes;
+  bool deflate;
+  zip_uint32_t level;
+  double fraction; /* done */
+  bool cancelled;
+  const csrn_io_progress *progress;
+} npz_writer;
+
+/* A member of one of the headers and the values behind it, which are not copied. */
+static bool add_member(npz_writer *writer, const char *name, const void *values, size_t bytes) {
+  zip_buffer_fragment_t parts[2] = {
+      {.data = (zip_uint8_t *)writer->headers[writer->n_members], .length = CSRN_NPY_HEADER},
+      {.data = (zip_uint8_t *)(uintptr_t)values, .length = bytes}};
+  zip_source_t *source = zip_source_buffer_fragment(writer->zip, parts, bytes ? 2 : 1, 0);
+  if (!source)
+    return false;
+  zip_int64_t index = zip_file_add(writer->zip, name, source, ZIP_FL_ENC_UTF_8);
   if (index < 0) {
     zip_source_free(source);
     return false;
   }
-  bool deflate = output->compression != CSRN_IO_COMPRESSION_NONE;
+  writer->n_members++;
+  writer->bytes += (int64_t)bytes;
   /* The same bytes for the same matrix: 1 January 1980, the first day a zip knows. */
-  return zip_set_file_compression(zip, (zip_uint64_t)index, deflate ? ZIP_CM_DEFLATE : ZIP_CM_STORE,
-                                  (zip_uint32_t)output->level) == 0 &&
-         zip_file_set_dostime(zip, (zip_uint64_t)index, 0, 33, 0) == 0;
+  const zip_uint16_t first_day = 1 << 5 | 1;
+  return zip_set_file_compression(writer->zip, (zip_uint64_t)index,
+                                  writer->deflate ? ZIP_CM_DEFLATE : ZIP_CM_STORE, writer->level) == 0 &&
+         zip_file_set_dostime(writer->zip, (zip_uint64_t)index, 0, first_day, 0) == 0;
 }
 
-static bool add_array(zip_t *zip, const char *name, csrn_dtype type, int64_t n, const void *values,
-                      const csrn_io_output *output) {
-  char header[128];
-  csrn_npy_header(type, n, false, header);
-  return add_member(zip, name, header, values, (size_t)n * csrn_dtype_size(type), output);
+static bool add_array(npz_writer *writer, const char *name, csrn_dtype type, int64_t n, const void *values) {
+  csrn_npy_header(type, n, writer->headers[writer->n_members]);
+  return add_member(writer, name, values, (size_t)n * csrn_dtype_size(type));
 }
 
-static bool add_format(zip_t *zip, const char *format, const csrn_io_output *output) {
-  char header[128];
-  csrn_npy_header(CSRN_U8, 1, true, header);
-  memcpy(strstr(header, "|u1"), "|S3", 3);
-  return add_member(zip, "format.npy", header, format, 3, output);
+/* A dense matrix has indices by now. A CSR of genes x cells is written as the CSC of its transpose. */
+static bool add_all(npz_writer *writer, const csrn_csr *csr, bool csc) {
+  writer->shape[0] = csc ? csr->n_cols : csr->n_rows;
+  writer->shape[1] = csc ? csr->n_rows : csr->n_cols;
+  bool done =
+      add_array(writer, "indices.npy", csr->indices ? csr->indices_type : CSRN_I32, csr->nnz, csr->indices) &&
+      add_array(writer, "indptr.npy", csr->indptr_type, csr->n_rows + 1, csr->indptr);
+  csrn_npy_word_header(3, writer->headers[writer->n_members]);
+  return done && add_member(writer, "format.npy", csc ? "csc" : "csr", 3) &&
+         add_array(writer, "shape.npy", CSRN_I64, 2, writer->shape) &&
+         add_array(writer, "data.npy", csr->data_type, csr->nnz, csr->data);
 }
 
-static int on_progress(zip_t *zip, void *user) {
+static void on_progress(zip_t *zip, double fraction, void *user) {
   (void)zip;
-  return !csrn_io_proceed(user, "writing", 0, 0);
+  ((npz_writer *)user)->fraction = fraction;
 }
 
-/* A dense matrix has indices by now; the rows of a CSR are what the file calls its major axis. */
-static bool add_all(zip_t *zip, const csrn_csr *csr, bool csc, const csrn_io_output *output) {
-  const int64_t shape[2] = {csc ? csr->n_cols : csr->n_rows, csc ? csr->n_rows : csr->n_cols};
-  return add_array(zip, "indices.npy", csr->indices ? csr->indices_type : CSRN_I32, csr->nnz, csr->indices,
-                   output) &&
-         add_array(zip, "indptr.npy", csr->indptr_type, csr->n_rows + 1, csr->indptr, output) &&
-         add_format(zip, csc ? "csc" : "csr", output) &&
-         add_array(zip, "shape.npy", CSRN_I64, 2, shape, output) &&
-         add_array(zip, "data.npy", csr->data_type, csr->nnz, csr->data, output);
+static int on_cancel(zip_t *zip, void *user) {
+  npz_writer *writer = user;
+  (void)zip;
+  writer->cancelled = !csrn_io_proceed(writer->progress, "writing",
+                                       (int64_t)(writer->fraction * (double)writer->bytes), writer->bytes);
+  return writer->cancelled;
+}
+
+/* Opens the archive on the file of the target; false with zip NULL. */
+static bool open_archive(npz_writer *writer, const char *path) {
+  writer->target.file = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+  if (writer->target.file < 0)
+    return fail_target(&writer->target, ZIP_ER_OPEN) == 0;
+  zip_source_t *source = zip_source_function_create(serve_target, &writer->target, &writer->target.error);
+  writer->zip =
+      source ? zip_open_from_source(source, ZIP_CREATE | ZIP_TRUNCATE, &writer->target.error) : NULL;
+  if (source && !writer->zip)
+    zip_source_free(source);
+  return writer->zip != NULL;
+}
+
+static bool write_archive(npz_writer *writer, const csrn_csr *csr, bool csc) {
+  if (!add_all(writer, csr, csc))
+    return false;
+  zip_register_progress_callback_with_state(writer->zip, 0.001, on_progress, NULL, writer);
+  zip_register_cancel_callback_with_state(writer->zip, on_cancel, NULL, writer);
+  if (zip_close(writer->zip) != 0)
+    return false;
+  writer->zip = NULL;
+  return true;
+}
+
+/* Whether the values of an input are compressed; true for other formats, as save_npz() has it. */
+static bool is_compressed(const csrn_io_input *input) {
+  return !input || input->reader != &csrn_io_npz_reader || ((const npz_state *)input->state)->deflated;
 }
 
 /* Whether the file has its cells in columns, as the input had. */
-static bool cells_in_columns(const csrn_io_input *input) {
+static bool has_cells_in_columns(const csrn_io_input *input) {
   return input && input->reader == &csrn_io_npz_reader && ((const npz_state *)input->state)->cells_in_columns;
 }
 
@@ -314,21 +431,25 @@ csrn_io_status csrn_io_write_npz(csrn_io_input *input, const csrn_io_matrix *mat
   csrn_io_status status = csrn_io_matrix_indices(&view, error);
   if (status)
     return status;
-  int code = 0;
-  zip_t *zip = zip_open(path, ZIP_CREATE | ZIP_TRUNCATE, &code);
-  const bool csc = (matrix->cells == CSRN_PER_COLUMN) != cells_in_columns(input);
-  bool done = zip && add_all(zip, &view.csr, csc, output);
-  if (done) {
-    zip_register_cancel_callback_with_state(zip, on_progress, NULL, (void *)(uintptr_t)progress);
-    done = zip_close(zip) == 0;
-  }
-  if (!done) {
-    csrn_io_fail(error, CSRN_IO_FAILED, "%s: cannot be written: %s", output->path,
-                 zip ? zip_strerror(zip) : "no file can be made there");
-    if (zip)
-      zip_discard(zip);
-  }
+  npz_writer writer = {.target = {.file = -1},
+                       .deflate = output->compression == CSRN_IO_COMPRESSION_GZIP ||
+                                  (output->compression == CSRN_IO_COMPRESSION_KEEP && is_compressed(input)),
+                       .level = (zip_uint32_t)output->level,
+                       .progress = progress};
+  zip_error_init(&writer.target.error);
+  const bool csc = (matrix->cells == CSRN_PER_COLUMN) != has_cells_in_columns(input);
+  bool done = open_archive(&writer, path) && write_archive(&writer, &view.csr, csc);
+  if (!done)
+    status = writer.cancelled ? csrn_io_fail(error, CSRN_IO_FAILED, "interrupted")
+                              : csrn_io_fail(error, CSRN_IO_FAILED, "%s: cannot be written: %s", output->path,
+                                             writer.zip ? zip_strerror(writer.zip)
+                                                        : zip_error_strerror(&writer.target.error));
+  if (writer.zip)
+    zip_discard(writer.zip);
+  if (writer.target.file >= 0 && close(writer.target.file) != 0 && done)
+    status = csrn_io_fail(error, CSRN_IO_FAILED, "%s: cannot be written: %s", output->path, strerror(errno));
+  zip_error_fini(&writer.target.error);
   if (view.csr.indices != matrix->csr.indices)
     free((void *)(uintptr_t)view.csr.indices);
-  return done ? CSRN_IO_OK : CSRN_IO_FAILED;
+  return status;
 }

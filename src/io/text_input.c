@@ -59,6 +59,10 @@ static int refill(csrn_text *text, csrn_io_error *error) {
                                      : reason);
     return 0;
   }
+  if (memchr(text->buffer + text->end, '\0', (size_t)n)) {
+    csrn_io_fail(error, CSRN_IO_FAILED, "%s: holds a zero byte: this is no text file", text->path);
+    return 0;
+  }
   text->end += (size_t)n;
   text->at_end = n == 0;
   return 1;

@@ -7,9 +7,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 /* ---- Reading ---------------------------------------------------------------- */
 
@@ -41,8 +43,9 @@ static csrn_io_status read_text(const char *path, numbers *list, csrn_io_error *
     line += strspn(line, " \t");
     if (*line == '\0' || *line == '#')
       continue;
+    errno = 0;
     double value = strtod(line, &end);
-    if (end == line || end[strspn(end, " \t")] != '\0')
+    if (end == line || end[strspn(end, " \t")] != '\0' || (errno == ERANGE && isinf(value)))
       status = csrn_io_fail(error, CSRN_IO_FAILED, "%s: line %" PRId64 " is \"%.80s\"; expected a number",
                             path, csrn_text_line_number(text), line);
     else if (!append(list, value))
@@ -73,22 +76,36 @@ static double number_at(const csrn_npy *npy, const void *values, int64_t i) {
   }
 }
 
+static csrn_io_status fail_npy(const char *path, const char *what, csrn_io_error *error) {
+  return csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s", path, what);
+}
+
 static csrn_io_status read_npy(const char *path, FILE *file, numbers *list, csrn_io_error *error) {
-  unsigned char header[1200];
+  unsigned char header[CSRN_NPY_LONGEST];
   csrn_npy npy;
-  size_t n = fread(header, 1, sizeof header, file);
-  if (!csrn_npy_parse(header, n, &npy) || npy.type == CSRN_NONE || npy.n > INT64_MAX / 16)
-    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: is no one-dimensional .npy of numbers", path);
-  void *values = malloc((size_t)npy.n * 8 + 1);
-  bool done = values && fseek(file, (long)npy.data_offset, SEEK_SET) == 0 &&
-              fread(values, npy.size, (size_t)npy.n, file) == (size_t)npy.n;
-  if (done)
+  struct stat status;
+  const size_t n_bytes = fread(header, 1, sizeof header, file);
+  if (!csrn_npy_parse(header, n_bytes, &npy) || npy.type == CSRN_NONE)
+    return fail_npy(path, "is no one-dimensional .npy array of numbers", error);
+  if (fstat(fileno(file), &status) != 0)
+    return fail_npy(path, strerror(errno), error);
+  const int64_t bytes = (int64_t)status.st_size - (int64_t)npy.data_offset;
+  if (bytes / (int64_t)npy.size != npy.n || bytes % (int64_t)npy.size != 0)
+    return fail_npy(path, "is shorter or longer than its header says", error);
+  void *values = malloc((size_t)npy.n * sizeof(double) + 1);
+  list->values = malloc((size_t)npy.n * sizeof(double) + 1);
+  csrn_io_status code = CSRN_IO_OK;
+  if (!values || !list->values)
+    code = fail_npy(path, "out of memory", error);
+  else if (fseeko(file, (off_t)npy.data_offset, SEEK_SET) != 0 ||
+           fread(values, npy.size, (size_t)npy.n, file) != (size_t)npy.n)
+    code = fail_npy(path, "cannot be read", error);
+  else
     csrn_npy_convert(&npy, values);
-  for (int64_t i = 0; done && i < npy.n; i++)
-    done = append(list, number_at(&npy, values, i));
+  for (; !code && list->n < npy.n; list->n++)
+    list->values[list->n] = number_at(&npy, values, list->n);
   free(values);
-  return done ? CSRN_IO_OK
-              : csrn_io_fail(error, CSRN_IO_FAILED, "%s: ends before its %" PRId64 " numbers", path, npy.n);
+  return code;
 }
 
 csrn_io_status csrn_io_read_vector(const char *path, double **values, int64_t *n, csrn_io_error *error) {
@@ -133,9 +150,9 @@ static bool write_text(FILE *file, const vector *v) {
 }
 
 static bool write_npy(FILE *file, const vector *v) {
-  char header[128];
-  size_t length = csrn_npy_header(v->type, v->n, false, header);
-  return fwrite(header, 1, length, file) == length &&
+  char header[CSRN_NPY_HEADER];
+  csrn_npy_header(v->type, v->n, header);
+  return fwrite(header, 1, sizeof header, file) == sizeof header &&
          fwrite(v->values, 8, (size_t)v->n, file) == (size_t)v->n;
 }
 

@@ -1,0 +1,557 @@
+"""The command line from outside: results, messages, exit codes, and that no failure leaves anything
+under the output's name or touches an input.
+
+Usage: test_cli.py CSRNORM. Needs the standard library alone. With CSRNORM_TEST_DATA every file there
+is tried, too.
+"""
+
+import gzip
+import hashlib
+import json
+import math
+import os
+import re
+import resource
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import zipfile
+from pathlib import Path
+
+PROGRAM = ""
+ROOT = Path(__file__).resolve().parents[2]
+DATA = os.environ.get("CSRNORM_TEST_DATA")
+
+MTX = """%%MatrixMarket matrix coordinate integer general
+%metadata_json: {"software_version": "x"}
+3 4 6
+1 1 1
+2 1 3
+3 2 2
+1 4 5
+2 4 1
+3 4 2
+"""  # genes x cells: the totals of the cells are 4, 2, 0 and 8, their median 4
+
+
+def npy(values, kind):
+    """A .npy of numbers (struct code `kind`)."""
+    descr = {"f": "<f4", "d": "<f8", "i": "<i4", "q": "<i8", "B": "|u1"}[kind]
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': ({len(values)},), }}"
+    header = header.ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + header.encode() + struct.pack(f"<{len(values)}{kind}", *values)
+
+
+def read_npy(data):
+    length = struct.unpack("<H", data[8:10])[0]
+    header = data[10 : 10 + length].decode()
+    kind = {"<f4": "f", "<f8": "d", "<i4": "i", "<i8": "q", "|u1": "B"}[re.search(r"'descr': '(.*?)'", header)[1]]
+    body = data[10 + length :]
+    return list(struct.unpack(f"<{len(body) // struct.calcsize(kind)}{kind}", body))
+
+
+def write_npz(path, data=(1.0, 3.0, 2.0, 5.0, 1.0, 2.0), indices=(0, 1, 2, 0, 1, 2), indptr=(0, 2, 3, 3, 6),
+              shape=(4, 3), kind="f", layout=b"csr"):
+    word = b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '|S3', 'fortran_order': False, 'shape': (), }".ljust(117) + b"\n" + layout
+    with zipfile.ZipFile(path, "w") as z:
+        for name, content in (("data", npy(data, kind)), ("indices", npy(indices, "i")),
+                              ("indptr", npy(indptr, "i")), ("shape", npy(shape, "q")), ("format", word)):
+            z.writestr(name + ".npy", content)
+
+
+def read_npz(path):
+    with zipfile.ZipFile(path) as z:
+        return {name: read_npy(z.read(name + ".npy")) for name in ("data", "indices", "indptr", "shape")}
+
+
+def f32(x):
+    return struct.unpack("f", struct.pack("f", x))[0]
+
+
+def digest(path):
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+class Command(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.dir = Path(self.folder.name)
+        self.mtx = self.dir / "counts.mtx"
+        self.mtx.write_text(MTX)
+        self.npz = self.dir / "counts.npz"
+        write_npz(self.npz)
+
+    def tearDown(self):
+        self.folder.cleanup()
+
+    def run_program(self, *arguments, **options):
+        return subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=120, **options)
+
+    def good(self, *arguments, **options):
+        done = self.run_program(*arguments, **options)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def bad(self, code, pattern, *arguments, output=None, **options):
+        """Fails with `code` and a sentence that matches; leaves the folder as it was."""
+        before = {p: digest(p) for p in self.dir.iterdir() if p.is_file() and os.access(p, os.R_OK)}
+        done = self.run_program(*arguments, **options)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        self.assertRegex(done.stderr, pattern)
+        self.assertEqual(done.stdout, "")
+        sentences = [line for line in done.stderr.splitlines() if not line.startswith("See 'csrnorm")]
+        self.assertEqual(len(sentences), 1, done.stderr)
+        after = {p: digest(p) for p in self.dir.iterdir() if p.is_file() and os.access(p, os.R_OK)}
+        self.assertEqual(before, after)
+        if output:
+            self.assertFalse(Path(output).exists())
+
+
+class Results(Command):
+    def test_normalize_by_hand(self):
+        out = self.dir / "out.npz"
+        for source in (self.mtx, self.npz):
+            self.good("normalize", source, "-o", out, "--force")
+            self.assertEqual(read_npz(out)["data"], [1.0, 3.0, 4.0, 2.5, 0.5, 1.0])
+        self.good("normalize", self.npz, "-o", out, "--force", "--target-sum", "8")
+        self.assertEqual(read_npz(out)["data"], [2.0, 6.0, 8.0, 5.0, 1.0, 2.0])
+        self.good("normalize", self.npz, "-o", out, "--force", "--target-sum", "mean")  # 14 / 3
+        factor = [f32(f32(t) / f32(14 / 3)) for t in (4, 4, 2, 8, 8, 8)]
+        expected = [f32(x / f) for x, f in zip((1, 3, 2, 5, 1, 2), factor)]
+        self.assertEqual(read_npz(out)["data"], expected)
+        self.assertEqual(read_npz(out)["indices"], [0, 1, 2, 0, 1, 2])
+        self.assertEqual(read_npz(out)["indptr"], [0, 2, 3, 3, 6])
+
+    def test_log1p(self):
+        out = self.dir / "out.npz"
+        self.good("normalize", self.npz, "-o", out, "--log1p")
+        for got, x in zip(read_npz(out)["data"], (1.0, 3.0, 4.0, 2.5, 0.5, 1.0)):
+            self.assertLess(abs(got - math.log1p(x)), 2**-23 * math.log1p(x))
+        natural = read_npz(out)["data"]
+        self.good("normalize", self.npz, "-o", out, "--force", "--log-base", "2")
+        self.assertEqual(read_npz(out)["data"], [f32(x / math.log(2)) for x in natural])
+
+    def test_exclusion(self):
+        # Gene 0 has 5 of 8 in the last cell, gene 1 has 3 of 4 and gene 2 all of 2: above 0.7 are 1 and 2.
+        out = self.dir / "out.npz"
+        report = json.loads(self.good("normalize", self.npz, "-o", out, "--exclude-highly-expressed", "--max-fraction",
+                                      "0.7", "--json"))
+        self.assertEqual(report["n_excluded_genes"], 2)
+        self.assertEqual(report["target_sum"], 3.0)  # totals are 1, 0, 0 and 5
+        third = f32(f32(1) / f32(3))
+        fifth = f32(f32(5) / f32(3))
+        expected = [f32(1 / third), f32(3 / third), 2.0, f32(5 / fifth), f32(1 / fifth), f32(2 / fifth)]
+        self.assertEqual(read_npz(out)["data"], expected)
+
+    def test_types(self):
+        out = self.dir / "out.npz"
+        for kind, result in (("f", "f"), ("d", "d"), ("i", "f"), ("q", "f"), ("B", "f")):
+            values = [1, 3, 2, 5, 1, 2]
+            write_npz(self.npz, data=values, kind=kind)
+            report = json.loads(self.good("normalize", self.npz, "-o", out, "--force", "--json"))
+            self.assertEqual(report["output_type"], {"f": "float32", "d": "float64"}[result])
+            self.assertEqual(read_npz(out)["data"], [1.0, 3.0, 4.0, 2.5, 0.5, 1.0])
+
+    def test_csc(self):
+        out = self.dir / "out.npz"
+        write_npz(self.npz, data=(1.0, 5.0, 3.0, 1.0, 2.0, 2.0), indices=(0, 3, 0, 3, 1, 3), indptr=(0, 2, 4, 6),
+                  layout=b"csc")
+        self.good("normalize", self.npz, "-o", out)
+        self.assertEqual(read_npz(out)["data"], [1.0, 2.5, 3.0, 0.5, 4.0, 1.0])
+        self.assertEqual(self.good("sums", self.npz, "--axis", "rows").split(), ["4", "2", "0", "8"])
+        self.assertEqual(self.good("sums", self.npz, "--axis", "columns").split(), ["6", "4", "4"])
+
+    def test_threads_and_instruction_sets(self):
+        source = self.dir / "sim.npz"
+        self.good("simulate", "-o", source, "--cells", "300", "--genes", "2000", "--depth", "3000")
+        sets = json.loads(self.good("devices", "--json"))["devices"][0]["isa"].split()
+        results = set()
+        for isa in sets:
+            for threads in (1, 2, 3, 7):
+                out = self.dir / "out.npz"
+                report = json.loads(self.good("normalize", source, "-o", out, "--force", "--log1p", "--json", "--threads",
+                                              threads, env={**os.environ, "CSRNORM_ISA": isa}))
+                self.assertEqual((report["isa"], report["threads"]), (isa, threads))
+                results.add(digest(out))
+        self.assertEqual(len(results), 1)
+
+    def test_sums_read_back(self):
+        write_npz(self.npz, data=[0.1, 0.2, 1e-30, 1 / 3, 2 / 3, 1e30], kind="d")
+        text = self.good("sums", self.npz, "--axis", "rows").split()
+        self.assertEqual([float(x) for x in text], [0.1 + 0.2, 1e-30, 0.0, 1 / 3 + 2 / 3 + 1e30])
+        out = self.dir / "sums.npy"
+        self.good("sums", self.npz, "--axis", "rows", "-o", out)
+        self.assertEqual(read_npy(out.read_bytes()), [float(x) for x in text])
+        wide = [2**62, 2**62 - 1, 5, 1, 2, 3]
+        write_npz(self.npz, data=wide, kind="q")
+        self.assertEqual(self.good("sums", self.npz, "--axis", "rows").split(), [str(2**63 - 1), "5", "0", "6"])
+        self.bad(1, "does not fit", "sums", self.npz_with([2**62, 2**62, 0, 0, 0, 0]), "--axis", "rows")
+
+    def npz_with(self, values):
+        path = self.dir / "wide.npz"
+        write_npz(path, data=values, kind="q")
+        return path
+
+    def test_scale(self):
+        out, by = self.dir / "out.npz", self.dir / "by.txt"
+        by.write_text("# one per cell\n2\n4\n1\n0.5\n")
+        self.good("scale", self.npz, "-o", out, "--axis", "rows", "--by", by, "--op", "multiply")
+        self.assertEqual(read_npz(out)["data"], [2.0, 6.0, 8.0, 2.5, 0.5, 1.0])
+        by.write_bytes(npy([2.0, 1.0, 0.0], "d"))
+        self.good("scale", self.npz, "-o", out, "-f", "--axis", "columns", "--by", by, "--op", "divide", "--zero", "one")
+        self.assertEqual(read_npz(out)["data"], [0.5, 3.0, 2.0, 2.5, 1.0, 2.0])
+        self.good("scale", self.npz, "-o", out, "-f", "--axis", "columns", "--by", by, "--op", "divide")
+        self.assertEqual(read_npz(out)["data"], [0.5, 3.0, math.inf, 2.5, 1.0, math.inf])
+
+    def test_simulate(self):
+        files = []
+        for threads in (1, 2, 5):
+            files.append(self.dir / f"{threads}.npz")
+            self.good("simulate", "-o", files[-1], "--cells", "200", "--genes", "500", "--seed", "7", "--threads", threads)
+        self.assertEqual(len({digest(f) for f in files}), 1)
+        other = self.dir / "other.npz"
+        self.good("simulate", "-o", other, "--cells", "200", "--genes", "500", "--seed", "8")
+        self.assertNotEqual(digest(other), digest(files[0]))
+        m = read_npz(other)
+        self.assertEqual(m["shape"], [200, 500])
+        self.assertTrue(all(x == int(x) and x > 0 for x in m["data"]))
+        totals = sorted(sum(m["data"][a:b]) for a, b in zip(m["indptr"], m["indptr"][1:]))
+        self.assertTrue(4000 < totals[100] < 6000, totals[100])  # the median depth is 5000
+        for a, b in zip(m["indptr"], m["indptr"][1:]):
+            self.assertEqual(m["indices"][a:b], sorted(set(m["indices"][a:b])))
+        text = self.good("info", files[0])
+        self.assertIn("200 cells x 500 genes", text)
+
+    def test_formats_agree(self):
+        """The same matrix through every format gives the same values."""
+        h5ad, mtx, gz, npz = (self.dir / n for n in ("a.h5ad", "a.mtx", "a.mtx.gz", "a.npz"))
+        self.good("simulate", "-o", h5ad, "--cells", "50", "--genes", "300", "--depth", "400")
+        for target in (mtx, gz, npz):
+            self.good("normalize", h5ad, "-o", target)
+        out = self.dir / "back.npz"
+        self.good("normalize", mtx, "-o", out, "--target-sum", "1")
+        a = read_npz(out)
+        self.good("normalize", gz, "-o", out, "-f", "--target-sum", "1")
+        self.assertTrue(a == read_npz(out))
+        self.good("normalize", npz, "-o", out, "-f", "--target-sum", "1")
+        b = read_npz(out)
+        self.assertTrue(a["indices"] == b["indices"])
+        self.assertTrue(a["data"] == b["data"])
+        self.assertTrue(mtx.read_bytes() == gzip.decompress(gz.read_bytes()))
+
+    def test_in_place_by_force(self):
+        self.bad(1, "exists already", "normalize", self.npz, "-o", self.npz)
+        self.good("normalize", self.npz, "-o", self.npz, "--force")
+        self.assertEqual(read_npz(self.npz)["data"], [1.0, 3.0, 4.0, 2.5, 0.5, 1.0])
+
+    def test_dry_run(self):
+        out = self.dir / "out.npz"
+        text = self.good("normalize", self.npz, "-o", out, "--dry-run")
+        self.assertIn("4 cells x 3 genes", text)
+        self.assertRegex(text, r"passes over the values: 2")
+        self.assertFalse(out.exists())
+
+    def test_check(self):
+        write_npz(self.npz, data=(-1.0, 0.0, 0.5, math.nan, math.inf, 2.0), indices=(1, 0, 2, 1, 1, 2))
+        found = json.loads(self.good("check", self.npz, "--json"))
+        for name, count in (("n_explicit_zeros", 1), ("n_negative", 1), ("n_nan", 1), ("n_infinite", 1),
+                            ("n_fractions", 1), ("n_empty", 1), ("n_unsorted", 1), ("n_duplicates", 1)):
+            self.assertEqual(found[name], count, name)
+
+    def test_quiet_and_streams(self):
+        done = self.run_program("normalize", self.npz, "-o", self.dir / "out.npz", "--quiet")
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+        done = self.run_program("normalize", self.npz, "-o", self.dir / "out2.npz")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("median", done.stdout)
+
+    def test_values_that_are_no_counts(self):
+        out = self.dir / "out.npz"
+        write_npz(self.npz, data=(-1.0, -3.0, 2.0, math.nan, 1.0, 2.0))
+        done = self.run_program("normalize", self.npz, "-o", out)
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("1 cells have a negative total", done.stderr)
+        self.assertIn("1 cells hold NaN", done.stderr)
+        data = read_npz(out)["data"]
+        self.assertEqual(data[:3], [f32(-1 / f32(-4 / 2)), f32(-3 / f32(-4 / 2)), 2.0])
+        self.assertTrue(all(math.isnan(x) for x in data[3:]))
+        write_npz(self.npz, data=(0.0,) * 6)
+        done = self.run_program("normalize", self.npz, "-o", out, "-f")
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("no cell has a positive total", done.stderr)
+        self.assertEqual(read_npz(out)["data"], [0.0] * 6)
+
+
+class Failures(Command):
+    def test_usage(self):
+        out = self.dir / "o.npz"
+        n = ("normalize", self.npz, "-o", out)
+        for target in ("0", "-1", "nan", "inf", "1e", "", "many"):
+            self.bad(2, "--target-sum is", *n, "--target-sum", target, output=out)
+        for fraction in ("-0.1", "1.1", "nan", "x"):
+            self.bad(2, "--max-fraction", *n, "--max-fraction", fraction, output=out)
+        for base in ("0", "1", "-2", "inf"):
+            self.bad(2, "--log-base", *n, "--log-base", base, output=out)
+        for threads in ("0", "-1", "two", "1.5"):
+            self.bad(2, "--threads", *n, "--threads", threads, output=out)
+        self.bad(2, "--device", *n, "--device", "tpu", output=out)
+        self.bad(2, "--device", *n, "--device", "cuda:x", output=out)
+        self.bad(2, "--compression", *n, "--compression", "gzip:10", output=out)
+        self.bad(2, "--memory", *n, "--memory", "lots", output=out)
+        self.bad(2, "--cells", *n, "--cells", "up", output=out)
+        self.bad(2, "unknown option", *n, "--frobnicate", output=out)
+        self.bad(2, "needs a value", "normalize", self.npz, "-o")
+        self.bad(2, "--output is missing", "normalize", self.npz)
+        self.bad(2, "INPUT is missing", "normalize", "-o", out)
+        self.bad(2, "unexpected argument", *n, "another", output=out)
+        self.bad(2, "--axis is missing", "sums", self.npz)
+        self.bad(2, "all needed", "scale", self.npz, "-o", out)
+        self.bad(2, "name does not say a format", "normalize", self.npz, "-o", self.dir / "out.csv")
+        self.bad(2, "--key-added", *n, "--key-added", "nf", output=out)
+        done = self.run_program("frobnicate")
+        self.assertEqual(done.returncode, 2)
+        self.assertEqual(self.run_program().returncode, 2)
+
+    def test_cuda_is_not_built(self):
+        out = self.dir / "o.npz"
+        if "no CUDA" in self.good("--version"):
+            self.bad(1, "no cuda backend", "normalize", self.npz, "-o", out, "--device", "cuda", output=out)
+
+    def test_unknown_instruction_set(self):
+        self.bad(1, "unknown", "sums", self.npz, "--axis", "rows", env={**os.environ, "CSRNORM_ISA": "sse9"})
+
+    def test_no_such_things(self):
+        out = self.dir / "o.h5ad"
+        self.bad(1, "No such file", "normalize", self.dir / "none.h5ad", "-o", out, output=out)
+        self.bad(1, "directory", "normalize", self.dir, "-o", out, output=out)
+        self.bad(1, "cannot write into the directory", "normalize", self.npz, "-o", self.dir / "none" / "o.npz")
+        empty = self.dir / "empty.h5ad"
+        empty.write_bytes(b"")
+        self.bad(1, "empty", "normalize", empty, "-o", out, output=out)
+
+    def test_random_bytes(self):
+        out = self.dir / "o.h5ad"
+        junk = self.dir / "junk.h5ad"
+        junk.write_bytes(hashlib.sha512(b"seed").digest() * 1000)
+        self.bad(1, "not a count matrix", "normalize", junk, "-o", out, output=out)
+        junk.write_bytes(b"\x89HDF\r\n\x1a\n" + hashlib.sha512(b"seed").digest() * 1000)
+        self.bad(1, "junk.h5ad", "normalize", junk, "-o", out, output=out)
+
+    def test_truncated(self):
+        out = self.dir / "o.npz"
+        for name in ("sim.h5ad", "sim.npz", "sim.mtx.gz", "sim.mtx"):
+            source = self.dir / name
+            self.good("simulate", "-o", source, "--cells", "100", "--genes", "500")
+            whole = source.read_bytes()
+            for share in (0.1, 0.5, 0.9, 0.999):
+                source.write_bytes(whole[: int(len(whole) * share)])
+                self.bad(1, name, "normalize", source, "-o", out, output=out)
+
+    def test_bad_structure(self):
+        out = self.dir / "o.npz"
+        n = ("normalize", self.npz, "-o", out)
+        cases = (
+            ({"indices": (0, 1, 3, 0, 1, 2)}, r"indices\[2\], in row 1, is 3; expected 0 to n_cols - 1 = 2"),
+            ({"indices": (0, 1, -1, 0, 1, 2)}, r"is -1"),
+            ({"indptr": (0, 3, 2, 3, 6)}, r"decreases in row 1: from 3 to 2"),
+            ({"indptr": (-1, 2, 3, 3, 6)}, r"indptr\[0\] is -1"),
+            ({"indptr": (0, 2, 3, 3, 7)}, r"is 7; expected at most nnz = 6"),
+            ({"indptr": (0, 2, 3, 6)}, r"indptr has 4 elements; expected 5"),
+            ({"data": (1.0, 2.0)}, r"6 indices for 2 values"),
+            ({"shape": (4, -3)}, r"negative"),
+            ({"layout": b"bsr"}, r'format is "bsr"'),
+        )
+        for change, message in cases:
+            with self.subTest(change=change):
+                write_npz(self.npz, **change)
+                self.bad(1, message, *n, output=out)
+                self.bad(1, message, "check", self.npz)
+
+    def test_bad_matrix_market(self):
+        out = self.dir / "o.npz"
+        lines = MTX.splitlines()
+        cases = (
+            (lines[:8], "ends after 5 entries; expected 6"),
+            (lines + ["1 2 3"], "line 10 .*more entries"),
+            (lines[:5] + ["4 1 3"] + lines[6:], "line 6 .*row is outside"),
+            (lines[:5] + ["0 1 3"] + lines[6:], "line 6 .*row is outside"),
+            (lines[:5] + ["2 5 3"] + lines[6:], "line 6 .*column is outside"),
+            (lines[:5] + ["2 1 x"] + lines[6:], "line 6 .*expected an integer"),
+            (lines[:5] + ["2 1 1.5"] + lines[6:], "line 6 .*expected an integer"),
+            (lines[:5] + ["2 1"] + lines[6:], "line 6 .*expected an integer"),
+            (lines[:5] + ["2"] + lines[6:], "line 6 .*expected a row and a column"),
+            (lines[:2] + ["3 4"] + lines[3:], "line 3 .*numbers of rows"),
+            ([lines[0].replace("general", "symmetric")] + lines[1:], "symmetry is"),
+            ([lines[0].replace("coordinate", "array")] + lines[1:], "format is"),
+            ([lines[0].replace("integer", "complex")] + lines[1:], "field is"),
+        )
+        for text, message in cases:
+            with self.subTest(message=message):
+                self.mtx.write_text("\n".join(text) + "\n")
+                self.bad(1, message, "normalize", self.mtx, "-o", out, output=out)
+
+    def test_matrix_market_as_people_write_it(self):
+        out = self.dir / "out.npz"
+        variants = (MTX.replace("\n", "\r\n"), MTX.replace(" ", "  "), MTX.rstrip("\n"), MTX + "\n\n",
+                    "\n".join(MTX.splitlines()[:3] + list(reversed(MTX.splitlines()[3:]))))
+        for text in variants:
+            self.mtx.write_text(text)
+            self.good("normalize", self.mtx, "-o", out, "--force")
+            self.assertEqual(sorted(read_npz(out)["data"]), [0.5, 1.0, 1.0, 2.5, 3.0, 4.0])
+        gz = self.dir / "two.mtx.gz"  # two members, cut within a line
+        gz.write_bytes(gzip.compress(MTX[:100].encode()) + gzip.compress(MTX[100:].encode()))
+        self.good("normalize", gz, "-o", out, "--force")
+        self.assertEqual(read_npz(out)["data"], [1.0, 3.0, 4.0, 2.5, 0.5, 1.0])
+
+    def test_full_disk(self):
+        """A limit on the size of files fails writes as a full disk does."""
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+
+        source = self.dir / "sim.npz"
+        self.good("simulate", "-o", source, "--cells", "200", "--genes", "1000")
+        for name in ("o.h5ad", "o.npz", "o.mtx", "o.mtx.gz"):
+            with self.subTest(name=name):
+                out = self.dir / name
+                self.bad(1, name, "normalize", source, "-o", out, "--compression", "none", output=out, preexec_fn=limit)
+
+    def test_full_file_system(self):
+        if os.geteuid() != 0:
+            self.skipTest("mounting a small file system needs root")
+        small = self.dir / "small"
+        small.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", small], capture_output=True).returncode:
+            self.skipTest("no file system can be mounted here")
+        try:
+            for name in ("o.h5ad", "o.npz", "o.mtx"):
+                done = self.run_program("simulate", "-o", small / name, "--cells", "200", "--genes", "1000")
+                self.assertEqual(done.returncode, 1)
+                self.assertRegex(done.stderr, name)
+                self.assertEqual(list(small.iterdir()), [])
+        finally:
+            subprocess.run(["umount", small], check=True)
+
+    def test_no_permission(self):
+        """As another user, since root may write anywhere."""
+        if os.geteuid() != 0:
+            self.skipTest("changing the user needs root")
+        def nobody():
+            os.setgid(65534)
+            os.setuid(65534)
+
+        program = self.dir / "csrnorm"
+        program.write_bytes(Path(PROGRAM).read_bytes())
+        program.chmod(0o755)
+        self.dir.chmod(0o755)
+        secret = self.dir / "secret.npz"
+        secret.write_bytes(self.npz.read_bytes())
+        secret.chmod(0o600)
+        self.npz.chmod(0o644)
+        out = self.dir / "o.npz"
+        before = sorted(self.dir.iterdir())
+        for source, target, message in ((self.npz, out, "cannot write into the directory"),
+                                        (secret, "/tmp/never.npz", "Permission denied")):
+            done = subprocess.run([program, "normalize", source, "-o", target], capture_output=True, text=True,
+                                  preexec_fn=nobody, timeout=60)
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, message)
+            self.assertEqual(sorted(self.dir.iterdir()), before)
+            self.assertFalse(Path(target).exists())
+
+    def test_too_large_for_memory(self):
+        out = self.dir / "o.npz"
+        self.bad(1, "more than the 10 of --memory", "normalize", self.npz, "-o", out, "--memory", "10", output=out)
+
+    def test_interrupted(self):
+        """A signal while writing leaves nothing behind."""
+        source, out = self.dir / "sim.npz", self.dir / "o.mtx.gz"
+        self.good("simulate", "-o", source, "--cells", "2000", "--genes", "5000")
+        before = sorted(self.dir.iterdir())
+        for number in (signal.SIGINT, signal.SIGTERM):
+            process = subprocess.Popen([PROGRAM, "normalize", source, "-o", out], stdout=subprocess.DEVNULL)
+            deadline = time.time() + 60
+            while sorted(self.dir.iterdir()) == before and time.time() < deadline and process.poll() is None:
+                time.sleep(0.005)
+            self.assertNotEqual(sorted(self.dir.iterdir()), before)
+            process.send_signal(number)
+            self.assertEqual(process.wait(60), -number)
+            self.assertEqual(sorted(self.dir.iterdir()), before)
+
+    def test_output_cannot_be_printed(self):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([PROGRAM, "sums", self.npz, "--axis", "rows"], stdout=full, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("standard output", done.stderr)
+
+
+class Documentation(Command):
+    def options(self):
+        found = {}
+        usage = self.good("--help")
+        for command in re.findall(r"^  ([a-z]+) ", usage, re.M):
+            text = self.good(command, "--help")
+            found[command] = set(re.findall(r"--[a-z0-9][a-z0-9-]*", text))
+        return found
+
+    def test_man_page(self):
+        page = (ROOT / "docs" / "csrnorm.1").read_text()
+        for command, options in self.options().items():
+            self.assertIn(f".It Cm {command}", page)
+            for option in options if command != "bench" else ():
+                self.assertIn("Fl " + option[1:], page, f"{command} {option}")
+
+    def test_completion(self):
+        script = ROOT / "cli" / "completions" / "csrnorm.bash"
+        def complete(*words):
+            line = " ".join(f"'{w}'" for w in words)
+            code = (f"source {script}; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _csrnorm; "
+                    'printf "%s\\n" "${COMPREPLY[@]}"')
+            return set(subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True).stdout.split())
+        found = self.options()
+        self.assertLessEqual(set(found), complete(PROGRAM, ""))
+        for command, options in found.items():
+            self.assertLessEqual(options, complete(PROGRAM, command, "--"))
+        self.assertEqual(complete(PROGRAM, "sums", "--axis", "c"), {"columns"})
+
+    def test_version(self):
+        text = self.good("--version")
+        self.assertRegex(text, r"^csrnorm \d+\.\d+\.\d+")
+        for library in ("HDF5", "libzip", "zlib", "CUDA"):
+            self.assertIn(library, text)
+
+
+@unittest.skipUnless(DATA, "CSRNORM_TEST_DATA is not set")
+class TestData(Command):
+    def test_every_file(self):
+        """The right result, or one clear sentence, exit code 1 and no output."""
+        files = sorted(p for p in Path(DATA).iterdir() if p.suffix in (".h5ad", ".h5", ".gz"))
+        self.assertGreater(len(files), 10)
+        for path in files:
+            with self.subTest(path=path.name):
+                before = digest(path)
+                out = self.dir / (path.name + ".h5ad")
+                done = self.run_program("normalize", path, "-o", out, "--json")
+                self.assertEqual(digest(path), before)
+                if done.returncode == 0:
+                    report = json.loads(done.stdout)
+                    sums = [float(x) for x in self.good("sums", out, "--axis", "rows").split()]
+                    self.assertEqual(len(sums), report["n_cells"])
+                    full = [s for s in sums if s != 0]
+                    self.assertEqual(len(sums) - len(full), report["n_empty_cells"])
+                    for s in full:
+                        self.assertLess(abs(s - report["target_sum"]), 1e-4 * report["target_sum"])
+                else:
+                    self.assertEqual(path.name, "tenx_v2_two_genomes.h5")
+                    self.assertEqual(done.returncode, 1)
+                    self.assertRegex(done.stderr, "genome")
+                    self.assertFalse(out.exists())
+
+
+if __name__ == "__main__":
+    PROGRAM = str(Path(sys.argv.pop(1)).resolve())
+    unittest.main(verbosity=2)
