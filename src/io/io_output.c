@@ -70,7 +70,7 @@ static csrn_io_status check_directory(const csrn_io_output *output, const char *
     errno = ENOTDIR;
     found = false;
   }
-  if (found && access(directory, W_OK | X_OK) == 0)
+  if (found && faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) == 0)
     return CSRN_IO_OK;
   return csrn_io_fail(error, CSRN_IO_FAILED, "%s: cannot write into the directory %s: %s", output->path,
                       directory, strerror(errno));
