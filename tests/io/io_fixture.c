@@ -71,6 +71,7 @@ bool io_exists(const char *name) {
 }
 
 void io_write_bytes(const char *name, const void *bytes, size_t n) {
+  unlink(io_path(name)); /* file systems write out a truncated file at once, a new one in time */
   FILE *file = fopen(io_path(name), "wb");
   assert_non_null(file);
   assert_int_equal(fwrite(bytes, 1, n, file), n);
