@@ -1,12 +1,27 @@
-# Flags that every target of this project is compiled with, as the interface target csrnorm_flags. The numeric
-# contract needs -ffp-contract=off: a product and a sum are never fused unless the source says fma().
+# Flags that every target of this project is compiled with, as the interface target csrnorm_flags; the build type
+# and the place of the outputs where nobody else has chosen them. The numeric contract needs -ffp-contract=off: a
+# product and a sum are never fused unless the source says fma().
+get_property(csrnorm_multi_config GLOBAL PROPERTY GENERATOR_IS_MULTI_CONFIG)
+if(PROJECT_IS_TOP_LEVEL)
+  if(NOT CMAKE_BUILD_TYPE AND NOT csrnorm_multi_config)
+    set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+  endif()
+  set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+  set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+  set(CMAKE_ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+endif()
+
 add_library(csrnorm_flags INTERFACE)
 target_compile_features(csrnorm_flags INTERFACE c_std_11)
 target_compile_options(csrnorm_flags INTERFACE
-  $<$<COMPILE_LANGUAGE:C>:-ffp-contract=off;-fvisibility=hidden;-Wall;-Wextra;-Wshadow;-Wpointer-arith;-Wstrict-prototypes;-Wmissing-prototypes;-Wvla;-Wwrite-strings>
-  $<$<AND:$<COMPILE_LANGUAGE:C>,$<BOOL:${CSRNORM_WERROR}>>:-Werror>)
+  -ffp-contract=off -fvisibility=hidden -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes
+  -Wmissing-prototypes -Wvla -Wwrite-strings)
 target_compile_definitions(csrnorm_flags INTERFACE _POSIX_C_SOURCE=200809L _DEFAULT_SOURCE)
+if(CSRNORM_WERROR)
+  target_compile_options(csrnorm_flags INTERFACE -Werror)
+endif()
 if(CSRNORM_SANITIZE)
-  target_compile_options(csrnorm_flags INTERFACE -fsanitize=${CSRNORM_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_compile_options(csrnorm_flags INTERFACE -fsanitize=${CSRNORM_SANITIZE} -fno-sanitize-recover=all
+                                                 -fno-omit-frame-pointer)
   target_link_options(csrnorm_flags INTERFACE -fsanitize=${CSRNORM_SANITIZE})
 endif()

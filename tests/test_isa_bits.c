@@ -1,0 +1,88 @@
+/*
+ * The same bits everywhere: this run's backend and instruction set against the plain C
+ * of the generic CPU kernels, and both against hashes recorded once, which tie other
+ * compilers and machines to the same bits.
+ */
+#include "battery.h"
+
+static const struct {
+  csrn_dtype type;
+  sample_values kind;
+  int64_t longest;
+} matrices[] = {
+    {CSRN_F32, SAMPLE_COUNTS, 50000}, {CSRN_F32, SAMPLE_REALS, 9000},  {CSRN_F32, SAMPLE_WILD, 1100},
+    {CSRN_F64, SAMPLE_COUNTS, 9000},  {CSRN_F64, SAMPLE_REALS, 9000},  {CSRN_F64, SAMPLE_WILD, 1100},
+    {CSRN_U8, SAMPLE_COUNTS, 9000},   {CSRN_U16, SAMPLE_COUNTS, 9000}, {CSRN_U32, SAMPLE_FINITE, 9000},
+    {CSRN_I32, SAMPLE_FINITE, 9000},  {CSRN_I64, SAMPLE_FINITE, 9000}, {CSRN_F32, SAMPLE_LOW, 9000},
+};
+enum { N_MATRICES = COUNT(matrices) };
+
+static sample make_matrix(int i) {
+  sample_shape shape = boundary_shape(matrices[i].longest, 1000);
+  return sample_make(&shape, matrices[i].type, matrices[i].kind, 211 + (uint64_t)i);
+}
+
+static void hashes_of(int i, uint64_t hashes[N_OPERATIONS]) {
+  sample m = make_matrix(i);
+  battery_hashes(&m, battery_call, hashes);
+  host_release();
+}
+
+static void equal_to_the_generic_kernels(void **state) {
+  (void)state;
+  uint64_t expected[N_MATRICES][N_OPERATIONS], got[N_OPERATIONS];
+  const csrn_backend backend = test.backend;
+  const char *isa = test.isa;
+  fixture_as(CSRN_BACKEND_CPU, "generic", 1);
+  for (int i = 0; i < N_MATRICES; i++)
+    hashes_of(i, expected[i]);
+  fixture_as(backend, isa, 3);
+  for (int i = 0; i < N_MATRICES; i++) {
+    hashes_of(i, got);
+    battery_expect(got, expected[i], csrn_dtype_name(matrices[i].type));
+  }
+}
+
+/* Of all matrices together, per operation. */
+static const uint64_t recorded[N_OPERATIONS] = {0};
+
+static void equal_to_the_recorded_hashes(void **state) {
+  (void)state;
+  uint64_t all[N_OPERATIONS] = {0}, hashes[N_OPERATIONS];
+  for (int i = 0; i < N_MATRICES; i++) {
+    hashes_of(i, hashes);
+    for (int k = 0; k < N_OPERATIONS; k++)
+      all[k] = all[k] * 31 + hashes[k];
+  }
+  battery_expect(all, recorded, "all matrices");
+}
+
+/* One bit of one output changes the hash: the comparison above can fail. */
+static void a_single_bit_changes_the_hash(void **state) {
+  (void)state;
+  sample_shape shape = boundary_shape(100, 50);
+  sample m = sample_make(&shape, CSRN_F32, SAMPLE_COUNTS, 212);
+  battery b = battery_place(&m);
+  expect_ok(battery_call(&battery_operations[0], &b));
+  uint64_t before = battery_hash(&b, &battery_operations[0]);
+  unsigned char byte;
+  unsigned char *const arrays[] = {b.out, b.vector, b.mask, (unsigned char *)b.report};
+  for (size_t i = 0; i < COUNT(arrays); i++) {
+    fetch(&byte, arrays[i], 1);
+    byte ^= 1;
+    store(arrays[i], &byte, 1);
+    assert_true(battery_hash(&b, &battery_operations[0]) != before);
+    byte ^= 1;
+    store(arrays[i], &byte, 1);
+  }
+  assert_true(battery_hash(&b, &battery_operations[0]) == before);
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {
+      TEST(equal_to_the_generic_kernels),
+      TEST(equal_to_the_recorded_hashes),
+      TEST(a_single_bit_changes_the_hash),
+  };
+  return fixture_run(argc, argv, "isa_bits", tests, COUNT(tests));
+}
