@@ -109,13 +109,6 @@ csrn_io_status csrn_io_output_check(const csrn_io_input *input, const csrn_io_ou
   if (output->layer && (!h5ad || !input || input->description.format != CSRN_IO_H5AD))
     return csrn_io_fail(error, CSRN_IO_USAGE, "%s: a layer is written only from .h5ad to .h5ad",
                         output->path);
-  const char *name = writers[writer].suffix;
-  if (strcmp(name, ".mtx") == 0 && output->compression == CSRN_IO_COMPRESSION_GZIP)
-    return csrn_io_fail(error, CSRN_IO_USAGE, "%s: a compressed MatrixMarket file is named .mtx.gz",
-                        output->path);
-  if (strcmp(name, ".mtx.gz") == 0 && output->compression == CSRN_IO_COMPRESSION_NONE)
-    return csrn_io_fail(error, CSRN_IO_USAGE, "%s: an uncompressed MatrixMarket file is named .mtx",
-                        output->path);
   return check_place(output, error);
 }
 

@@ -178,9 +178,9 @@ static csrn_io_status read_headers(csrn_io_input *input, csrn_io_error *error) {
                         state->indices.n, state->data.n);
   if (state->indptr.n - 1 != state->shape[state->csc])
     return csrn_io_fail(error, CSRN_IO_FAILED,
-                        "%s: indptr has %" PRId64 " elements; expected one more than the %" PRId64 " %s",
-                        input->path, state->indptr.n, state->shape[state->csc],
-                        state->csc ? "columns" : "rows");
+                        "%s: indptr has %" PRId64 " elements; expected %" PRIu64 " for %" PRId64 " %s",
+                        input->path, state->indptr.n, (uint64_t)state->shape[state->csc] + 1,
+                        state->shape[state->csc], state->csc ? "columns" : "rows");
   return CSRN_IO_OK;
 }
 

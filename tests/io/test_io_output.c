@@ -118,12 +118,6 @@ static void test_options(void **state) {
   io_says("layer");
   output.path = io_path("a.h5ad");
   assert_int_equal(check_as(NULL, &output), CSRN_IO_USAGE);
-  output = (csrn_io_output){.path = io_path("a.mtx"), .compression = CSRN_IO_COMPRESSION_GZIP};
-  assert_int_equal(check_as(NULL, &output), CSRN_IO_USAGE);
-  io_says(".mtx.gz");
-  output = (csrn_io_output){.path = io_path("a.mtx.gz"), .compression = CSRN_IO_COMPRESSION_NONE};
-  assert_int_equal(check_as(NULL, &output), CSRN_IO_USAGE);
-  io_says("uncompressed");
 }
 
 static void expect_unwritable(void) {
