@@ -115,8 +115,8 @@ static void check_overlaps(check *c, const csrn_csr *A, const void *out, csrn_dt
       uintptr_t a0 = (uintptr_t)a->begin, b0 = (uintptr_t)b->begin;
       if (i == j || !b->bytes || a0 + a->bytes <= b0 || b0 + b->bytes <= a0)
         continue;
-      bool in_place = A && a->begin == out && b->begin == A->data &&
-                      csrn_dtype_size(out_type) == csrn_dtype_size(A->data_type) && j < 3;
+      bool in_place = A && out == A->data && a->begin == out && b->begin == out &&
+                      csrn_dtype_size(out_type) == csrn_dtype_size(A->data_type) && j == 1;
       if (!in_place)
         FAIL(c, CSRN_INVALID_ARGUMENT, "%s overlaps %s; only working in place, with types of equal size, may",
              a->name, b->name);

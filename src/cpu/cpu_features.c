@@ -53,8 +53,11 @@ enum { N_SETS = sizeof instruction_sets / sizeof instruction_sets[0] };
 
 csrn_status csrn_cpu_choose_kernels(csrn_context *ctx, const char *name, const csrn_kernels **kernels) {
   static const char *const known[] = {"generic", "x86-64", "x86-64-v3", "x86-64-v4"};
-  if (!name || !*name)
+  const char *where = "options->isa";
+  if (!name || !*name) {
     name = getenv("CSRNORM_ISA");
+    where = "CSRNORM_ISA";
+  }
   bool any = !name || !*name;
   for (int i = 0; i < N_SETS; i++) {
     bool named = !any && strcmp(name, instruction_sets[i].kernels->isa) == 0;
@@ -62,14 +65,17 @@ csrn_status csrn_cpu_choose_kernels(csrn_context *ctx, const char *name, const c
     if ((any || named) && instruction_sets[i].runs())
       return CSRN_OK;
     if (named)
-      return csrn_fail(ctx, CSRN_UNSUPPORTED, "this machine cannot run the instruction set %s", name);
+      return csrn_fail(ctx, CSRN_UNSUPPORTED, "this machine cannot run the instruction set %s of %s", name,
+                       where);
   }
   for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
     if (strcmp(name, known[i]) == 0)
-      return csrn_fail(ctx, CSRN_UNSUPPORTED, "this build has no kernels for the instruction set %s", name);
-  return csrn_fail(ctx, CSRN_INVALID_ARGUMENT,
-                   "instruction set \"%.40s\" is unknown; expected generic, x86-64, x86-64-v3 or x86-64-v4",
-                   name);
+      return csrn_fail(ctx, CSRN_UNSUPPORTED, "this build has no kernels for the instruction set %s of %s",
+                       name, where);
+  return csrn_fail(
+      ctx, CSRN_INVALID_ARGUMENT,
+      "%s is \"%.40s\", an unknown instruction set; expected generic, x86-64, x86-64-v3 or x86-64-v4", where,
+      name);
 }
 
 csrn_status csrn_cpu_device_count(int32_t *count) {

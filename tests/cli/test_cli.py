@@ -418,7 +418,7 @@ class Failures(Command):
         for name in ("o.h5ad", "o.npz", "o.mtx", "o.mtx.gz"):
             with self.subTest(name=name):
                 out = self.dir / name
-                self.bad(1, name, "normalize", source, "-o", out, "--compression", "none", output=out, preexec_fn=limit)
+                self.bad(1, name, "normalize", source, "-o", out, output=out, preexec_fn=limit)
 
     def test_full_file_system(self):
         if os.geteuid() != 0:
