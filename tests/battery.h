@@ -25,7 +25,7 @@ typedef struct battery {
 typedef struct battery_operation {
   const char *name;
   csrn_status (*run)(csrn_context *ctx, const battery *b);
-  csrn_dtype out_type, vector_type; /* of what is in out and vector afterwards */
+  csrn_dtype out_type, vector_type; /* of what is in out and vector afterwards; u64: nothing real */
 } battery_operation;
 
 enum { N_OPERATIONS = 22 };

@@ -204,7 +204,7 @@ void oracle_normalize(const sample *m, csrn_axis axis, const double *totals, dou
   for (int64_t i = 0; i < n; i++) {
     store_factor(out_type, factors, i, totals[i], target);
     report->n_zero += totals[i] == 0.0;
-    report->n_negative += totals[i] < 0.0 && isfinite(totals[i]);
+    report->n_negative += totals[i] < 0.0; /* -Inf too: it is both */
     report->n_nonfinite += !isfinite(totals[i]);
   }
   oracle_scale(m, axis, CSRN_DIVIDE, factors, out_type, CSRN_ZERO_AS_ONE, out, out_type);

@@ -43,8 +43,32 @@ static void equal_to_the_generic_kernels(void **state) {
   }
 }
 
-/* Of all matrices together, per operation. */
-static const uint64_t recorded[N_OPERATIONS] = {0};
+/* Of all matrices together, per operation. They change with the numeric contract only:
+ * then a failing run prints the new ones. */
+static const uint64_t recorded[N_OPERATIONS] = {
+    UINT64_C(0xB5DA341DCEE423B5), /* row sums */
+    UINT64_C(0x9BAA82A2FA35D6C1), /* row sums, exact */
+    UINT64_C(0x9CA3A148A03E880D), /* row sums, excluding */
+    UINT64_C(0x4A0271364D6856C4), /* column sums */
+    UINT64_C(0xD7A3E1503911438B), /* column sums, exact */
+    UINT64_C(0x9A65C34B669C56CD), /* column sums, excluding */
+    UINT64_C(0x02232DD3E8A8E461), /* divide rows */
+    UINT64_C(0xDF651560EDBE52FE), /* divide rows, float64 */
+    UINT64_C(0x4906294BA8997135), /* multiply columns */
+    UINT64_C(0x3FBCD1694A52BF15), /* divide columns, float64 */
+    UINT64_C(0x232E81A94CDB0762), /* median */
+    UINT64_C(0x4DA8B71BDC32D9A9), /* highly expressed */
+    UINT64_C(0x36B767EB171F366F), /* highly expressed, columns */
+    UINT64_C(0xDE5C2D086BC6C2C2), /* normalize, median */
+    UINT64_C(0xD558CFB430BD2958), /* normalize, fixed, log1p */
+    UINT64_C(0x93DD456229DBD4F8), /* normalize, excluding, log2 */
+    UINT64_C(0xDA880A36C9E37E0A), /* normalize, mean, float64 */
+    UINT64_C(0x15CF875CDF55064D), /* normalize columns */
+    UINT64_C(0x70ED0AEC23CAB4D7), /* normalize_with */
+    UINT64_C(0x380263CBD6168592), /* log1p */
+    UINT64_C(0x30A814AF169B0E16), /* log10(1 + x), float64 */
+    UINT64_C(0x01C1A52976575055), /* check */
+};
 
 static void equal_to_the_recorded_hashes(void **state) {
   (void)state;

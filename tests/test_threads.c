@@ -52,15 +52,11 @@ static void skewed_rows(void **state) {
 
 static void one_giant_row_among_empty_ones(void **state) {
   (void)state;
-  const csrn_dtype types[] = {CSRN_F32, CSRN_U16};
-  for (size_t type = 0; type < COUNT(types); type++) {
-    int64_t *lengths = host_array(5000, sizeof *lengths);
-    lengths[3333] = 2500001;
-    sample_shape shape = {lengths, 5000, 1000, 0, 0};
-    sample m = sample_make(&shape, types[type], type ? SAMPLE_COUNTS : SAMPLE_REALS, 174);
-    expect_same_for_all_threads(&m, "a giant row");
-    host_release();
-  }
+  int64_t *lengths = host_array(5000, sizeof *lengths);
+  lengths[3333] = 2500001;
+  sample_shape shape = {lengths, 5000, 1000, 0, 0};
+  sample m = sample_make(&shape, CSRN_F32, SAMPLE_REALS, 174);
+  expect_same_for_all_threads(&m, "a giant row");
 }
 
 static void giant_row_first_and_last(void **state) {
@@ -87,7 +83,7 @@ static void fewer_rows_than_threads(void **state) {
 
 static void many_columns_and_few_values(void **state) {
   (void)state;
-  sample_shape shape = random_shape(300, 5, 2000000, 177);
+  sample_shape shape = random_shape(300, 5, 150000, 177);
   sample m = sample_make(&shape, CSRN_F32, SAMPLE_POSITIVE, 177);
   expect_same_for_all_threads(&m, "many columns");
 }

@@ -131,7 +131,7 @@ static double select_median(selection *s) {
     double a, b;
     if (low_bin != high_bin) {
       find_neighbours(s, s->shift, &a, &b);
-      return (a + b) / 2;
+      return isfinite(a + b) ? (a + b) / 2 : a / 2 + b / 2;
     }
     s->prefix = s->low_bound;
     if (s->shift == 0) {

@@ -13,13 +13,12 @@
 /* ---- The library ---- */
 
 void csrn_hdf5_begin(void) {
-  static _Thread_local int begun;
-  if (begun)
-    return;
   /* After a full disk libhdf5 cannot close a file, and would try again, and print, at exit. */
   H5dont_atexit();
   H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-  begun = H5Zfilter_avail(CSRN_HDF5_LZF) > 0 || csrn_hdf5_register_lzf() == 0;
+  if (H5Zfilter_avail(CSRN_HDF5_LZF) <= 0)
+    csrn_hdf5_register_lzf();
+  H5Eclear2(H5E_DEFAULT);
 }
 
 hid_t csrn_hdf5_open_file(const char *path) {

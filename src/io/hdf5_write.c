@@ -122,15 +122,20 @@ static int write_slab(hid_t dataset, const csrn_hdf5_values *values, hsize_t sta
   return fault;
 }
 
+/* Without a cache of chunks: they are written whole, and on a full disk nothing is left in
+ * it that libhdf5 could neither write nor drop. */
+/* Without a cache of chunks: they are written whole, and on a full disk nothing stays in a
+ * cache that libhdf5 can neither write nor drop. */
 static hid_t create_dataset(hid_t group, const csrn_hdf5_values *values, hid_t storage) {
   static const uint64_t zero = 0;
   hid_t type = csrn_hdf5_native(values->type);
   int chunked = H5Pget_layout(storage) == H5D_CHUNKED;
   hid_t space = H5Screate_simple(values->rank, values->extent, chunked ? values->max : NULL);
-  hid_t dataset = -1;
-  if (space >= 0 &&
+  hid_t access = H5Pcreate(H5P_DATASET_ACCESS), dataset = -1;
+  if (space >= 0 && access >= 0 && H5Pset_chunk_cache(access, 0, 0, 0) >= 0 &&
       ((uint64_t)values->n == values->extent[0] || H5Pset_fill_value(storage, type, &zero) >= 0))
-    dataset = H5Dcreate2(group, values->name, type, space, H5P_DEFAULT, storage, H5P_DEFAULT);
+    dataset = H5Dcreate2(group, values->name, type, space, H5P_DEFAULT, storage, access);
+  csrn_hdf5_close(access);
   csrn_hdf5_close(space);
   return dataset;
 }

@@ -106,7 +106,8 @@ void csrn_io_matrix_free(csrn_io_matrix *matrix);
 csrn_io_status csrn_io_matrix_indices(csrn_io_matrix *matrix, csrn_io_error *error);
 
 typedef enum csrn_io_compression {
-  CSRN_IO_COMPRESSION_KEEP, /* as the input has it; none for h5ad, gzip for .mtx.gz where it has no say */
+  CSRN_IO_COMPRESSION_KEEP, /* as the input has it; where it has no say, none for h5ad and deflate for npz.
+                             * The name of a MatrixMarket file says it, whatever is asked for */
   CSRN_IO_COMPRESSION_NONE,
   CSRN_IO_COMPRESSION_GZIP
 } csrn_io_compression;

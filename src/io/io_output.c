@@ -70,7 +70,7 @@ static csrn_io_status check_directory(const csrn_io_output *output, const char *
     errno = ENOTDIR;
     found = false;
   }
-  if (found && access(directory, W_OK | X_OK) == 0)
+  if (found && faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) == 0)
     return CSRN_IO_OK;
   return csrn_io_fail(error, CSRN_IO_FAILED, "%s: cannot write into the directory %s: %s", output->path,
                       directory, strerror(errno));
@@ -108,13 +108,6 @@ csrn_io_status csrn_io_output_check(const csrn_io_input *input, const csrn_io_ou
                         output->path);
   if (output->layer && (!h5ad || !input || input->description.format != CSRN_IO_H5AD))
     return csrn_io_fail(error, CSRN_IO_USAGE, "%s: a layer is written only from .h5ad to .h5ad",
-                        output->path);
-  const char *name = writers[writer].suffix;
-  if (strcmp(name, ".mtx") == 0 && output->compression == CSRN_IO_COMPRESSION_GZIP)
-    return csrn_io_fail(error, CSRN_IO_USAGE, "%s: a compressed MatrixMarket file is named .mtx.gz",
-                        output->path);
-  if (strcmp(name, ".mtx.gz") == 0 && output->compression == CSRN_IO_COMPRESSION_NONE)
-    return csrn_io_fail(error, CSRN_IO_USAGE, "%s: an uncompressed MatrixMarket file is named .mtx",
                         output->path);
   return check_place(output, error);
 }

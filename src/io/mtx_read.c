@@ -448,6 +448,11 @@ static csrn_io_status rewind_text(csrn_io_input *input, csrn_io_error *error) {
   if (!status && (before.n_rows != state->n_rows || before.n_cols != state->n_cols ||
                   before.nnz != state->nnz || before.field != state->field))
     status = csrn_io_fail(error, CSRN_IO_FAILED, "%s: has changed since it was opened", input->path);
+  if (status) { /* as it was described; the next call tries again */
+    csrn_text *text = state->text;
+    *state = before;
+    state->text = text;
+  }
   return status;
 }
 

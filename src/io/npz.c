@@ -178,9 +178,9 @@ static csrn_io_status read_headers(csrn_io_input *input, csrn_io_error *error) {
                         state->indices.n, state->data.n);
   if (state->indptr.n - 1 != state->shape[state->csc])
     return csrn_io_fail(error, CSRN_IO_FAILED,
-                        "%s: indptr has %" PRId64 " elements; expected one more than the %" PRId64 " %s",
-                        input->path, state->indptr.n, state->shape[state->csc],
-                        state->csc ? "columns" : "rows");
+                        "%s: indptr has %" PRId64 " elements; expected %" PRIu64 " for %" PRId64 " %s",
+                        input->path, state->indptr.n, (uint64_t)state->shape[state->csc] + 1,
+                        state->shape[state->csc], state->csc ? "columns" : "rows");
   return CSRN_IO_OK;
 }
 
@@ -290,6 +290,18 @@ static zip_int64_t seek_target(npz_target *target, const zip_source_args_seek_t 
   return lseek(target->file, (off_t)to->offset, to->whence) < 0 ? fail_target(target, ZIP_ER_SEEK) : 0;
 }
 
+/* All of it: a disk that becomes full takes a part first, and says why only to the next call. */
+static zip_int64_t write_target(npz_target *target, const char *bytes, zip_uint64_t length) {
+  zip_uint64_t done = 0;
+  while (done < length) {
+    const ssize_t n = write(target->file, bytes + done, length - done);
+    if (n < 0 && errno != EINTR)
+      return fail_target(target, ZIP_ER_WRITE);
+    done += n > 0 ? (zip_uint64_t)n : 0;
+  }
+  return (zip_int64_t)length;
+}
+
 static zip_int64_t serve_target(void *user, void *data, zip_uint64_t length, zip_source_cmd_t command) {
   npz_target *target = user;
   zip_int64_t n;
@@ -302,8 +314,7 @@ static zip_int64_t serve_target(void *user, void *data, zip_uint64_t length, zip
   case ZIP_SOURCE_ERROR:
     return zip_error_to_data(&target->error, data, length);
   case ZIP_SOURCE_WRITE:
-    n = write(target->file, data, length);
-    return n < 0 ? fail_target(target, ZIP_ER_WRITE) : n;
+    return write_target(target, data, length);
   case ZIP_SOURCE_SEEK_WRITE:
     return seek_target(target, ZIP_SOURCE_GET_ARGS(zip_source_args_seek_t, data, length, &target->error));
   case ZIP_SOURCE_TELL_WRITE:

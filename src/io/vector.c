@@ -111,6 +111,8 @@ static csrn_io_status read_npy(const char *path, FILE *file, numbers *list, csrn
 csrn_io_status csrn_io_read_vector(const char *path, double **values, int64_t *n, csrn_io_error *error) {
   numbers list = {0};
   unsigned char magic[6] = {0};
+  *values = NULL;
+  *n = 0;
   FILE *file = fopen(path, "rbe");
   if (!file)
     return csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s", path, strerror(errno));

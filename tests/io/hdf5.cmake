@@ -1,0 +1,16 @@
+# Tests of the HDF5 formats: .h5ad and 10x .h5.
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(HDF5_TEST REQUIRED IMPORTED_TARGET hdf5)
+find_path(LZF_INCLUDE_DIR lzf.h PATH_SUFFIXES liblzf REQUIRED)
+find_library(LZF_LIBRARY lzf REQUIRED)
+
+add_library(csrnorm_hdf5_samples STATIC hdf5_samples.c)
+target_include_directories(csrnorm_hdf5_samples PUBLIC ${CMAKE_CURRENT_SOURCE_DIR} ${CMOCKA_INCLUDE_DIR} ${LZF_INCLUDE_DIR})
+target_link_libraries(csrnorm_hdf5_samples PUBLIC csrnorm_io csrnorm_flags PkgConfig::HDF5_TEST ${CMOCKA_LIBRARIES}
+                                                  ${LZF_LIBRARY} m)
+foreach(topic read write 10x errors)
+  add_executable(test_hdf5_${topic} test_hdf5_${topic}.c)
+  target_link_libraries(test_hdf5_${topic} PRIVATE csrnorm_hdf5_samples)
+  add_test(NAME io.hdf5.${topic} COMMAND test_hdf5_${topic})
+  set_tests_properties(io.hdf5.${topic} PROPERTIES LABELS io SKIP_RETURN_CODE 77)
+endforeach()
