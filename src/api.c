@@ -140,6 +140,8 @@ static void check_matrix(check *c, const csrn_csr *A, bool needs_indices, bool n
     if (sizes[i].value < 0 || sizes[i].value == INT64_MAX)
       FAIL(c, CSRN_INVALID_ARGUMENT, "A->%s is %" PRId64 "; expected 0 or more", sizes[i].name,
            sizes[i].value);
+  if (c->status)
+    return;
   check_type(c, "A->indptr_type", A->indptr_type, is_index(A->indptr_type), "an integer type");
   if (needs_data)
     check_type(c, "A->data_type", A->data_type, is_data(A->data_type),

@@ -3,6 +3,10 @@
  * matrix is copied by H5Ocopy(), which takes compressed chunks as they are; groups on the
  * way are made anew with their attributes, and the dataset of the values is written with
  * the chunks and filters it had.
+ *
+ * H5Ocopy() must unpack texts of variable length, and overruns a buffer unless the filter
+ * reports the sizes of its own as deflate does. Of plugins (zstd for one) that cannot be
+ * expected, so texts behind them are read and written like values.
  */
 #include "hdf5_util.h"
 
@@ -18,16 +22,75 @@ struct copy {
   hid_t link_properties; /* of H5Ocopy() */
 };
 
-/* One group whose links are being copied. */
+/* One group whose links are being copied. `rest` is the way from it to the matrix:
+ * "layers/spliced"; "" in the matrix's own group; NULL where the matrix lies elsewhere. */
 struct level {
   const struct copy *copy;
   hid_t to;
-  const char
-      *rest; /* of the way from this group to the matrix: "layers/spliced"; "": in the matrix's own group */
+  const char *rest;
   csrn_io_status status;
 };
 
 static csrn_io_status copy_links(const struct copy *copy, hid_t from, hid_t to, const char *rest);
+
+static csrn_io_status copy_group(const struct copy *copy, hid_t from, hid_t to, const char *name,
+                                 const char *rest);
+
+/* ---- Texts behind plugins ---- */
+
+/* Whether H5Ocopy() would unpack this dataset through a filter of a plugin. */
+static int needs_reading(hid_t dataset) {
+  hid_t properties = H5Dget_create_plist(dataset), type = H5Dget_type(dataset);
+  H5T_class_t class = type < 0 ? H5T_NO_CLASS : H5Tget_class(type);
+  int plain = class == H5T_INTEGER || class == H5T_FLOAT || class == H5T_ENUM ||
+              (class == H5T_STRING && H5Tis_variable_str(type) == 0);
+  int found = 0;
+  for (int i = 0; !plain && properties >= 0 && i < H5Pget_nfilters(properties); i++) {
+    unsigned flags, config;
+    size_t n = 0;
+    H5Z_filter_t id = H5Pget_filter2(properties, (unsigned)i, &flags, &n, NULL, 0, NULL, &config);
+    found |= id >= H5Z_FILTER_RESERVED && id != CSRN_HDF5_LZF;
+  }
+  csrn_hdf5_close(type);
+  csrn_hdf5_close(properties);
+  return found;
+}
+
+static herr_t find_reading(hid_t from, const char *name, const H5O_info_t *info, void *user) {
+  (void)user;
+  if (info->type != H5O_TYPE_DATASET)
+    return 0;
+  hid_t dataset = H5Dopen2(from, name, H5P_DEFAULT);
+  int found = dataset >= 0 && needs_reading(dataset);
+  csrn_hdf5_close(dataset);
+  return found;
+}
+
+/* Writes the elements of `from`, of any type but references, to a new dataset like it. */
+static csrn_io_status copy_texts(const struct copy *copy, hid_t from, hid_t to, const char *name) {
+  hid_t type = H5Dget_type(from), space = H5Dget_space(from), properties = H5Dget_create_plist(from);
+  hssize_t n = space < 0 ? -1 : H5Sget_simple_extent_npoints(space);
+  char *elements = type < 0 || n < 0 ? NULL : calloc((size_t)n + 1, H5Tget_size(type));
+  hid_t made = -1;
+  csrn_io_status status = CSRN_IO_OK;
+  if (type >= 0 && H5Tdetect_class(type, H5T_REFERENCE) > 0)
+    status = csrn_hdf5_refuse(copy->file,
+                              "%s holds references behind a plugin's filter, which cannot be copied", name);
+  else if (!elements || properties < 0 || H5Dread(from, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, elements) < 0 ||
+           (made = H5Dcreate2(to, name, type, space, H5P_DEFAULT, properties, H5P_DEFAULT)) < 0 ||
+           H5Dwrite(made, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, elements) < 0)
+    status = csrn_hdf5_failed(copy->file, "copy", name);
+  if (!status)
+    status = csrn_hdf5_copy_attributes(copy->file, from, made, name);
+  if (elements)
+    H5Dvlen_reclaim(type, space, H5P_DEFAULT, elements);
+  free(elements);
+  csrn_hdf5_close(made);
+  csrn_hdf5_close(properties);
+  csrn_hdf5_close(space);
+  csrn_hdf5_close(type);
+  return status;
+}
 
 /* ---- What stays ---- */
 
@@ -44,16 +107,34 @@ static int copy_soft_link(hid_t from, hid_t to, const char *name, const H5L_info
   return fault;
 }
 
+static csrn_io_status copy_object(const struct copy *copy, hid_t from, hid_t to, const char *name) {
+  hid_t object = H5Oopen(from, name, H5P_DEFAULT);
+  if (object < 0)
+    return csrn_hdf5_failed(copy->file, "open", name);
+  H5I_type_t kind = H5Iget_type(object);
+  csrn_io_status status = CSRN_IO_OK;
+  herr_t found = kind == H5I_DATATYPE
+                     ? 0
+                     : H5Ovisit2(object, H5_INDEX_NAME, H5_ITER_NATIVE, find_reading, NULL, H5O_INFO_BASIC);
+  if (found < 0)
+    status = csrn_hdf5_failed(copy->file, "look through", name);
+  else if (found > 0 && kind == H5I_GROUP)
+    status = copy_group(copy, from, to, name, NULL);
+  else if (found > 0)
+    status = copy_texts(copy, object, to, name);
+  else if (H5Ocopy(from, name, to, name, copy->link_properties, H5P_DEFAULT) < 0)
+    status = csrn_hdf5_failed(copy->file, "copy", name);
+  csrn_hdf5_close(object);
+  return status;
+}
+
 static csrn_io_status copy_link(const struct copy *copy, hid_t from, hid_t to, const char *name,
                                 const H5L_info_t *info) {
-  int fault;
   if (!csrn_io_proceed(copy->progress, "copying", 0, 0))
     return csrn_io_fail(copy->file->error, CSRN_IO_FAILED, "interrupted");
-  if (info->type == H5L_TYPE_SOFT || info->type == H5L_TYPE_EXTERNAL)
-    fault = copy_soft_link(from, to, name, info);
-  else
-    fault = H5Ocopy(from, name, to, name, copy->link_properties, H5P_DEFAULT) < 0;
-  return fault ? csrn_hdf5_failed(copy->file, "copy", name) : CSRN_IO_OK;
+  if (info->type != H5L_TYPE_SOFT && info->type != H5L_TYPE_EXTERNAL)
+    return copy_object(copy, from, to, name);
+  return copy_soft_link(from, to, name, info) ? csrn_hdf5_failed(copy->file, "copy", name) : CSRN_IO_OK;
 }
 
 /* ---- What changes ---- */
@@ -117,8 +198,10 @@ static csrn_io_status copy_group(const struct copy *copy, hid_t from, hid_t to, 
 
 static herr_t copy_next(hid_t from, const char *name, const H5L_info_t *info, void *user) {
   struct level *level = user;
-  size_t head = strcspn(level->rest, "/");
-  if (head == 0)
+  size_t head = level->rest ? strcspn(level->rest, "/") : 0;
+  if (!level->rest)
+    level->status = copy_link(level->copy, from, level->to, name, info);
+  else if (head == 0)
     level->status = copy_member(level->copy, from, level->to, name, info);
   else if (strlen(name) != head || strncmp(name, level->rest, head))
     level->status = copy_link(level->copy, from, level->to, name, info);

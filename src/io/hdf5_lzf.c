@@ -30,23 +30,27 @@ static herr_t set_local(hid_t properties, hid_t type, hid_t space) {
   return H5Pmodify_filter(properties, CSRN_HDF5_LZF, H5Z_FLAG_OPTIONAL, N_PARAMETERS, parameters);
 }
 
-/* A chunk on its way through the filter. */
+/* A decoded or encoded chunk; bytes is NULL after a fault. */
 struct coded {
-  void *bytes; /* NULL: fault */
-  size_t n, allocated;
+  void *bytes;
+  size_t n;
 };
 
-/* The decoded chunk, of at least `chunk` bytes: libhdf5 trusts a filter to fill a whole
- * chunk. Fails if the input is corrupt. */
+/* Whether `n` decoded bytes can be a chunk of `chunk` bytes (0: not known), before which
+ * another filter may have put a checksum. libhdf5 trusts a filter in this. */
+static int can_be_chunk(size_t n, size_t chunk) {
+  return chunk == 0 || (n >= chunk && n - chunk <= sizeof(uint32_t));
+}
+
 static struct coded decode(const void *input, size_t n, size_t chunk) {
-  const struct coded fault = {NULL, 0, 0};
+  const struct coded fault = {NULL, 0};
   for (size_t room = chunk > 0 ? chunk : 4096; n <= UINT32_MAX && room <= UINT32_MAX; room *= 2) {
-    struct coded output = {H5allocate_memory(room, 0), 0, room};
+    struct coded output = {H5allocate_memory(room, 0), 0};
     if (!output.bytes)
       return fault;
     errno = 0;
     output.n = lzf_decompress(input, (unsigned)n, output.bytes, (unsigned)room);
-    if (output.n > 0 && output.n >= chunk)
+    if (output.n > 0 && can_be_chunk(output.n, chunk))
       return output;
     int too_small = output.n == 0 && errno == E2BIG;
     H5free_memory(output.bytes);
@@ -58,7 +62,7 @@ static struct coded decode(const void *input, size_t n, size_t chunk) {
 
 /* Fails if the chunk does not become smaller: libhdf5 then stores it as it is. */
 static struct coded encode(const void *input, size_t n) {
-  struct coded output = {NULL, 0, n};
+  struct coded output = {NULL, 0};
   if (n < 2 || n > UINT32_MAX)
     return output;
   output.bytes = H5allocate_memory(n, 0);
@@ -71,17 +75,18 @@ static struct coded encode(const void *input, size_t n) {
   return output;
 }
 
-/* *allocated must be the true size of the buffer: H5Ocopy() of strings keeps a second
- * buffer beside it, of a size that it takes from this one. */
-static size_t filter(unsigned flags, size_t n_parameters, const unsigned parameters[], size_t n,
-                     size_t *allocated, void **buffer) {
+/* *room is to be the size of the unfiltered chunk on both ways, as with libhdf5's own
+ * deflate: H5Ocopy() of strings has a second buffer of that size beside this one. */
+static size_t filter(unsigned flags, size_t n_parameters, const unsigned parameters[], size_t n, size_t *room,
+                     void **buffer) {
+  int decoding = (flags & H5Z_FLAG_REVERSE) != 0;
   size_t chunk = n_parameters >= N_PARAMETERS ? parameters[2] : 0;
-  struct coded output = flags & H5Z_FLAG_REVERSE ? decode(*buffer, n, chunk) : encode(*buffer, n);
+  struct coded output = decoding ? decode(*buffer, n, chunk) : encode(*buffer, n);
   if (!output.bytes)
     return 0;
   H5free_memory(*buffer);
   *buffer = output.bytes;
-  *allocated = output.allocated;
+  *room = decoding ? output.n : n;
   return output.n;
 }
 

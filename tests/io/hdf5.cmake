@@ -11,6 +11,11 @@ target_link_libraries(csrnorm_hdf5_samples PUBLIC csrnorm_io csrnorm_flags PkgCo
 foreach(topic read write 10x errors)
   add_executable(test_hdf5_${topic} test_hdf5_${topic}.c)
   target_link_libraries(test_hdf5_${topic} PRIVATE csrnorm_hdf5_samples)
-  add_test(NAME io.hdf5.${topic} COMMAND test_hdf5_${topic})
-  set_tests_properties(io.hdf5.${topic} PROPERTIES LABELS io SKIP_RETURN_CODE 77)
+  csrnorm_test(io.hdf5.${topic} io test_hdf5_${topic})
 endforeach()
+
+find_package(Python3 COMPONENTS Interpreter)
+if(Python3_FOUND AND TARGET csrnorm_cli)
+  csrnorm_test(io.h5ad.anndata io ${Python3_EXECUTABLE} -W ignore ${CMAKE_CURRENT_SOURCE_DIR}/test_h5ad.py
+    $<TARGET_FILE:csrnorm_cli>)
+endif()

@@ -17,6 +17,7 @@ static const uint64_t too_large[] = {1, 2, 3, UINT64_MAX};
 
 enum { DATA, INDICES, INDPTR, SHAPE, FORMAT, N_MEMBERS };
 
+#define LEFT_OUT {.name = NULL}
 #define DICTIONARY(descr, shape_) "{'descr': '" descr "', 'fortran_order': False, 'shape': " shape_ ", }"
 
 static void fill(npz_member members[N_MEMBERS]) {
@@ -33,11 +34,11 @@ static const struct {
   npz_member member;
   const char *words[2];
 } bad[] = {
-    {DATA, {NULL}, {"data.npy", "missing"}},
-    {INDICES, {NULL}, {"indices.npy", "missing"}},
-    {INDPTR, {NULL}, {"indptr.npy", "missing"}},
-    {SHAPE, {NULL}, {"shape.npy", "missing"}},
-    {FORMAT, {NULL}, {"format.npy", "missing"}},
+    {DATA, LEFT_OUT, {"data.npy", "missing"}},
+    {INDICES, LEFT_OUT, {"indices.npy", "missing"}},
+    {INDPTR, LEFT_OUT, {"indptr.npy", "missing"}},
+    {SHAPE, LEFT_OUT, {"shape.npy", "missing"}},
+    {FORMAT, LEFT_OUT, {"format.npy", "missing"}},
     {FORMAT, {"format.npy", 0, DICTIONARY("|S3", "()"), "bsr", 3}, {"\"bsr\"", "csr or csc"}},
     {FORMAT, {"format.npy", 0, DICTIONARY("|S3", "()"), "dia", 3}, {"\"dia\"", "csr or csc"}},
     {FORMAT, {"format.npy", 0, DICTIONARY("|S3", "()"), "coo", 3}, {"\"coo\"", "csr or csc"}},

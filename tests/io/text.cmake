@@ -10,8 +10,7 @@ target_link_libraries(csrnorm_io_fixture PUBLIC csrnorm_io csrnorm_flags PkgConf
 foreach(topic mtx mtx_errors npz npz_errors output roundtrip vector decimal allocation)
   add_executable(test_io_${topic} test_io_${topic}.c)
   target_link_libraries(test_io_${topic} PRIVATE csrnorm_io_fixture)
-  add_test(NAME io.${topic} COMMAND test_io_${topic})
-  set_tests_properties(io.${topic} PROPERTIES LABELS io SKIP_RETURN_CODE 77 TIMEOUT 300)
+  csrnorm_test(io.${topic} io test_io_${topic})
 endforeach()
 
 # Every allocation of the program goes through functions that can be told to fail.
@@ -22,6 +21,5 @@ target_link_options(test_io_allocation PRIVATE
 add_executable(io_copy io_copy.c)
 target_link_libraries(io_copy PRIVATE csrnorm_io csrnorm_flags)
 if(Python3_FOUND)
-  add_test(NAME io.scipy COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/test_io_scipy.py $<TARGET_FILE:io_copy>)
-  set_tests_properties(io.scipy PROPERTIES LABELS io SKIP_RETURN_CODE 77 TIMEOUT 600)
+  csrnorm_test(io.scipy io ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/test_io_scipy.py $<TARGET_FILE:io_copy>)
 endif()
