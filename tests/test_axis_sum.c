@@ -75,6 +75,49 @@ static void rows_around_every_boundary(void **state) {
     }
 }
 
+/* Sums of counts may take another route than sums of reals: not if one value is none, nor if
+ * the sum is too large for it, wherever in the row and among the rows that is. */
+static void counts_but_for_one_value(void **state) {
+  (void)state;
+  const float odd[] = {1.0F, 0.5F, -1.0F, -0.0F, 1e-40F, NAN, INFINITY, 0x1p24F - 1, 0x1p24F, 3e9F, 0x1p31F};
+  const int64_t n_rows[] = {1, 2, 15, 16, 17, 70, 150}, means[] = {3, 25, 70, 300, 3000};
+  uint64_t seed = 77;
+  for (size_t rows = 0; rows < COUNT(n_rows); rows++)
+    for (size_t mean = 0; mean < COUNT(means); mean++)
+      for (size_t k = 0; k < COUNT(odd); k++) {
+        sample_shape shape = random_shape(n_rows[rows], means[mean], 1000, seed);
+        shape.lead = k % 5;
+        sample m = sample_make(&shape, CSRN_F32, SAMPLE_LOW, seed);
+        int64_t begin = m.indptr[0], inside = m.indptr[m.n_rows] - begin;
+        if (inside > 0)
+          ((float *)m.data)[begin + random_below(&seed, inside)] = odd[k];
+        expect_axis_sum(&m, LAYOUT_DEFAULT, CSRN_PER_ROW, NULL, CSRN_F64);
+        host_release();
+      }
+}
+
+static void counts_around_the_limit_of_float32(void **state) {
+  (void)state;
+  enum { LENGTH = 40 };
+  for (int64_t n_rows = 1; n_rows <= 18; n_rows += 17)
+    for (int more = 0; more <= 3; more++) {
+      double *values = host_array(n_rows * LENGTH, sizeof *values);
+      int64_t *indptr = host_array(n_rows + 1, sizeof *indptr);
+      for (int64_t r = 0; r < n_rows; r++)
+        indptr[r + 1] = indptr[r] + LENGTH;
+      double *last = values + (n_rows - 1) * LENGTH;
+      last[0] = 0x1p23;
+      last[16] = 0x1p23 - 2;
+      for (int i = 0; i < more; i++)
+        last[17 + i] = 1.0;
+      if (more == 3) /* a small sum of large values */
+        last[0] = 0x1p24, last[16] = 1.0, last[32] = -0x1p24;
+      sample m = sample_literal(n_rows, 1, indptr, NULL, CSRN_F32, values);
+      expect_axis_sum(&m, LAYOUT_DEFAULT, CSRN_PER_ROW, NULL, CSRN_F64);
+      host_release();
+    }
+}
+
 static void every_short_length_in_every_placement(void **state) {
   (void)state;
   int64_t lengths[200];
@@ -345,6 +388,8 @@ int main(int argc, char **argv) {
       TEST(lane_order_by_hand),
       TEST(block_order_by_hand),
       TEST(rows_around_every_boundary),
+      TEST(counts_but_for_one_value),
+      TEST(counts_around_the_limit_of_float32),
       TEST(every_short_length_in_every_placement),
       TEST(one_row_of_every_length),
       TEST(rows_with_exclusion),

@@ -131,8 +131,9 @@ void csrn_cpu_range(int64_t n, int64_t grain, int thread, int n_threads, int64_t
 /* indptr[row] of any index type. */
 int64_t csrn_cpu_offset(const csrn_csr *A, int64_t row);
 
-/* Rows that one call of a batch function gets at most. */
-enum { CSRN_BATCH_ROWS = 512 };
+/* Rows that one call of a batch function gets at most; and those that kernels work on
+ * together where rows are short, of which a batch has whole groups if it can. */
+enum { CSRN_BATCH_ROWS = 512, CSRN_ROW_GROUP = 16 };
 
 /* Work on rows. `batch` gets n <= CSRN_BATCH_ROWS consecutive rows with their offsets;
  * different threads work on different rows, split by nnz. A row too long for one

@@ -46,7 +46,22 @@ DEFINE_DIVISORS(f32, float)
 DEFINE_DIVISORS(f64, double)
 #undef DEFINE_DIVISORS
 
+/* Whether all totals are positive and finite, seen by their bits, since that takes no
+ * comparison of doubles. */
+static bool are_ordinary(const double *totals, int64_t n) {
+  const uint64_t infinity = (uint64_t)0x7ff << 52;
+  bool ordinary = true;
+  for (int64_t i = 0; i < n; i++) {
+    uint64_t bits;
+    memcpy(&bits, totals + i, sizeof bits);
+    ordinary &= bits - 1 < infinity - 1;
+  }
+  return ordinary;
+}
+
 static void count_cells(normalizer *work, const double *totals, int64_t n) {
+  if (are_ordinary(totals, n))
+    return;
   int64_t zero = 0, negative = 0, nonfinite = 0;
   for (int64_t i = 0; i < n; i++) {
     zero += totals[i] == 0.0;

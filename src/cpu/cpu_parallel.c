@@ -138,6 +138,8 @@ static void run_rows(const csrn_row_work *work, int thread, int64_t first, int64
       int64_t n = 1;
       while (i + n < loaded && indptr[i + n + 1] - indptr[i] <= limit)
         n++;
+      if (n > CSRN_ROW_GROUP && i + n < loaded)
+        n -= n % CSRN_ROW_GROUP;
       work->batch(work->arg, thread, first + i, n, indptr + i);
       i += n;
     }

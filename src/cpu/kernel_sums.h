@@ -5,7 +5,7 @@
 #ifndef CSRN_KERNEL_SUMS_H
 #define CSRN_KERNEL_SUMS_H
 
-#include "kernel_avx512.h"
+#include "kernel_avx512_sums.h"
 #include "kernel_load.h"
 #include "numerics.h"
 
@@ -37,8 +37,6 @@ INLINE double real_value(const masked_values *v, int64_t i) {
 /* The canonical sum of at most CSRN_BLOCK values. */
 INLINE double block_sum(const masked_values *v, int64_t begin, int64_t end) {
 #if CSRN_AVX512
-  if (!v->indices)
-    return block_sum_avx512(v->data, v->type, begin, end);
   if (v->index_type == CSRN_I32)
     return kept_sum_avx512(v->data, v->type, v->indices, v->excluded, begin, end);
 #endif
@@ -87,6 +85,12 @@ INLINE csrn_wide integer_sum(const masked_values *v, int64_t begin, int64_t end)
 }
 
 INLINE void sum_rows(const masked_values *v, const int64_t *indptr, int64_t n, void *sums) {
+#if CSRN_AVX512
+  if (is_real(v->type) && !v->indices) {
+    sum_rows_avx512(v->data, v->type, indptr, n, sums);
+    return;
+  }
+#endif
   for (int64_t r = 0; r < n; r++) {
     if (is_real(v->type))
       ((double *)sums)[r] = real_sum(v, indptr[r], indptr[r + 1]);

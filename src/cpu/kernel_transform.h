@@ -10,7 +10,7 @@
 #ifndef CSRN_KERNEL_TRANSFORM_H
 #define CSRN_KERNEL_TRANSFORM_H
 
-#include "kernel_avx512.h"
+#include "kernel_avx512_divide.h"
 #include "kernel_load.h"
 #include "numerics.h"
 
@@ -59,13 +59,6 @@ DEFINE_STEP(f64_to_f32, double, float, load_f64)
       _Pragma("omp simd") for (int64_t i = 0; i < n; i++) values[i] =                                        \
           csrn_rebase_##suffix(values[i], log_base);                                                         \
     }                                                                                                        \
-  }                                                                                                          \
-                                                                                                             \
-  /* table[k] = what a count k of a row with this factor becomes. */                                         \
-  INLINE void fill_table_##suffix(const csrn_transform *how, C factor, C *table) {                           \
-    for (int k = 0; k < TABLE_SIZE; k++)                                                                     \
-      table[k] = how->step == CSRN_STEP_DIVIDE ? (C)k / factor : (C)k;                                       \
-    log1p_range_##suffix(table, TABLE_SIZE, how->log_base);                                                  \
   }
 
 DEFINE_LOG(f32, float)
@@ -112,13 +105,23 @@ INLINE void step_f64(csrn_step step, const void *data, csrn_dtype type, int64_t 
   step_f64_to_f64(step, data, type, begin, end, factor, out);
 }
 
+/* table[k] = what a count k of a row with this factor becomes. */
+#define DEFINE_FILL(suffix, C)                                                                               \
+  INLINE void fill_table_##suffix(const csrn_transform *how, C factor, C *table) {                           \
+    for (int k = 0; k < TABLE_SIZE; k++)                                                                     \
+      table[k] = how->step == CSRN_STEP_DIVIDE ? (C)k / factor : (C)k;                                       \
+    log1p_range_##suffix(table, TABLE_SIZE, how->log_base);                                                  \
+  }
+
+DEFINE_FILL(f32, float)
+DEFINE_FILL(f64, double)
+#undef DEFINE_FILL
+
 /* A row through the table, group by group; returns where it stopped: at the last full
  * group, or earlier where the values turn out not to be small counts. */
 #define DEFINE_TABLE(suffix, C)                                                                              \
   INLINE int64_t table_row_##suffix(const csrn_transform *how, const void *data, csrn_dtype type,            \
-                                    int64_t begin, int64_t end, C factor, C *out) {                          \
-    C table[TABLE_SIZE + 1];                                                                                 \
-    fill_table_##suffix(how, factor, table);                                                                 \
+                                    int64_t begin, int64_t end, C factor, const C *table, C *out) {          \
     int64_t i = begin, misses = 0;                                                                           \
     for (; i + GROUP <= end && 4 * misses <= (i - begin) / GROUP + 16; i += GROUP) {                         \
       uint32_t counts[GROUP], largest = 0;                                                                   \
@@ -145,64 +148,75 @@ DEFINE_TABLE(f64, double)
 #if CSRN_AVX512
 
 /* 16 values that are not all small counts. */
-static __attribute__((noinline)) __m512 transform16(const csrn_transform *how, __m512 x, csrn_dtype type,
-                                                    float factor) {
+static __attribute__((noinline)) __m512 transform16(const csrn_transform *how, __m512 x, float factor) {
   float values[16];
   _mm512_storeu_ps(values, x);
   step_f32(how->step, values, CSRN_F32, 0, 16, factor, values);
   log1p_range_f32(values, 16, how->log_base);
-  (void)type;
   return _mm512_loadu_ps(values);
 }
 
-/* table_row_f32() with the table in registers, and with a masked tail: the whole row,
- * unless its values turn out not to be small counts. */
-INLINE int64_t table_row_avx512(const csrn_transform *how, const void *data, csrn_dtype type, int64_t begin,
-                                int64_t end, float factor, float *out) {
-  float values[TABLE_SIZE];
-  fill_table_f32(how, factor, values);
-  const table64 table = table64_of(values);
-  int64_t i = begin, misses = 0;
-  for (; i < end && 4 * misses <= (i - begin) / 16 + 16; i += 16) {
-    __mmask16 lanes = first_lanes(end - i);
-    __m512 x = load16(data, type, i, lanes);
-    __m512i counts;
-    __m512 y;
-    if (small_counts16(x, &counts) == 0xffff) {
-      y = look_up16(&table, counts);
-    } else {
-      misses++;
-      y = transform16(how, x, type, factor);
-    }
-    _mm512_mask_storeu_ps(out + i, lanes, y);
+/* 16 values by the table, or by the formula, which is counted. */
+INLINE void table16(const csrn_transform *how, const void *data, csrn_dtype type, int64_t i, __mmask16 lanes,
+                    float factor, const table64 *table, int64_t *misses, float *out) {
+  __m512 x = load16(data, type, i, lanes), y;
+  __m512i counts;
+  if (small_counts16(x, &counts) == 0xffff) {
+    y = look_up16(table, counts);
+  } else {
+    ++*misses;
+    y = transform16(how, x, factor);
   }
+  _mm512_mask_storeu_ps(out + i, lanes, y);
+}
+
+/* table_row_f32() with the table in registers, aligned stores and masked ends: the whole
+ * row, unless its values turn out not to be small counts. */
+INLINE int64_t table_row_avx512(const csrn_transform *how, const void *data, csrn_dtype type, int64_t begin,
+                                int64_t end, float factor, const float *values, float *out) {
+  const table64 table = table64_of(values);
+  int64_t i = begin, misses = 0, head = before_alignment(out + begin, end - begin);
+  if (head) {
+    table16(how, data, type, i, first_lanes(head), factor, &table, &misses, out);
+    i += head;
+  }
+  for (; i + 64 <= end && 4 * misses <= (i - begin) / 16 + 16; i += 64) {
+    for (int k = look_up_64(&table, data, type, i, out) ? 64 : 0; k < 64; k += 16)
+      table16(how, data, type, i + k, 0xffff, factor, &table, &misses, out);
+  }
+  for (; i < end && end - i < 64; i += 16)
+    table16(how, data, type, i, first_lanes(end - i), factor, &table, &misses, out);
   return i < end ? i : end;
 }
 
 #endif
 
 INLINE int64_t table_f32(const csrn_transform *how, const void *data, csrn_dtype type, int64_t begin,
-                         int64_t end, float factor, float *out) {
+                         int64_t end, float factor, const float *table, float *out) {
 #if CSRN_AVX512
   if (has_load16(type))
-    return table_row_avx512(how, data, type, begin, end, factor, out);
+    return table_row_avx512(how, data, type, begin, end, factor, table, out);
 #endif
-  return table_row_f32(how, data, type, begin, end, factor, out);
+  return table_row_f32(how, data, type, begin, end, factor, table, out);
 }
 
 INLINE int64_t table_f64(const csrn_transform *how, const void *data, csrn_dtype type, int64_t begin,
-                         int64_t end, double factor, double *out) {
-  return table_row_f64(how, data, type, begin, end, factor, out);
+                         int64_t end, double factor, const double *table, double *out) {
+  return table_row_f64(how, data, type, begin, end, factor, table, out);
 }
 
-/* Whether rows are short enough to be divided as one stretch; then does so. */
+/* Whether rows are short enough to be divided together; then does so. */
 INLINE bool divide_short_rows(const csrn_transform *how, const void *data, csrn_dtype type,
-                              const int64_t *indptr, int64_t n, const void *factors, void *out) {
+                              const int64_t *indptr, int64_t n, const float *factors, float *out) {
 #if CSRN_AVX512
   enum { SHORT_ROW = 256 };
-  if (how->step == CSRN_STEP_DIVIDE && how->arithmetic == CSRN_IN_F32_TO_F32 && has_load16(type) && n > 1 &&
-      indptr[n] - indptr[0] < SHORT_ROW * n && !how->log1p) {
-    divide_short_rows_avx512(data, type, indptr, n, factors, out);
+  if (how->step == CSRN_STEP_DIVIDE && has_load16(type) && n > 1 && indptr[n] - indptr[0] < SHORT_ROW * n) {
+    for (int64_t r = 0, rows; r < n; r += rows) {
+      rows = n - r < CSRN_ROW_GROUP ? n - r : CSRN_ROW_GROUP;
+      divide_rows_avx512(data, type, indptr + r, rows, factors + r, out);
+      if (how->log1p)
+        log1p_range_f32(out + indptr[r], indptr[r + rows] - indptr[r], how->log_base);
+    }
     return true;
   }
 #else
@@ -211,28 +225,37 @@ INLINE bool divide_short_rows(const csrn_transform *how, const void *data, csrn_
   return false;
 }
 
-/* Rows of a transform whose result has the type it is computed in. `logged` is the
- * offset up to which the logarithm is done: behind it lie at most CHUNK elements. */
+/* A row without its logarithm, but where that would be more than CHUNK behind. `logged` is
+ * the offset up to which the logarithm is done; returns the new one. */
 #define DEFINE_ROWS(suffix, C)                                                                               \
+  INLINE int64_t plain_row_##suffix(const csrn_transform *how, const void *data, csrn_dtype type, int64_t i, \
+                                    int64_t end, C factor, int64_t logged, C *out) {                         \
+    while (i < end) {                                                                                        \
+      int64_t stop = how->log1p && end - i > CHUNK ? i + CHUNK : end;                                        \
+      step_##suffix(how->step, data, type, i, stop, factor, out);                                            \
+      i = stop;                                                                                              \
+      if (how->log1p && i - logged >= CHUNK) {                                                               \
+        log1p_range_##suffix(out + logged, i - logged, how->log_base);                                       \
+        logged = i;                                                                                          \
+      }                                                                                                      \
+    }                                                                                                        \
+    return logged;                                                                                           \
+  }                                                                                                          \
+                                                                                                             \
+  /* Rows of a transform whose result has the type it is computed in. */                                     \
   INLINE void transform_rows_##suffix(const csrn_transform *how, const void *data, csrn_dtype type,          \
                                       const int64_t *indptr, int64_t n, const C *factors, C *out) {          \
+    C table[TABLE_SIZE];                                                                                     \
     int64_t logged = indptr[0];                                                                              \
     for (int64_t r = 0; r < n; r++) {                                                                        \
       int64_t i = indptr[r], end = indptr[r + 1];                                                            \
       C factor = factors ? factors[r] : (C)1;                                                                \
       if (how->log1p && end - i >= TABLE_MIN_ROW) {                                                          \
         log1p_range_##suffix(out + logged, i - logged, how->log_base);                                       \
-        i = logged = table_##suffix(how, data, type, i, end, factor, out);                                   \
+        fill_table_##suffix(how, factor, table);                                                             \
+        i = logged = table_##suffix(how, data, type, i, end, factor, table, out);                            \
       }                                                                                                      \
-      while (i < end) {                                                                                      \
-        int64_t stop = how->log1p && end - i > CHUNK ? i + CHUNK : end;                                      \
-        step_##suffix(how->step, data, type, i, stop, factor, out);                                          \
-        i = stop;                                                                                            \
-        if (how->log1p && i - logged >= CHUNK) {                                                             \
-          log1p_range_##suffix(out + logged, i - logged, how->log_base);                                     \
-          logged = i;                                                                                        \
-        }                                                                                                    \
-      }                                                                                                      \
+      logged = plain_row_##suffix(how, data, type, i, end, factor, logged, out);                             \
     }                                                                                                        \
     if (how->log1p)                                                                                          \
       log1p_range_##suffix(out + logged, indptr[n] - logged, how->log_base);                                 \
@@ -244,10 +267,9 @@ DEFINE_ROWS(f64, double)
 
 INLINE void transform_rows(const csrn_transform *how, const void *data, csrn_dtype type,
                            const int64_t *indptr, int64_t n, const void *factors, void *out) {
-  if (divide_short_rows(how, data, type, indptr, n, factors, out))
-    return;
   if (how->arithmetic == CSRN_IN_F32_TO_F32) {
-    transform_rows_f32(how, data, type, indptr, n, factors, out);
+    if (!divide_short_rows(how, data, type, indptr, n, factors, out))
+      transform_rows_f32(how, data, type, indptr, n, factors, out);
   } else if (how->arithmetic == CSRN_IN_F64_TO_F64) {
     transform_rows_f64(how, data, type, indptr, n, factors, out);
   } else {
