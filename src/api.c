@@ -41,6 +41,7 @@ enum { MAX_SPANS = 9 };
 typedef struct check {
   csrn_context *ctx;
   csrn_status status;
+  bool single; /* the arrays that follow are one number or report each */
   span spans[MAX_SPANS];
   int n_spans;
 } check;
@@ -51,11 +52,20 @@ typedef struct check {
       (c)->status = csrn_fail((c)->ctx, code, __VA_ARGS__);                                                  \
   } while (0)
 
-static check check_begin(csrn_context *ctx) {
+/* `array` is one of the arrays of the call, by which an AUTO context finds the backend; c.ctx is the context
+ * to use. */
+static check check_begin(csrn_context *ctx, const void *array) {
   check c = {.ctx = ctx};
+  csrn_context *routed = csrn_context_of(ctx, array, &c.status);
   if (!ctx)
     FAIL(&c, CSRN_INVALID_ARGUMENT, "ctx is NULL");
+  if (routed)
+    c.ctx = routed;
   return c;
+}
+
+static check check_begin_matrix(csrn_context *ctx, const csrn_csr *A) {
+  return check_begin(ctx, A ? A->indptr : NULL);
 }
 
 static bool is_float(csrn_dtype type) {
@@ -87,6 +97,8 @@ static void check_array(check *c, const char *name, const void *array, int64_t n
   if ((uintptr_t)array % size != 0)
     FAIL(c, CSRN_INVALID_ARGUMENT, "%s is at address %p, not aligned to its type %s", name, array,
          csrn_dtype_name(type));
+  if (!c->status && n > 0 && c->ctx->ops->check_place)
+    c->status = c->ctx->ops->check_place(c->ctx, name, array, c->single);
   c->spans[c->n_spans++] = (span){name, array, (uint64_t)n * size, written};
 }
 
@@ -199,7 +211,7 @@ static void check_target(check *c, const char *name, double target, csrn_dtype o
 
 static csrn_status axis_sum(csrn_context *ctx, const csrn_csr *A, csrn_axis axis, const uint8_t *excluded,
                             void *sums, csrn_dtype sums_type) {
-  check c = check_begin(ctx);
+  check c = check_begin_matrix(ctx, A);
   check_axis(&c, axis);
   check_matrix(&c, A, axis == CSRN_PER_COLUMN || excluded, true);
   check_type(&c, "sums_type", sums_type,
@@ -214,7 +226,7 @@ static csrn_status axis_sum(csrn_context *ctx, const csrn_csr *A, csrn_axis axis
   }
   if (!check_end(&c, A, NULL, CSRN_NONE))
     return c.status;
-  return ctx->ops->axis_sum(ctx, A, axis, excluded, sums, sums_type);
+  return c.ctx->ops->axis_sum(c.ctx, A, axis, excluded, sums, sums_type);
 }
 
 csrn_status csrn_axis_sum_excluding(csrn_context *ctx, const csrn_csr *A, csrn_axis axis,
@@ -232,7 +244,7 @@ csrn_status csrn_axis_sum(csrn_context *ctx, const csrn_csr *A, csrn_axis axis, 
 static csrn_status axis_scale(csrn_context *ctx, const csrn_csr *A, csrn_axis axis, csrn_scale_op op,
                               const void *factors, csrn_dtype factors_type, csrn_zero_policy zeros, void *out,
                               csrn_dtype out_type) {
-  check c = check_begin(ctx);
+  check c = check_begin_matrix(ctx, A);
   check_axis(&c, axis);
   check_enum(&c, "op", (int)op, CSRN_DIVIDE);
   check_enum(&c, "zeros", (int)zeros, CSRN_ZERO_AS_ONE);
@@ -245,7 +257,7 @@ static csrn_status axis_scale(csrn_context *ctx, const csrn_csr *A, csrn_axis ax
   }
   if (!check_end(&c, A, out, out_type))
     return c.status;
-  return ctx->ops->axis_scale(ctx, A, axis, op, factors, factors_type, zeros, out, out_type);
+  return c.ctx->ops->axis_scale(c.ctx, A, axis, op, factors, factors_type, zeros, out, out_type);
 }
 
 csrn_status csrn_axis_scale(csrn_context *ctx, const csrn_csr *A, csrn_axis axis, csrn_scale_op op,
@@ -261,13 +273,14 @@ csrn_status csrn_axis_scale(csrn_context *ctx, const csrn_csr *A, csrn_axis axis
 csrn_status csrn_median_positive(csrn_context *ctx, const double *values, int64_t n, double *median) {
   fenv_t saved;
   float_enter(&saved);
-  check c = check_begin(ctx);
+  check c = check_begin(ctx, values);
   if (n < 0)
     FAIL(&c, CSRN_INVALID_ARGUMENT, "n is %" PRId64 "; expected 0 or more", n);
   check_array(&c, "values", values, n, CSRN_F64, false, false);
+  c.single = true;
   check_array(&c, "median", median, 1, CSRN_F64, true, false);
   if (check_end(&c, NULL, NULL, CSRN_NONE))
-    c.status = ctx->ops->median_positive(ctx, values, n, median);
+    c.status = c.ctx->ops->median_positive(c.ctx, values, n, median);
   return float_leave(&saved, c.status);
 }
 
@@ -275,14 +288,14 @@ csrn_status csrn_highly_expressed(csrn_context *ctx, const csrn_csr *A, csrn_axi
                                   uint8_t *mask) {
   fenv_t saved;
   float_enter(&saved);
-  check c = check_begin(ctx);
+  check c = check_begin_matrix(ctx, A);
   check_axis(&c, axis);
   check_fraction(&c, "max_fraction", max_fraction);
   check_matrix(&c, A, true, true);
   if (!c.status)
     check_array(&c, "mask", mask, other_length(A, axis), CSRN_U8, true, false);
   if (check_end(&c, A, NULL, CSRN_NONE))
-    c.status = ctx->ops->highly_expressed(ctx, A, axis, max_fraction, mask);
+    c.status = c.ctx->ops->highly_expressed(c.ctx, A, axis, max_fraction, mask);
   return float_leave(&saved, c.status);
 }
 
@@ -319,22 +332,24 @@ static void check_normalize(check *c, const csrn_csr *A, const csrn_normalize_pl
   int64_t n = axis_length(A, options->axis);
   check_array(c, "out", plan->out, A->nnz, plan->out_type, true, false);
   check_array(c, "factors", plan->factors, n, plan->out_type, true, true);
-  check_array(c, "report", plan->report, sizeof(csrn_normalize_report) / 8, CSRN_I64, true, true);
   if (!plan->totals)
     check_array(c, "options->excluded", options->excluded, other_length(A, options->axis), CSRN_U8, true,
                 true);
+  c->single = true;
+  check_array(c, "report", plan->report, sizeof(csrn_normalize_report) / 8, CSRN_I64, true, true);
+  c->single = false;
 }
 
 static csrn_status normalize_total(csrn_context *ctx, const csrn_csr *A,
                                    const csrn_normalize_options *options, csrn_normalize_plan *plan) {
-  check c = check_begin(ctx);
+  check c = check_begin_matrix(ctx, A);
   complete_options(&c, options, &plan->options);
   check_normalize(&c, A, plan);
   if (plan->options.target == CSRN_TARGET_FIXED)
     check_target(&c, "options->target_sum", plan->options.target_sum, plan->out_type);
   if (!check_end(&c, A, plan->out, plan->out_type))
     return c.status;
-  return ctx->ops->normalize(ctx, A, plan);
+  return c.ctx->ops->normalize(c.ctx, A, plan);
 }
 
 csrn_status csrn_normalize_total(csrn_context *ctx, const csrn_csr *A, const csrn_normalize_options *options,
@@ -350,7 +365,7 @@ static csrn_status normalize_with(csrn_context *ctx, const csrn_csr *A, const cs
                                   csrn_normalize_plan *plan) {
   /* An array without elements may be NULL, but tells the backend that totals are given. */
   static const double no_totals[1];
-  check c = check_begin(ctx);
+  check c = check_begin_matrix(ctx, A);
   complete_options(&c, options, &plan->options);
   if (!c.status && A && axis_length(A, plan->options.axis) > 0 && !plan->totals)
     FAIL(&c, CSRN_INVALID_ARGUMENT, "totals is NULL");
@@ -361,12 +376,14 @@ static csrn_status normalize_with(csrn_context *ctx, const csrn_csr *A, const cs
   check_normalize(&c, A, plan);
   if (!c.status)
     check_array(&c, "totals", plan->totals, axis_length(A, plan->options.axis), CSRN_F64, false, false);
+  c.single = true;
   check_array(&c, "target", plan->target, 1, CSRN_F64, false, false);
-  if (!c.status && !isnan(*plan->target))
+  /* A target on a device is looked at there. */
+  if (!c.status && c.ctx->ops->backend == CSRN_BACKEND_CPU && !isnan(*plan->target))
     check_target(&c, "*target", *plan->target, plan->out_type);
   if (!check_end(&c, A, plan->out, plan->out_type))
     return c.status;
-  return ctx->ops->normalize(ctx, A, plan);
+  return c.ctx->ops->normalize(c.ctx, A, plan);
 }
 
 csrn_status csrn_normalize_with(csrn_context *ctx, const csrn_csr *A, const double *totals,
@@ -386,47 +403,55 @@ csrn_status csrn_normalize_with(csrn_context *ctx, const csrn_csr *A, const doub
 csrn_status csrn_log1p(csrn_context *ctx, const csrn_csr *A, double base, void *out, csrn_dtype out_type) {
   fenv_t saved;
   float_enter(&saved);
-  check c = check_begin(ctx);
+  check c = check_begin_matrix(ctx, A);
   check_float_type(&c, "out_type", out_type);
   check_base(&c, "base", base);
   check_matrix(&c, A, false, true);
   if (!c.status)
     check_array(&c, "out", out, A->nnz, out_type, true, false);
   if (check_end(&c, A, out, out_type))
-    c.status = ctx->ops->log1p(ctx, A, base, out, out_type);
+    c.status = c.ctx->ops->log1p(c.ctx, A, base, out, out_type);
   return float_leave(&saved, c.status);
 }
 
 /* ---- Checking and contexts ------------------------------------------------ */
 
 csrn_status csrn_csr_check(csrn_context *ctx, const csrn_csr *A) {
-  check c = check_begin(ctx);
+  check c = check_begin_matrix(ctx, A);
   check_matrix(&c, A, true, false);
   if (!check_end(&c, A, NULL, CSRN_NONE))
     return c.status;
-  return ctx->ops->check_indices(ctx, A);
+  return c.ctx->ops->check_indices(c.ctx, A);
 }
 
 csrn_status csrn_context_set_stream(csrn_context *ctx, void *stream) {
-  check c = check_begin(ctx);
+  check c = check_begin(ctx, NULL);
+#if defined(CSRNORM_WITH_CUDA)
+  if (!c.status && ctx->any_memory && (stream || ctx->on_device))
+    ctx = csrn_context_on_device(ctx, &c.status);
+#endif
   return c.status ? c.status : ctx->ops->set_stream(ctx, stream);
 }
 
 csrn_status csrn_context_reserve(csrn_context *ctx, int64_t n_rows, int64_t n_cols) {
-  check c = check_begin(ctx);
+  check c = check_begin(ctx, NULL);
   if (n_rows < 0 || n_cols < 0 || n_rows > PTRDIFF_MAX / 64 || n_cols > PTRDIFF_MAX / 64)
     FAIL(&c, CSRN_INVALID_ARGUMENT,
          "n_rows x n_cols is %" PRId64 " x %" PRId64 "; expected sizes of a matrix", n_rows, n_cols);
+  if (!c.status && ctx->on_device)
+    c.status = ctx->on_device->ops->reserve(ctx->on_device, n_rows, n_cols);
   return c.status ? c.status : ctx->ops->reserve(ctx, n_rows, n_cols);
 }
 
 csrn_status csrn_context_synchronize(csrn_context *ctx) {
-  check c = check_begin(ctx);
+  check c = check_begin(ctx, NULL);
+  if (!c.status && ctx->on_device)
+    ctx = ctx->on_device;
   return c.status ? c.status : ctx->ops->synchronize(ctx);
 }
 
 csrn_status csrn_buffer_allocate(csrn_context *ctx, size_t bytes, void **buffer) {
-  check c = check_begin(ctx);
+  check c = check_begin(ctx, NULL);
   if (!buffer)
     FAIL(&c, CSRN_INVALID_ARGUMENT, "buffer is NULL");
   if (c.status)
@@ -441,7 +466,7 @@ void csrn_buffer_release(csrn_context *ctx, void *buffer, size_t bytes) {
 }
 
 csrn_status csrn_buffer_copy(csrn_context *ctx, void *to, const void *from, size_t bytes) {
-  check c = check_begin(ctx);
+  check c = check_begin(ctx, NULL);
   if (bytes && (!to || !from))
     FAIL(&c, CSRN_INVALID_ARGUMENT, "%s is NULL", to ? "from" : "to");
   if (c.status || !bytes)
@@ -461,5 +486,5 @@ const char *csrn_version(void) {
 
 const char *csrn_build_info(void) {
   return "csrnorm " VERSION_TEXT ", " CSRN_BUILD_COMPILER ", OpenMP " CSRN_BUILD_OPENMP
-         ", instruction sets " CSRN_BUILD_ISAS ", no CUDA";
+         ", instruction sets " CSRN_BUILD_ISAS ", " CSRN_BUILD_CUDA;
 }

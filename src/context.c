@@ -16,7 +16,11 @@ static const struct {
   const csrn_backend_ops *ops;
 } backends[] = {
     {CSRN_BACKEND_CPU, "cpu", &csrn_cpu_ops},
+#if defined(CSRNORM_WITH_CUDA)
+    {CSRN_BACKEND_CUDA, "cuda", &csrn_cuda_ops},
+#else
     {CSRN_BACKEND_CUDA, "cuda", NULL},
+#endif
 };
 
 enum { N_BACKENDS = sizeof backends / sizeof backends[0] };
@@ -89,6 +93,34 @@ static csrn_status complete_options(const csrn_context_options *given, csrn_cont
   return CSRN_OK;
 }
 
+/* A context with completed options; `owner` is not NULL for the part of an AUTO context on a device. */
+static csrn_status create(const csrn_context_options *options, csrn_backend backend, csrn_context *owner,
+                          csrn_context **context) {
+  csrn_status status = CSRN_OK;
+  const csrn_backend_ops *ops = find_backend(backend, &status);
+  if (!ops)
+    return status;
+  const csrn_allocator *allocator = &options->allocator;
+  csrn_context *ctx = allocator->allocate(allocator->user, sizeof *ctx, SCRATCH_ALIGNMENT, NULL);
+  if (!ctx)
+    return csrn_fail(owner, CSRN_OUT_OF_MEMORY, "the allocator returned NULL for %zu bytes", sizeof *ctx);
+  memset(ctx, 0, sizeof *ctx);
+  ctx->ops = ops;
+  ctx->allocator = *allocator;
+  ctx->custom_allocator = allocator->allocate != default_allocate;
+  ctx->device = options->device;
+  ctx->owner = owner;
+  status = ops->create(ctx, options);
+  if (status) {
+    if (!owner) /* else the sentence is there already */
+      csrn_fail(NULL, status, "%s", ctx->detail);
+    csrn_scratch_release(ctx, ctx, sizeof *ctx);
+    return status;
+  }
+  *context = ctx;
+  return CSRN_OK;
+}
+
 csrn_status csrn_context_create(const csrn_context_options *given, csrn_context **context) {
   if (!context)
     return csrn_fail(NULL, CSRN_INVALID_ARGUMENT, "context is NULL");
@@ -97,34 +129,52 @@ csrn_status csrn_context_create(const csrn_context_options *given, csrn_context 
   csrn_status status = complete_options(given, &options);
   if (status)
     return status;
-  bool automatic = options.backend == CSRN_BACKEND_AUTO;
-  const csrn_backend_ops *ops = find_backend(automatic ? CSRN_BACKEND_CPU : options.backend, &status);
-  if (!ops)
-    return status;
-  const csrn_allocator *allocator = &options.allocator;
-  csrn_context *ctx = allocator->allocate(allocator->user, sizeof *ctx, SCRATCH_ALIGNMENT, NULL);
-  if (!ctx)
-    return csrn_fail(NULL, CSRN_OUT_OF_MEMORY, "the allocator returned NULL for %zu bytes", sizeof *ctx);
-  memset(ctx, 0, sizeof *ctx);
-  ctx->ops = ops;
-  ctx->allocator = *allocator;
-  ctx->any_memory = automatic;
-  status = ops->create(ctx, &options);
-  if (status) {
-    csrn_fail(NULL, status, "%s", ctx->detail);
-    csrn_scratch_release(ctx, ctx, sizeof *ctx);
-    return status;
+  const bool automatic = options.backend == CSRN_BACKEND_AUTO;
+  const int32_t device = options.device;
+  if (automatic)
+    options.device = 0; /* of the CPU, that is */
+  status = create(&options, automatic ? CSRN_BACKEND_CPU : options.backend, NULL, context);
+  if (!status) {
+    (*context)->any_memory = automatic;
+    (*context)->device = device;
   }
-  *context = ctx;
-  return CSRN_OK;
+  return status;
 }
 
 void csrn_context_destroy(csrn_context *ctx) {
   if (!ctx)
     return;
+  csrn_context_destroy(ctx->on_device);
   ctx->ops->destroy(ctx);
   csrn_scratch_release(ctx, ctx, sizeof *ctx);
 }
+
+#if defined(CSRNORM_WITH_CUDA)
+
+csrn_context *csrn_context_on_device(csrn_context *ctx, csrn_status *status) {
+  csrn_context_options options = CSRN_CONTEXT_OPTIONS_INIT;
+  options.device = ctx->device;
+  options.allocator = ctx->allocator;
+  *status = ctx->on_device ? CSRN_OK : create(&options, CSRN_BACKEND_CUDA, ctx, &ctx->on_device);
+  return ctx->on_device;
+}
+
+csrn_context *csrn_context_of(csrn_context *ctx, const void *array, csrn_status *status) {
+  *status = CSRN_OK;
+  if (!ctx || !ctx->any_memory || !array || !csrn_cuda_owns(array))
+    return ctx;
+  return csrn_context_on_device(ctx, status);
+}
+
+#else
+
+csrn_context *csrn_context_of(csrn_context *ctx, const void *array, csrn_status *status) {
+  (void)array;
+  *status = CSRN_OK;
+  return ctx;
+}
+
+#endif
 
 csrn_backend csrn_context_backend(const csrn_context *ctx) {
   return ctx->ops->backend;

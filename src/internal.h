@@ -36,6 +36,9 @@ typedef struct csrn_backend_ops {
   csrn_status (*buffer_allocate)(csrn_context *ctx, size_t bytes, void **buffer);
   void (*buffer_release)(csrn_context *ctx, void *buffer, size_t bytes);
   csrn_status (*buffer_copy)(csrn_context *ctx, void *to, const void *from, size_t bytes);
+  /* Whether the backend can work on an array that lies there; `single`: one number or report. NULL: anywhere.
+   */
+  csrn_status (*check_place)(csrn_context *ctx, const char *name, const void *array, bool single);
   /* Monotone indptr inside [0, nnz], where the backend can see it without waiting. */
   csrn_status (*check_rows)(csrn_context *ctx, const csrn_csr *A);
   csrn_status (*check_indices)(csrn_context *ctx, const csrn_csr *A);
@@ -56,13 +59,29 @@ typedef struct csrn_backend_ops {
 struct csrn_context {
   const csrn_backend_ops *ops;
   csrn_allocator allocator;
-  void *state;     /* the backend's own */
-  bool any_memory; /* made as AUTO: takes the backend of the pointers */
+  bool custom_allocator;
+  void *state; /* the backend's own */
+  /* Made as AUTO: a CPU context that has another one for arrays on a device, made when the first is met. */
+  bool any_memory;
+  int32_t device;
+  csrn_context *on_device;
+  csrn_context *owner; /* of the context on the device: errors are stored there */
   char detail[512];
 };
 
-/* The backends of this build; NULL where one is not built. */
 extern const csrn_backend_ops csrn_cpu_ops;
+#if defined(CSRNORM_WITH_CUDA)
+extern const csrn_backend_ops csrn_cuda_ops;
+/* Whether an array is in device or managed memory; false at once where nobody in this process uses CUDA. */
+bool csrn_cuda_owns(const void *array);
+/* The part of an AUTO context that works on a device, made now if need be; NULL with *status set if it cannot
+ * be. */
+csrn_context *csrn_context_on_device(csrn_context *ctx, csrn_status *status);
+#endif
+
+/* The context that works on arrays of which `array` is one: ctx itself, or for an AUTO context the one of the
+ * device that holds them. NULL with *status set (the sentence is in ctx) if that cannot be made. */
+csrn_context *csrn_context_of(csrn_context *ctx, const void *array, csrn_status *status);
 
 /* Stores one sentence in ctx (of this thread if ctx is NULL) and returns `status`. */
 csrn_status csrn_fail(csrn_context *ctx, csrn_status status, const char *format, ...)

@@ -68,6 +68,7 @@ const char *csrn_dtype_name(csrn_dtype type) {
 
 csrn_status csrn_fail(csrn_context *ctx, csrn_status status, const char *format, ...) {
   va_list arguments;
+  ctx = ctx && ctx->owner ? ctx->owner : ctx;
   va_start(arguments, format);
   vsnprintf(ctx ? ctx->detail : thread_detail, sizeof thread_detail, format, arguments);
   va_end(arguments);
@@ -75,5 +76,6 @@ csrn_status csrn_fail(csrn_context *ctx, csrn_status status, const char *format,
 }
 
 const char *csrn_error_detail(const csrn_context *ctx) {
+  ctx = ctx && ctx->owner ? ctx->owner : ctx;
   return ctx ? ctx->detail : thread_detail;
 }

@@ -1,0 +1,466 @@
+/*
+ * The CUDA backend's table of operations, the life of its contexts, their memory, and what
+ * becomes of errors. The operations themselves have files of their own.
+ */
+#include "cuda_device.h"
+
+#include <cinttypes>
+#include <cstdio>
+#include <cstring>
+#include <dlfcn.h>
+
+/* ---- Errors ---------------------------------------------------------------------- */
+
+csrn_status csrn_cuda_fail(csrn_context *ctx, cudaError_t error, const char *what) {
+  cudaGetLastError(); /* an error that does not last must not be found again by somebody else */
+  const csrn_status status = error == cudaErrorMemoryAllocation ? CSRN_OUT_OF_MEMORY : CSRN_DEVICE_ERROR;
+  return csrn_fail(ctx, status, "%s failed: %s (%s)", what, cudaGetErrorString(error),
+                   cudaGetErrorName(error));
+}
+
+namespace {
+
+/* The device of a context is the current one while the library works, the caller's again afterwards. */
+class device_guard {
+public:
+  explicit device_guard(int device) {
+    cudaGetDevice(&before);
+    if (before != device)
+      cudaSetDevice(device);
+    changed = before != device;
+  }
+  explicit device_guard(const csrn_context *ctx) : device_guard(csrn_cuda_state_of(ctx)->device) {}
+  ~device_guard() {
+    if (changed)
+      cudaSetDevice(before);
+  }
+  device_guard(const device_guard &) = delete;
+  device_guard &operator=(const device_guard &) = delete;
+
+private:
+  int before = 0;
+  bool changed = false;
+};
+
+/* ---- Devices --------------------------------------------------------------------- */
+
+/* The number of devices; 0 with a sentence in this thread's detail (ctx NULL) or the context's. */
+int count_devices(csrn_context *ctx) {
+  int count = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error == cudaSuccess && count > 0)
+    return count;
+  cudaGetLastError();
+  csrn_fail(ctx, CSRN_NO_DEVICE, "no CUDA device: %s",
+            error == cudaSuccess ? "the driver sees none" : cudaGetErrorString(error));
+  return 0;
+}
+
+csrn_status cuda_device_count(int32_t *count) {
+  *count = count_devices(nullptr);
+  return *count > 0 ? CSRN_OK : CSRN_NO_DEVICE;
+}
+
+csrn_status cuda_device_info(int32_t device, csrn_device_properties *properties) {
+  const int count = count_devices(nullptr);
+  if (count == 0)
+    return CSRN_NO_DEVICE;
+  if (device < 0 || device >= count)
+    return csrn_fail(nullptr, CSRN_INVALID_ARGUMENT, "device is %d; expected 0 to %d", device, count - 1);
+  cudaDeviceProp found;
+  const cudaError_t error = cudaGetDeviceProperties(&found, device);
+  if (error != cudaSuccess)
+    return csrn_cuda_fail(nullptr, error, "asking for the properties of a device");
+  std::snprintf(properties->name, sizeof properties->name, "%.120s", found.name);
+  std::snprintf(properties->isa, sizeof properties->isa, "sm_%d%d", found.major, found.minor);
+  properties->memory_bytes = static_cast<int64_t>(found.totalGlobalMem);
+  properties->n_units = found.multiProcessorCount;
+  return CSRN_OK;
+}
+
+/* ---- Memory ---------------------------------------------------------------------- */
+
+/* A custom allocator tells device memory by its stream, which is never NULL for it. */
+void *stream_name(const csrn_cuda_state *state) {
+  return state->stream ? static_cast<void *>(state->stream) : static_cast<void *>(cudaStreamLegacy);
+}
+
+void *allocate(csrn_context *ctx, size_t bytes) {
+  void *pointer = nullptr;
+  if (ctx->custom_allocator) {
+    pointer = ctx->allocator.allocate(ctx->allocator.user, bytes, 256, stream_name(csrn_cuda_state_of(ctx)));
+    if (!pointer)
+      csrn_fail(ctx, CSRN_OUT_OF_MEMORY, "the allocator returned NULL for %zu bytes of device memory", bytes);
+    return pointer;
+  }
+  const cudaError_t error = cudaMalloc(&pointer, bytes);
+  if (error == cudaSuccess)
+    return pointer;
+  cudaGetLastError();
+  csrn_fail(ctx, CSRN_OUT_OF_MEMORY, "%zu bytes of device memory could not be allocated: %s", bytes,
+            cudaGetErrorString(error));
+  return nullptr;
+}
+
+/* Memory that kernels under way still use is given back only when they are done. */
+void release(csrn_context *ctx, void *pointer, size_t bytes) {
+  if (!pointer)
+    return;
+  if (ctx->custom_allocator)
+    ctx->allocator.release(ctx->allocator.user, pointer, bytes, stream_name(csrn_cuda_state_of(ctx)));
+  else
+    cudaFree(pointer);
+}
+
+} // namespace
+
+void *csrn_cuda_scratch(csrn_context *ctx, csrn_cuda_slot slot, size_t bytes) {
+  csrn_cuda_state *state = csrn_cuda_state_of(ctx);
+  if (bytes == 0)
+    bytes = 1;
+  if (state->slots[slot].bytes >= bytes)
+    return state->slots[slot].memory;
+  void *memory = allocate(ctx, bytes);
+  if (!memory)
+    return nullptr;
+  release(ctx, state->slots[slot].memory, state->slots[slot].bytes);
+  state->slots[slot].memory = memory;
+  state->slots[slot].bytes = bytes;
+  return memory;
+}
+
+namespace {
+
+csrn_status cuda_buffer_allocate(csrn_context *ctx, size_t bytes, void **buffer) {
+  const device_guard guard(ctx);
+  *buffer = allocate(ctx, bytes);
+  return *buffer ? CSRN_OK : CSRN_OUT_OF_MEMORY;
+}
+
+void cuda_buffer_release(csrn_context *ctx, void *buffer, size_t bytes) {
+  const device_guard guard(ctx);
+  release(ctx, buffer, bytes);
+}
+
+csrn_status cuda_buffer_copy(csrn_context *ctx, void *to, const void *from, size_t bytes) {
+  const device_guard guard(ctx);
+  const cudaStream_t stream = csrn_cuda_state_of(ctx)->stream;
+  cudaError_t error = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream);
+  if (error == cudaSuccess)
+    error = cudaStreamSynchronize(stream);
+  return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(ctx, error, "a copy");
+}
+
+/* ---- Contexts -------------------------------------------------------------------- */
+
+__global__ void probe_kernel() {}
+
+/* Whether this build has code for the device. */
+csrn_status check_code(csrn_context *ctx, int device) {
+  cudaFuncAttributes attributes;
+  const cudaError_t error = cudaFuncGetAttributes(&attributes, reinterpret_cast<const void *>(probe_kernel));
+  if (error == cudaSuccess)
+    return CSRN_OK;
+  if (error != cudaErrorNoKernelImageForDevice && error != cudaErrorInvalidDeviceFunction &&
+      error != cudaErrorUnsupportedPtxVersion)
+    return csrn_cuda_fail(ctx, error, "loading the kernels");
+  cudaGetLastError();
+  return csrn_fail(ctx, CSRN_NO_DEVICE, "this build has no kernels that run on device %d: %s", device,
+                   cudaGetErrorString(error));
+}
+
+/* Zeroes what csrn_context_synchronize() reports. */
+cudaError_t forget_errors(csrn_cuda_state *state) {
+  const size_t first = offsetof(csrn_cuda_control, sticky_flags), rest = offsetof(csrn_cuda_control, bad_row);
+  char *control = reinterpret_cast<char *>(state->control);
+  cudaError_t error = cudaMemsetAsync(control + first, 0, rest - first, state->stream);
+  if (error == cudaSuccess)
+    error = cudaMemsetAsync(control + rest, 0xff, sizeof(csrn_cuda_control) - rest, state->stream);
+  return error;
+}
+
+void destroy_state(csrn_context *ctx) {
+  csrn_cuda_state *state = csrn_cuda_state_of(ctx);
+  for (auto &slot : state->slots)
+    release(ctx, slot.memory, slot.bytes);
+  release(ctx, state->control, sizeof *state->control);
+  if (state->mirror)
+    cudaFreeHost(state->mirror);
+  csrn_scratch_release(ctx, state, sizeof *state);
+  ctx->state = nullptr;
+}
+
+csrn_status fill_state(csrn_context *ctx, csrn_cuda_state *state) {
+  int value = 0;
+  cudaError_t error = cudaDeviceGetAttribute(&state->n_units, cudaDevAttrMultiProcessorCount, state->device);
+  if (error == cudaSuccess)
+    error = cudaDeviceGetAttribute(&value, cudaDevAttrMaxSharedMemoryPerBlockOptin, state->device);
+  state->shared_per_block = static_cast<size_t>(value);
+  if (error == cudaSuccess)
+    error = cudaDeviceGetAttribute(&value, cudaDevAttrMaxSharedMemoryPerMultiprocessor, state->device);
+  state->shared_per_unit = static_cast<size_t>(value);
+  if (error == cudaSuccess)
+    error = cudaMallocHost(reinterpret_cast<void **>(&state->mirror), sizeof *state->mirror);
+  if (error != cudaSuccess)
+    return csrn_cuda_fail(ctx, error, "preparing the device");
+  state->control = static_cast<csrn_cuda_control *>(allocate(ctx, sizeof *state->control));
+  if (!state->control)
+    return CSRN_OUT_OF_MEMORY;
+  error = cudaMemsetAsync(state->control, 0, sizeof *state->control, state->stream);
+  if (error == cudaSuccess)
+    error = forget_errors(state);
+  return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(ctx, error, "preparing the device");
+}
+
+csrn_status cuda_create(csrn_context *ctx, const csrn_context_options *options) {
+  const int count = count_devices(ctx);
+  if (count == 0)
+    return CSRN_NO_DEVICE;
+  if (options->device >= count)
+    return csrn_fail(ctx, CSRN_NO_DEVICE, "options->device is %d; this machine has CUDA devices 0 to %d",
+                     options->device, count - 1);
+  const device_guard guard(options->device);
+  csrn_status status = check_code(ctx, options->device);
+  if (status)
+    return status;
+  auto *state = static_cast<csrn_cuda_state *>(csrn_scratch_allocate(ctx, sizeof(csrn_cuda_state)));
+  if (!state)
+    return CSRN_OUT_OF_MEMORY;
+  memset(state, 0, sizeof *state);
+  state->device = options->device;
+  ctx->state = state;
+  status = fill_state(ctx, state);
+  if (status)
+    destroy_state(ctx);
+  return status;
+}
+
+void cuda_destroy(csrn_context *ctx) {
+  const device_guard guard(ctx);
+  cudaStreamSynchronize(csrn_cuda_state_of(ctx)->stream);
+  destroy_state(ctx);
+}
+
+const char *cuda_isa(const csrn_context *) {
+  return "";
+}
+
+int32_t cuda_threads(const csrn_context *) {
+  return 1;
+}
+
+csrn_status cuda_set_stream(csrn_context *ctx, void *stream) {
+  csrn_cuda_state_of(ctx)->stream = static_cast<cudaStream_t>(stream);
+  return CSRN_OK;
+}
+
+csrn_status cuda_reserve(csrn_context *ctx, int64_t n_rows, int64_t n_cols) {
+  const device_guard guard(ctx);
+  size_t free_bytes = 0, all_bytes = 0;
+  if (cudaMemGetInfo(&free_bytes, &all_bytes) != cudaSuccess)
+    all_bytes = SIZE_MAX;
+  const int64_t most_nnz = static_cast<int64_t>(all_bytes / 2); /* no matrix on the device has more values */
+  const size_t longest = static_cast<size_t>(n_rows > n_cols ? n_rows : n_cols);
+  size_t bytes[CSRN_CUDA_N_SLOTS];
+  bytes[CSRN_CUDA_TOTALS] = bytes[CSRN_CUDA_CANDIDATES] = bytes[CSRN_CUDA_FACTORS] = longest * sizeof(double);
+  bytes[CSRN_CUDA_LISTS] = csrn_cuda_list_bytes(n_rows, most_nnz);
+  bytes[CSRN_CUDA_PIECES] = csrn_cuda_piece_bytes();
+  bytes[CSRN_CUDA_COLUMNS] = csrn_cuda_column_bytes(n_cols);
+  bytes[CSRN_CUDA_MASK] = longest;
+  for (int i = 0; i < CSRN_CUDA_N_SLOTS; i++)
+    if (!csrn_cuda_scratch(ctx, static_cast<csrn_cuda_slot>(i), bytes[i]))
+      return CSRN_OUT_OF_MEMORY;
+  return CSRN_OK;
+}
+
+/* The flags of the kernels since the last call, as a status with a sentence. */
+csrn_status status_of_flags(csrn_context *ctx, const csrn_cuda_control *seen) {
+  const unsigned flags = seen->sticky_flags;
+  if (flags & CSRN_FLAG_INVALID_MATRIX)
+    return csrn_fail(
+        ctx, CSRN_INVALID_MATRIX,
+        "A->indptr decreases or leaves 0 to nnz in row %llu, found on the device; nothing was computed",
+        seen->bad_row);
+  if (flags & CSRN_FLAG_INVALID_TARGET)
+    return csrn_fail(ctx, CSRN_INVALID_ARGUMENT,
+                     "*target, in device memory, is no positive finite number; nothing was computed");
+  if (flags & CSRN_FLAG_INVALID_COLUMN)
+    return csrn_fail(
+        ctx, CSRN_INVALID_MATRIX,
+        "A->indices[%llu] is outside 0 to n_cols - 1, found on the device; such elements were left out",
+        seen->bad_index);
+  if (flags & CSRN_FLAG_OVERFLOW)
+    return csrn_fail(ctx, CSRN_OVERFLOW, "an exact sum does not fit its type, found on the device");
+  return CSRN_OK;
+}
+
+csrn_status cuda_synchronize(csrn_context *ctx) {
+  const device_guard guard(ctx);
+  csrn_cuda_state *state = csrn_cuda_state_of(ctx);
+  const size_t first = offsetof(csrn_cuda_control, sticky_flags);
+  cudaError_t error = cudaMemcpyAsync(reinterpret_cast<char *>(state->mirror) + first,
+                                      reinterpret_cast<const char *>(state->control) + first,
+                                      sizeof *state->control - first, cudaMemcpyDefault, state->stream);
+  if (error == cudaSuccess)
+    error = cudaStreamSynchronize(state->stream);
+  if (error != cudaSuccess)
+    return csrn_cuda_fail(ctx, error, "the work on the device");
+  if (state->mirror->sticky_flags == 0)
+    return CSRN_OK;
+  error = forget_errors(state);
+  return error == cudaSuccess ? status_of_flags(ctx, state->mirror)
+                              : csrn_cuda_fail(ctx, error, "the work on the device");
+}
+
+/* ---- Where arrays lie -------------------------------------------------------------- */
+
+/* A single number (a report, a median, a target) may also lie in pinned memory, which the device reads and
+ * writes. */
+csrn_status cuda_check_place(csrn_context *ctx, const char *name, const void *array, bool single) {
+  cudaPointerAttributes found;
+  const cudaError_t error = cudaPointerGetAttributes(&found, array);
+  if (error != cudaSuccess)
+    return csrn_cuda_fail(ctx, error, "asking where an array lies");
+  const int device = csrn_cuda_state_of(ctx)->device;
+  switch (found.type) {
+  case cudaMemoryTypeManaged:
+    return CSRN_OK;
+  case cudaMemoryTypeDevice:
+    if (found.device == device)
+      return CSRN_OK;
+    return csrn_fail(ctx, CSRN_INVALID_ARGUMENT, "%s lies on device %d; expected device %d, the context's",
+                     name, found.device, device);
+  case cudaMemoryTypeHost:
+    if (single)
+      return CSRN_OK;
+    return csrn_fail(ctx, CSRN_INVALID_ARGUMENT,
+                     "%s lies in pinned host memory; expected memory of device %d", name, device);
+  default:
+    return csrn_fail(ctx, CSRN_INVALID_ARGUMENT,
+                     "%s lies in pageable host memory; expected memory of device %d%s", name, device,
+                     single ? " or pinned memory" : "");
+  }
+}
+
+} // namespace
+
+bool csrn_cuda_owns(const void *array) {
+#if !defined(CSRN_SIMT_HOST)
+  /* Without the driver's library in the process there is no device memory, and asking would load and start
+   * it. */
+  void *driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_NOLOAD);
+  if (!driver)
+    return false;
+  dlclose(driver);
+#endif
+  cudaPointerAttributes found;
+  if (cudaPointerGetAttributes(&found, array) != cudaSuccess) {
+    cudaGetLastError();
+    return false;
+  }
+  return found.type == cudaMemoryTypeDevice || found.type == cudaMemoryTypeManaged;
+}
+
+namespace {
+
+/* ---- The beginning of an operation --------------------------------------------------- */
+
+/* A row is sound if it begins at 0 or later, ends where it begins or later, and at nnz or before. */
+__global__ void __launch_bounds__(CSRN_THREADS) check_rows_kernel(csrn_device_matrix A) {
+  const int64_t step = static_cast<int64_t>(gridDim.x) * CSRN_THREADS;
+  for (int64_t r = static_cast<int64_t>(blockIdx.x) * CSRN_THREADS + threadIdx.x; r < A.n_rows; r += step) {
+    const int64_t begin = A.indptr[r], end = A.indptr[r + 1];
+    if (begin >= 0 && begin <= end && end <= A.nnz)
+      continue;
+    raise_flag(A.control, CSRN_FLAG_INVALID_MATRIX);
+    atomicMin(&A.control->bad_row, static_cast<unsigned long long>(r));
+  }
+}
+
+/* NaN alone is sound beside positive finite numbers of the output type. */
+__global__ void check_target_kernel(csrn_cuda_control *control, const double *target, bool as_float) {
+  const double value = as_float ? static_cast<double>(static_cast<float>(*target)) : *target;
+  if (!isnan(*target) && !(value > 0.0 && isfinite(value)))
+    raise_flag(control, CSRN_FLAG_INVALID_TARGET);
+}
+
+} // namespace
+
+csrn_status csrn_cuda_begin(csrn_context *ctx, const csrn_csr *A, const double *target, csrn_dtype out_type) {
+  const csrn_cuda_state *state = csrn_cuda_state_of(ctx);
+  const cudaError_t error =
+      cudaMemsetAsync(&state->control->now, 0, sizeof state->control->now, state->stream);
+  if (error != cudaSuccess)
+    return csrn_cuda_fail(ctx, error, "the beginning of an operation");
+  csrn_status status = CSRN_OK;
+  if (A) {
+    const csrn_launch shape = {csrn_cuda_blocks(A->n_rows, CSRN_THREADS, state->n_units * 4), CSRN_THREADS,
+                               0};
+    status = csrn_cuda_launch(ctx, status, shape, check_rows_kernel, csrn_device_view(ctx, A));
+  }
+  if (target)
+    status = csrn_cuda_launch(ctx, status, {1, 1, 0}, check_target_kernel, state->control, target,
+                              out_type == CSRN_F32);
+  return status;
+}
+
+/* ---- The table ----------------------------------------------------------------------- */
+
+namespace {
+
+/* indptr is looked at on the device, at the beginning of each operation. */
+csrn_status cuda_check_rows(csrn_context *, const csrn_csr *) {
+  return CSRN_OK;
+}
+
+/* An operation with the context's device as the current one. */
+template <auto Function, typename... Arguments>
+csrn_status on_device(csrn_context *ctx, Arguments... arguments) {
+  const device_guard guard(ctx);
+  return Function(ctx, arguments...);
+}
+
+csrn_status cuda_check_indices(csrn_context *ctx, const csrn_csr *A) {
+  const device_guard guard(ctx);
+  csrn_status status = csrn_cuda_begin(ctx, A, nullptr, CSRN_NONE);
+  if (!status)
+    status = csrn_cuda_check_columns(ctx, A);
+  return status ? status : cuda_synchronize(ctx);
+}
+
+csrn_status cuda_axis_sum(csrn_context *ctx, const csrn_csr *A, csrn_axis axis, const uint8_t *excluded,
+                          void *sums, csrn_dtype sums_type) {
+  const device_guard guard(ctx);
+  const csrn_status status = csrn_cuda_begin(ctx, A, nullptr, CSRN_NONE);
+  if (status)
+    return status;
+  return axis == CSRN_PER_ROW ? csrn_cuda_row_sums(ctx, A, excluded, sums, sums_type, false)
+                              : csrn_cuda_column_sums(ctx, A, excluded, sums, sums_type);
+}
+
+} // namespace
+
+extern "C" const csrn_backend_ops csrn_cuda_ops = {
+    CSRN_BACKEND_CUDA,
+    cuda_create,
+    cuda_destroy,
+    cuda_isa,
+    cuda_threads,
+    cuda_set_stream,
+    cuda_reserve,
+    cuda_synchronize,
+    cuda_buffer_allocate,
+    cuda_buffer_release,
+    cuda_buffer_copy,
+    cuda_check_place,
+    cuda_check_rows,
+    cuda_check_indices,
+    cuda_axis_sum,
+    on_device<csrn_cuda_axis_scale>,
+    on_device<csrn_cuda_median_positive>,
+    on_device<csrn_cuda_highly_expressed>,
+    on_device<csrn_cuda_normalize>,
+    on_device<csrn_cuda_log1p>,
+    cuda_device_count,
+    cuda_device_info,
+};

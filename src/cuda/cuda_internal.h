@@ -1,0 +1,164 @@
+/*
+ * What the parts of the CUDA backend share on the host: the state of a context, its
+ * scratch memory by purpose, and the one way to launch a kernel.
+ *
+ * An operation is a sequence of kernels on the context's stream. Whatever one kernel
+ * tells the next (totals, the target, flags, lists of long rows) stays in device memory,
+ * so that no call waits for the device. Errors that only a kernel can see are flags in
+ * the control block; csrn_context_synchronize() turns them into a status.
+ */
+#ifndef CSRN_CUDA_INTERNAL_H
+#define CSRN_CUDA_INTERNAL_H
+
+extern "C" {
+#include "internal.h"
+}
+
+#include <cuda_runtime.h>
+
+/* ---- Device memory of a context ------------------------------------------- */
+
+/* Flags beyond those of a report (CSRN_FLAG_*). */
+#define CSRN_FLAG_INVALID_TARGET 4 /* *target of csrn_normalize_with() is no positive finite number */
+#define CSRN_FLAG_INVALID_COLUMN 8 /* a column out of range: its element was left out, the rest done */
+
+/* Bins of the first histogram of the selection: see cuda_select.h. */
+enum { CSRN_SELECT_BINS = 4096 };
+
+/* Rows that a walk over a matrix leaves to its later kernels: see cuda_walk.h. */
+typedef struct csrn_cuda_left {
+  unsigned long long n_long[2]; /* rows in each list of long rows */
+  unsigned long long giants;    /* giant rows and their pieces */
+} csrn_cuda_left;
+
+/* Walks of one operation at most: exclusion by columns makes the most, three for each column sum and one to
+ * mark. */
+enum { CSRN_CUDA_MAX_WALKS = 8 };
+
+/* The numbers that kernels leave for each other. `now` is zeroed by every operation;
+ * what follows it lives until csrn_context_synchronize(). */
+typedef struct csrn_cuda_now {
+  unsigned flags;     /* CSRN_FLAG_* of this operation: its kernels do nothing where INVALID_* is set */
+  unsigned refused;   /* column sums: a value that is no count was met */
+  unsigned nonfinite; /* column sums: a value that is not finite was met */
+  csrn_cuda_left left[CSRN_CUDA_MAX_WALKS];
+  unsigned long long n_zero, n_negative, n_nonfinite, n_excluded; /* of the report */
+  unsigned long long n_positive;                                  /* mean: how many values take part */
+  unsigned long long n_candidates;                                /* selection: values gathered */
+  unsigned long long largest; /* column sums: bits of the largest magnitude */
+  unsigned histogram[CSRN_SELECT_BINS];
+} csrn_cuda_now;
+
+typedef struct csrn_cuda_control {
+  csrn_cuda_now now;
+  double target; /* of the operation that runs */
+  unsigned sticky_flags;
+  unsigned long long bad_row;   /* the first row with a bad indptr, ~0 for none */
+  unsigned long long bad_index; /* a column out of range, at this offset; ~0 for none */
+} csrn_cuda_control;
+
+typedef enum csrn_cuda_slot {
+  CSRN_CUDA_TOTALS,     /* [rows or columns] float64 */
+  CSRN_CUDA_CANDIDATES, /* [rows or columns] 64-bit keys: gathered by the selection */
+  CSRN_CUDA_FACTORS,    /* [columns] float64: divisors of cells in columns */
+  CSRN_CUDA_LISTS,      /* [rows] long and giant rows */
+  CSRN_CUDA_PIECES,     /* sums of pieces of giant rows */
+  CSRN_CUDA_COLUMNS,    /* [columns] 128-bit sums and 32 bits of specials */
+  CSRN_CUDA_MASK,       /* [rows or columns] bytes */
+  CSRN_CUDA_N_SLOTS
+} csrn_cuda_slot;
+
+typedef struct csrn_cuda_state {
+  int device;
+  cudaStream_t stream;
+  int n_units;                /* multiprocessors */
+  size_t shared_per_block;    /* bytes that a block may have at most */
+  size_t shared_per_unit;     /* bytes that the blocks on one multiprocessor share */
+  csrn_cuda_control *control; /* device */
+  csrn_cuda_control *mirror;  /* pinned: what synchronize reads */
+  int n_walks;                /* of the operation so far */
+  struct {
+    void *memory;
+    size_t bytes;
+  } slots[CSRN_CUDA_N_SLOTS];
+} csrn_cuda_state;
+
+static inline csrn_cuda_state *csrn_cuda_state_of(const csrn_context *ctx) {
+  return static_cast<csrn_cuda_state *>(ctx->state);
+}
+
+/* At least `bytes` of a slot; its old contents are lost. NULL with the error stored. */
+void *csrn_cuda_scratch(csrn_context *ctx, csrn_cuda_slot slot, size_t bytes);
+
+/* Stores what a runtime call or launch returned, as a status with its sentence. */
+csrn_status csrn_cuda_fail(csrn_context *ctx, cudaError_t error, const char *what);
+
+/* ---- Launching ------------------------------------------------------------ */
+
+struct csrn_launch {
+  int64_t blocks; /* 0: nothing is launched */
+  unsigned threads;
+  size_t shared; /* bytes of dynamic shared memory */
+};
+
+/* Launches kernel(arguments...) on the context's stream. `status` is that of what came before: nothing is
+ * launched after a failure, so that a sequence of launches needs one look at the end. */
+template <typename... Parameters, typename... Arguments>
+csrn_status csrn_cuda_launch(csrn_context *ctx, csrn_status status, const csrn_launch &shape,
+                             void (*kernel)(Parameters...), const Arguments &...arguments) {
+  if (status != CSRN_OK || shape.blocks == 0)
+    return status;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(static_cast<unsigned>(shape.blocks));
+  config.blockDim = dim3(shape.threads);
+  config.dynamicSmemBytes = shape.shared;
+  config.stream = csrn_cuda_state_of(ctx)->stream;
+  cudaError_t error = cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+  return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(ctx, error, "a kernel launch");
+}
+
+/* Blocks of `per_block` for n items, at most `limit` (0: none): kernels loop over what is left. */
+static inline int64_t csrn_cuda_blocks(int64_t n, int64_t per_block, int64_t limit) {
+  int64_t blocks = n / per_block + (n % per_block != 0);
+  return limit > 0 && blocks > limit ? limit : blocks;
+}
+
+/* ---- Operations ----------------------------------------------------------- */
+
+/* The bytes of slots whose size is not obvious. nnz bounds the number of giant rows. */
+size_t csrn_cuda_list_bytes(int64_t n_rows, int64_t nnz);
+size_t csrn_cuda_piece_bytes(void);
+size_t csrn_cuda_column_bytes(int64_t n_cols);
+
+/* Zeroes control->now and checks indptr (A may be NULL) and *target (may be NULL): where one is wrong, the
+ * flag is set and the kernels of this operation do nothing. */
+csrn_status csrn_cuda_begin(csrn_context *ctx, const csrn_csr *A, const double *target, csrn_dtype out_type);
+
+/* The steps that operations are made of, after csrn_cuda_begin(). `notes`: the sums, in float64, are also
+ * counted for the selection of their median. */
+csrn_status csrn_cuda_row_sums(csrn_context *ctx, const csrn_csr *A, const uint8_t *excluded, void *sums,
+                               csrn_dtype sums_type, bool notes);
+csrn_status csrn_cuda_column_sums(csrn_context *ctx, const csrn_csr *A, const uint8_t *excluded_rows,
+                                  void *sums, csrn_dtype sums_type);
+/* Raises a flag where an index is no column. */
+csrn_status csrn_cuda_check_columns(csrn_context *ctx, const csrn_csr *A);
+/* mask[n_cols] = 1 where an entry exceeds max_fraction of the total of its row; the totals go to
+ * totals[n_rows] if that is not NULL. The mask has been zeroed. */
+csrn_status csrn_cuda_mark_columns(csrn_context *ctx, const csrn_csr *A, double max_fraction, uint8_t *mask,
+                                   double *totals);
+/* mask[n_rows] = 1 where an entry exceeds max_fraction of totals[its column]. The mask has been zeroed. */
+csrn_status csrn_cuda_mark_rows(csrn_context *ctx, const csrn_csr *A, double max_fraction, uint8_t *mask,
+                                const double *totals);
+
+/* Whole operations, slots of the table. */
+csrn_status csrn_cuda_axis_scale(csrn_context *ctx, const csrn_csr *A, csrn_axis axis, csrn_scale_op op,
+                                 const void *factors, csrn_dtype factors_type, csrn_zero_policy zeros,
+                                 void *out, csrn_dtype out_type);
+csrn_status csrn_cuda_median_positive(csrn_context *ctx, const double *values, int64_t n, double *median);
+csrn_status csrn_cuda_highly_expressed(csrn_context *ctx, const csrn_csr *A, csrn_axis axis,
+                                       double max_fraction, uint8_t *mask);
+csrn_status csrn_cuda_normalize(csrn_context *ctx, const csrn_csr *A, const csrn_normalize_plan *plan);
+csrn_status csrn_cuda_log1p(csrn_context *ctx, const csrn_csr *A, double base, void *out,
+                            csrn_dtype out_type);
+
+#endif

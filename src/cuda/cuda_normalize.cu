@@ -1,0 +1,207 @@
+/*
+ * Normalization: which kernels, in which order. A fixed target needs one walk, that sums a
+ * row and divides it while it is in shared memory. Median and mean need the totals of all
+ * cells first, and gene exclusion a walk that marks the genes before the totals are taken
+ * without them. Whatever one kernel finds out for the next stays on the device.
+ */
+#include "cuda_elements.h"
+#include "cuda_rows.h"
+
+namespace {
+
+/* The number of marked genes, for the report. */
+__global__ void __launch_bounds__(CSRN_THREADS)
+    count_marks_kernel(csrn_cuda_control *control, const uint8_t *mask, int64_t n) {
+  const int64_t step = static_cast<int64_t>(gridDim.x) * CSRN_THREADS;
+  unsigned long long count = 0;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * CSRN_THREADS + threadIdx.x; i < n; i += step)
+    count += mask[i] != 0;
+  if (count)
+    atomicAdd(&control->now.n_excluded, count);
+}
+
+/* Factors and divisors of cells that are columns, from their totals. */
+template <typename O>
+__global__ void __launch_bounds__(CSRN_THREADS)
+    divisors_kernel(csrn_device_matrix A, csrn_cell<O> cell, const double *totals, O *divisors) {
+  if (!A.is_sound())
+    return;
+  const int64_t step = static_cast<int64_t>(gridDim.x) * CSRN_THREADS;
+  for (int64_t c = static_cast<int64_t>(blockIdx.x) * CSRN_THREADS + threadIdx.x; c < A.n_cols; c += step)
+    divisors[c] = cell.divisor(A.control, c, totals[c], true);
+}
+
+__global__ void write_report_kernel(const csrn_cuda_control *control, const double *target,
+                                    double fixed_target, csrn_normalize_report *report) {
+  const csrn_cuda_now &now = control->now;
+  const bool bad = (now.flags & (CSRN_FLAG_INVALID_MATRIX | CSRN_FLAG_INVALID_COLUMN)) != 0;
+  report->target = target ? *target : fixed_target;
+  report->n_zero = static_cast<int64_t>(now.n_zero);
+  report->n_negative = static_cast<int64_t>(now.n_negative);
+  report->n_nonfinite = static_cast<int64_t>(now.n_nonfinite);
+  report->n_excluded = static_cast<int64_t>(now.n_excluded);
+  report->flags = (bad ? CSRN_FLAG_INVALID_MATRIX : 0) | static_cast<int64_t>(now.flags & CSRN_FLAG_OVERFLOW);
+}
+
+/* One normalization: what is known to the host of it. */
+struct normalization {
+  csrn_context *ctx;
+  const csrn_csr *A;
+  const csrn_normalize_plan *plan;
+  int64_t n_cells, n_genes;
+  csrn_normalize_job job;
+  double *totals; /* scratch */
+  uint8_t *mask;  /* the caller's or scratch; NULL without exclusion */
+};
+
+bool by_rows(const normalization &n) {
+  return n.plan->options.axis == CSRN_PER_ROW;
+}
+
+/* What the call needs is allocated before anything is written. */
+csrn_status allocate(normalization *n) {
+  const csrn_normalize_options *options = &n->plan->options;
+  const bool given = n->plan->totals != nullptr;
+  const bool keeps_totals = !given && (!by_rows(*n) || options->target != CSRN_TARGET_FIXED);
+  if (keeps_totals) {
+    n->totals = static_cast<double *>(
+        csrn_cuda_scratch(n->ctx, CSRN_CUDA_TOTALS, static_cast<size_t>(n->n_cells) * sizeof(double)));
+    if (!n->totals)
+      return CSRN_OUT_OF_MEMORY;
+  }
+  if (given || !options->exclude_highly_expressed)
+    return CSRN_OK;
+  n->mask = options->excluded ? options->excluded
+                              : static_cast<uint8_t *>(csrn_cuda_scratch(n->ctx, CSRN_CUDA_MASK,
+                                                                         static_cast<size_t>(n->n_genes)));
+  return n->mask ? CSRN_OK : CSRN_OUT_OF_MEMORY;
+}
+
+/* The target from n->totals, whose histogram is filled if it is to be the median. */
+csrn_status find_target(normalization *n) {
+  if (n->plan->options.target == CSRN_TARGET_FIXED)
+    return CSRN_OK;
+  n->job.target = &csrn_cuda_state_of(n->ctx)->control->target;
+  return n->plan->options.target == CSRN_TARGET_MEAN
+             ? csrn_cuda_mean(n->ctx, CSRN_OK, n->totals, n->n_cells)
+             : csrn_cuda_select_median(n->ctx, CSRN_OK, n->totals, n->n_cells, nullptr);
+}
+
+csrn_status clear_mask(const normalization &n, uint8_t *mask) {
+  const cudaError_t error =
+      cudaMemsetAsync(mask, 0, static_cast<size_t>(n.n_genes), csrn_cuda_state_of(n.ctx)->stream);
+  return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(n.ctx, error, "clearing the mask of excluded genes");
+}
+
+csrn_status count_marks(const normalization &n) {
+  const csrn_cuda_state *state = csrn_cuda_state_of(n.ctx);
+  const csrn_launch shape = {csrn_cuda_blocks(n.n_genes, CSRN_THREADS, state->n_units), CSRN_THREADS, 0};
+  return csrn_cuda_launch(n.ctx, CSRN_OK, shape, count_marks_kernel, state->control, n.mask, n.n_genes);
+}
+
+csrn_status normalize_rows(normalization *n) {
+  const csrn_normalize_options *options = &n->plan->options;
+  csrn_status status = CSRN_OK;
+  if (n->mask) {
+    status = csrn_cuda_mark_columns(n->ctx, n->A, options->max_fraction, n->mask, nullptr);
+    n->job.excluded = n->mask;
+  }
+  if (!status && n->totals) {
+    status =
+        csrn_cuda_row_sums(n->ctx, n->A, n->mask, n->totals, CSRN_F64, options->target == CSRN_TARGET_MEDIAN);
+    n->job.totals = n->totals;
+    status = status ? status : find_target(n);
+  }
+  if (status)
+    return status;
+  return n->plan->out_type == CSRN_F32 ? csrn_cuda_normalize_rows_f32(n->ctx, n->A, &n->job)
+                                       : csrn_cuda_normalize_rows_f64(n->ctx, n->A, &n->job);
+}
+
+csrn_status column_totals(normalization *n) {
+  const csrn_normalize_options *options = &n->plan->options;
+  csrn_status status = csrn_cuda_column_sums(n->ctx, n->A, nullptr, n->totals, CSRN_F64);
+  if (!status && n->mask) {
+    status = csrn_cuda_mark_rows(n->ctx, n->A, options->max_fraction, n->mask, n->totals);
+    status = status ? status : csrn_cuda_column_sums(n->ctx, n->A, n->mask, n->totals, CSRN_F64);
+  }
+  if (!status && options->target == CSRN_TARGET_MEDIAN)
+    status = csrn_cuda_count_values(n->ctx, status, n->totals, n->n_cells);
+  n->job.totals = n->totals;
+  return status ? status : find_target(n);
+}
+
+template <typename O> csrn_status divide_columns(normalization *n) {
+  const csrn_cuda_state *state = csrn_cuda_state_of(n->ctx);
+  auto *divisors = static_cast<O *>(
+      csrn_cuda_scratch(n->ctx, CSRN_CUDA_FACTORS, static_cast<size_t>(n->n_cells) * sizeof(O)));
+  if (!divisors)
+    return CSRN_OUT_OF_MEMORY;
+  const csrn_cell<O> cell = {n->job.target, n->plan->options.target_sum, static_cast<O *>(n->plan->factors)};
+  const csrn_launch shape = {csrn_cuda_blocks(n->n_cells, CSRN_THREADS, state->n_units * 8), CSRN_THREADS, 0};
+  const csrn_status status = csrn_cuda_launch(n->ctx, CSRN_OK, shape, divisors_kernel<O>,
+                                              csrn_device_view(n->ctx, n->A), cell, n->job.totals, divisors);
+  return status
+             ? status
+             : csrn_cuda_divide_columns(n->ctx, n->A, n->job.how, divisors, n->plan->out, n->plan->out_type);
+}
+
+csrn_status normalize_columns(normalization *n) {
+  if (!n->job.totals) {
+    const csrn_status status = column_totals(n);
+    if (status)
+      return status;
+  }
+  return n->plan->out_type == CSRN_F32 ? divide_columns<float>(n) : divide_columns<double>(n);
+}
+
+} // namespace
+
+csrn_status csrn_cuda_normalize(csrn_context *ctx, const csrn_csr *A, const csrn_normalize_plan *plan) {
+  const csrn_normalize_options *options = &plan->options;
+  const bool rows = options->axis == CSRN_PER_ROW;
+  normalization n = {ctx, A,       plan,   rows ? A->n_rows : A->n_cols, rows ? A->n_cols : A->n_rows,
+                     {},  nullptr, nullptr};
+  n.job = {plan, csrn_cuda_log_how(CSRN_CUDA_DIVIDE, options->log1p != 0, options->log_base), plan->target,
+           plan->totals, nullptr};
+  csrn_status status = allocate(&n);
+  uint8_t *mask = n.mask ? n.mask : options->excluded;
+  if (!status)
+    status = csrn_cuda_begin(ctx, A, plan->target, plan->out_type);
+  if (!status && mask)
+    status = clear_mask(n, mask);
+  if (!status)
+    status = rows ? normalize_rows(&n) : normalize_columns(&n);
+  if (!status && n.mask)
+    status = count_marks(n);
+  if (!status && plan->report)
+    status = csrn_cuda_launch(ctx, status, {1, 1, 0}, write_report_kernel, csrn_cuda_state_of(ctx)->control,
+                              n.job.target, options->target_sum, plan->report);
+  return status;
+}
+
+csrn_status csrn_cuda_highly_expressed(csrn_context *ctx, const csrn_csr *A, csrn_axis axis,
+                                       double max_fraction, uint8_t *mask) {
+  const bool rows = axis == CSRN_PER_ROW;
+  const normalization n = {ctx, A,       nullptr, rows ? A->n_rows : A->n_cols, rows ? A->n_cols : A->n_rows,
+                           {},  nullptr, mask};
+  double *totals = nullptr;
+  if (!rows) {
+    totals = static_cast<double *>(
+        csrn_cuda_scratch(ctx, CSRN_CUDA_TOTALS, static_cast<size_t>(A->n_cols) * sizeof(double)));
+    if (!totals)
+      return CSRN_OUT_OF_MEMORY;
+  }
+  csrn_status status = csrn_cuda_begin(ctx, A, nullptr, CSRN_NONE);
+  status = status ? status : clear_mask(n, mask);
+  if (rows)
+    return status ? status : csrn_cuda_mark_columns(ctx, A, max_fraction, mask, nullptr);
+  status = status ? status : csrn_cuda_column_sums(ctx, A, nullptr, totals, CSRN_F64);
+  return status ? status : csrn_cuda_mark_rows(ctx, A, max_fraction, mask, totals);
+}
+
+csrn_status csrn_cuda_median_positive(csrn_context *ctx, const double *values, int64_t n, double *median) {
+  csrn_status status = csrn_cuda_begin(ctx, nullptr, nullptr, CSRN_NONE);
+  status = csrn_cuda_count_values(ctx, status, values, n);
+  return csrn_cuda_select_median(ctx, status, values, n, median);
+}
