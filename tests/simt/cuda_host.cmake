@@ -8,6 +8,17 @@
 set(csrnorm_simt ${CMAKE_CURRENT_LIST_DIR})
 set(csrnorm_cuda_host_missing "")
 
+# The C++ compiler that belongs to the C compiler (clang++-14 to clang-14), for the sake of the sanitizers.
+if(NOT CMAKE_CXX_COMPILER AND NOT DEFINED ENV{CXX})
+  get_filename_component(directory ${CMAKE_C_COMPILER} DIRECTORY)
+  get_filename_component(name ${CMAKE_C_COMPILER} NAME)
+  string(REGEX REPLACE "clang" "clang++" sibling ${name})
+  string(REGEX REPLACE "gcc" "g++" sibling ${sibling})
+  string(REGEX REPLACE "^cc$" "c++" sibling ${sibling})
+  if(NOT sibling STREQUAL name AND EXISTS ${directory}/${sibling})
+    set(CMAKE_CXX_COMPILER ${directory}/${sibling} CACHE FILEPATH "C++ compiler")
+  endif()
+endif()
 include(CheckLanguage)
 check_language(CXX)
 if(CMAKE_CXX_COMPILER)
@@ -61,6 +72,20 @@ add_library(csrnorm_simt STATIC EXCLUDE_FROM_ALL
 target_include_directories(csrnorm_simt SYSTEM PRIVATE ${BOOST_CONTEXT_INCLUDE_DIR})
 target_link_libraries(csrnorm_simt PUBLIC csrnorm_simt_flags PRIVATE ${BOOST_CONTEXT_LIBRARY})
 
+# simt_spare_thrust(FILE...): Thrust binds references to null pointers on purpose; files that include it are compiled
+# without the check for that.
+function(simt_spare_thrust)
+  if(NOT CSRNORM_SANITIZE)
+    return()
+  endif()
+  foreach(file ${ARGN})
+    file(STRINGS ${file} includes REGEX "^#include <thrust/")
+    if(includes)
+      set_property(SOURCE ${file} APPEND PROPERTY COMPILE_OPTIONS -fno-sanitize=null)
+    endif()
+  endforeach()
+endfunction()
+
 # csrnorm_cuda_host(): the library csrnorm_cuda_host, all of csrnorm with the CUDA backend on the shim. No target
 # where src/cuda has no sources.
 function(csrnorm_cuda_host)
@@ -82,6 +107,7 @@ function(csrnorm_cuda_host)
   target_link_libraries(csrnorm_cuda_host_core PRIVATE csrnorm_flags OpenMP::OpenMP_C)
 
   set_source_files_properties(${cuda_sources} PROPERTIES LANGUAGE CXX)
+  simt_spare_thrust(${cuda_sources})
   add_library(csrnorm_cuda_host STATIC EXCLUDE_FROM_ALL ${cuda_sources} $<TARGET_OBJECTS:csrnorm_cuda_host_core>)
   get_property(kernels GLOBAL PROPERTY CSRNORM_OBJECTS)
   foreach(objects ${kernels})
