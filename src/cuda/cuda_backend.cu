@@ -374,6 +374,8 @@ __global__ void __launch_bounds__(CSRN_THREADS) check_rows_kernel(csrn_device_ma
       continue;
     raise_flag(A.control, CSRN_FLAG_INVALID_MATRIX);
     atomicMax(&A.control->now.bad_row, ~static_cast<unsigned long long>(r));
+    if (A.n_rows == 0)
+      A.keep_bad_row(); /* no other kernel may run */
   }
 }
 
