@@ -4,6 +4,7 @@
  */
 #include "io_internal.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <hdf5.h>
@@ -25,6 +26,10 @@ csrn_io_status csrn_io_fail(csrn_io_error *error, csrn_io_status status, const c
   va_start(arguments, format);
   vsnprintf(error->text, sizeof error->text, format, arguments);
   va_end(arguments);
+  /* Sentences quote what stands in files, which must not drive a terminal. */
+  for (char *c = error->text; *c; c++)
+    if (iscntrl((unsigned char)*c))
+      *c = '?';
   return status;
 }
 

@@ -14,6 +14,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 typedef enum mtx_field { FIELD_INTEGER, FIELD_REAL, FIELD_PATTERN } mtx_field;
 
@@ -35,17 +36,20 @@ typedef struct mtx_entries {
   bool fits_i32, fits_f32;
 } mtx_entries;
 
+/* Looks at no more of a gzip stream than is asked for, so that one that is cut off further on is known, too.
+ */
 static int recognizes_mtx(const char *path, const unsigned char magic[8]) {
-  csrn_io_error ignored;
-  char *line;
+  unsigned char begin[8] = {0};
   if (memcmp(magic, "%%Matrix", 8) == 0)
     return 1;
   if (magic[0] != 0x1f || magic[1] != 0x8b)
     return 0;
-  csrn_text *text = csrn_text_open(path, &ignored);
-  int found = text && csrn_text_line(text, &line, &ignored) == 1 && strncmp(line, "%%Matrix", 8) == 0;
-  csrn_text_close(text);
-  return found;
+  gzFile file = gzopen(path, "rbe");
+  if (!file)
+    return 0;
+  int n = gzread(file, begin, sizeof begin);
+  gzclose(file);
+  return n == (int)sizeof begin && memcmp(begin, "%%Matrix", 8) == 0;
 }
 
 /* ---- The header ------------------------------------------------------------- */

@@ -116,6 +116,12 @@ csrn_io_status csrn_io_read_vector(const char *path, double **values, int64_t *n
   FILE *file = fopen(path, "rbe");
   if (!file)
     return csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s", path, strerror(errno));
+  struct stat kind;
+  if (fstat(fileno(file), &kind) == 0 && S_ISFIFO(kind.st_mode)) {
+    fclose(file);
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: is a pipe; expected a file, which can be read twice",
+                        path);
+  }
   bool is_npy = fread(magic, 1, 6, file) == 6 && memcmp(magic, "\x93NUMPY", 6) == 0;
   rewind(file);
   csrn_io_status status = is_npy ? read_npy(path, file, &list, error) : read_text(path, &list, error);
