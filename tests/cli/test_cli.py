@@ -254,6 +254,9 @@ class Results(Command):
         self.assertIn("4 cells x 3 genes", text)
         self.assertRegex(text, r"passes over the values: 2")
         self.assertFalse(out.exists())
+        plan = json.loads(self.good("normalize", self.npz, "--dry-run", "--json"))
+        self.assertEqual([plan[k] for k in ("dry_run", "output", "n_cells", "nnz", "output_type", "passes")],
+                         [True, None, 4, 6, "float32", 2])
 
     def test_check(self):
         write_npz(self.npz, data=(-1.0, 0.0, 0.5, math.nan, math.inf, 2.0), indices=(1, 0, 2, 1, 1, 2))
@@ -303,7 +306,10 @@ class Failures(Command):
         self.bad(2, "--compression", *n, "--compression", "gzip:10", output=out)
         self.bad(2, "--memory", *n, "--memory", "lots", output=out)
         self.bad(2, "--cells", *n, "--cells", "up", output=out)
+        self.bad(2, "--memory", *n, "--memory", "5 ", output=out)
         self.bad(2, "unknown option --frobnicate", *n, "--frobnicate", output=out)
+        self.bad(2, "unknown option -z", *n, "-zq", output=out)
+        self.bad(2, "unknown option -z", *n, "-qz", output=out)
         self.bad(2, "needs a value", "normalize", self.npz, "-o")
         self.bad(2, "--output is missing", "normalize", self.npz)
         self.bad(2, "INPUT is missing", "normalize", "-o", out)
@@ -480,6 +486,15 @@ class Failures(Command):
     def test_too_large_for_memory(self):
         out = self.dir / "o.npz"
         self.bad(1, "more than the 10 of --memory", "normalize", self.npz, "-o", out, "--memory", "10", output=out)
+
+    def test_memory_of_text(self):
+        """A text is held as entries and as a matrix while it is read: --memory knows it."""
+        source, out = self.dir / "sim.mtx", self.dir / "o.npz"
+        self.good("simulate", "-o", source, "--cells", "500", "--genes", "2000")
+        report = json.loads(self.good("normalize", source, "-o", out, "--json"))
+        needed = json.loads(self.good("normalize", source, "--dry-run", "--json"))["memory_bytes"]
+        self.assertGreaterEqual(needed, 24 * report["nnz"])
+        self.assertLess(needed, 25 * report["nnz"])
 
     def test_interrupted(self):
         """A signal while writing leaves nothing behind."""
