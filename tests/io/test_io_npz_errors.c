@@ -17,7 +17,8 @@ static const uint64_t too_large[] = {1, 2, 3, UINT64_MAX};
 
 enum { DATA, INDICES, INDPTR, SHAPE, FORMAT, N_MEMBERS };
 
-#define LEFT_OUT {.name = NULL}
+#define LEFT_OUT                                                                                             \
+  { .name = NULL }
 #define DICTIONARY(descr, shape_) "{'descr': '" descr "', 'fortran_order': False, 'shape': " shape_ ", }"
 
 static void fill(npz_member members[N_MEMBERS]) {
@@ -198,7 +199,7 @@ static void test_altered(void **state) {
         failures += !survives("a.npz");
         bytes[i] = (char)(bytes[i] ^ 1 << bit);
       }
-    assert_true(failures > (int)(8 * 5 * sizeof data));
+    assert_true(failures > (int)(5 * sizeof data * 8));
     free(bytes);
     for (size_t value = 0; !deflate && value < sizeof data; value++) {
       bytes = io_read_bytes("whole.npz", &n);
