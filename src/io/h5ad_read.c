@@ -64,8 +64,9 @@ static csrn_io_status choose(csrn_hdf5_input *input, const char *layer) {
     input->matrix = strdup(raw);
   else
     input->matrix = csrn_hdf5_format("layers/%s", layer);
-  return input->matrix ? CSRN_IO_OK
-                       : csrn_hdf5_no_memory(&input->file, "the name of the layer", strlen(layer));
+  return input->matrix
+             ? CSRN_IO_OK
+             : csrn_hdf5_no_memory(&input->file, "the name of the matrix", layer ? strlen(layer) : 1);
 }
 
 /* ---- Its shape ---- */

@@ -105,12 +105,20 @@ static int find_sizes(mtx_state *state, char **line, csrn_io_error *error) {
   return found;
 }
 
+/* A size at *line, behind which it moves; one that int64 does not hold becomes the largest. */
+static bool take_size(const char **line, int64_t *size) {
+  char *end;
+  *size = strtoll(*line, &end, 10);
+  const bool found = end != *line;
+  *line = end;
+  return found && *size >= 0;
+}
+
 static csrn_io_status parse_sizes(const csrn_io_input *input, const char *line, csrn_io_error *error) {
   mtx_state *state = input->state;
-  char extra;
-  if (sscanf(line, "%" SCNd64 " %" SCNd64 " %" SCNd64 " %c", &state->n_rows, &state->n_cols, &state->nnz,
-             &extra) != 3 ||
-      state->n_rows < 0 || state->n_cols < 0 || state->nnz < 0)
+  const char *rest = line;
+  if (!take_size(&rest, &state->n_rows) || !take_size(&rest, &state->n_cols) ||
+      !take_size(&rest, &state->nnz) || !is_blank(rest))
     return csrn_io_fail(error, CSRN_IO_FAILED,
                         "%s: line %" PRId64
                         " is \"%.80s\"; expected the numbers of rows, columns and entries",

@@ -77,7 +77,8 @@ static double number_at(const csrn_npy *npy, const void *values, int64_t i) {
 }
 
 static csrn_io_status fail_npy(const char *path, const char *what, csrn_io_error *error) {
-  return csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s", path, what);
+  csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s", path, what);
+  return CSRN_IO_FAILED;
 }
 
 static csrn_io_status read_npy(const char *path, FILE *file, numbers *list, csrn_io_error *error) {

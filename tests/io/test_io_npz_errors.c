@@ -201,7 +201,7 @@ static void test_altered(void **state) {
         failures += !survives("a.npz");
         bytes[i] = (char)(bytes[i] ^ 1 << bit);
       }
-    assert_true(failures > (int)(8 * 5 * sizeof data));
+    assert_true(failures > (int)(5 * sizeof data * 8));
     free(bytes);
     for (size_t value = 0; !deflate && value < sizeof data; value++) {
       bytes = io_read_bytes("whole.npz", &n);
