@@ -87,7 +87,7 @@ struct csrn_device_matrix {
     const int64_t r = static_cast<int64_t>(~control->now.bad_row);
     control->bad_row = r;
     control->bad_begin = indptr[r];
-    control->bad_end = indptr[r + 1];
+    control->bad_end = indptr[r + (n_rows > 0)];
   }
 
   /* Whether c is a column; what is not is left out. */
