@@ -34,6 +34,8 @@ static const struct {
     {INTEGER "2 2147483648 0\n", {"2147483648", "2^31 - 1"}},
     {INTEGER "3 2 1000000000000\n1 1 1\n", {"1000000000000 entries", "more than a file of"}},
     {INTEGER "3 2 90\n1 1 1\n1 2 1\n", {"90 entries", "more than a file of"}},
+    {INTEGER "3 99999999999999999999 1\n1 1 1\n", {"9223372036854775807", "2^31 - 1"}},
+    {INTEGER "3 2 99999999999999999999\n1 1 1\n", {"entries", "more than a file of"}},
     {INTEGER "3 2 2\n1 1 1\n", {"ends after 1 entries", "expected 2"}},
     {INTEGER "3 2 1\n1 1 1\n% fine\n2 1 1\n", {"line 5", "\"2 1 1\"", "more entries"}},
     {INTEGER "3 2 1\n4 1 1\n", {"line 3", "\"4 1 1\"", "row is outside"}},
