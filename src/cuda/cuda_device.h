@@ -57,12 +57,12 @@ struct csrn_index_array {
 };
 
 /* Errors that kernels meet; rare, so kept out of line. */
-static __device__ __noinline__ void raise_flag(csrn_cuda_control *control, unsigned flag) {
+inline __device__ __noinline__ void raise_flag(csrn_cuda_control *control, unsigned flag) {
   atomicOr(&control->now.flags, flag);
   atomicOr(&control->sticky_flags, flag);
 }
 
-static __device__ __noinline__ void note_bad_column(csrn_cuda_control *control, int64_t i) {
+inline __device__ __noinline__ void note_bad_column(csrn_cuda_control *control, int64_t i) {
   raise_flag(control, CSRN_FLAG_INVALID_COLUMN);
   atomicMin(&control->bad_index, static_cast<unsigned long long>(i));
 }

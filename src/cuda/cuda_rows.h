@@ -40,7 +40,7 @@ template <typename Type, bool HAS_MASK> struct csrn_sum_rows {
 /* ---- Normalization -------------------------------------------------------------- */
 
 /* Counts a total that is not positive and finite for the report. */
-static __device__ __noinline__ void count_total(csrn_cuda_control *control, double total) {
+inline __device__ __noinline__ void count_total(csrn_cuda_control *control, double total) {
   if (total == 0.0)
     atomicAdd(&control->now.n_zero, 1ULL);
   if (total < 0.0)
