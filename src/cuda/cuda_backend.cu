@@ -387,7 +387,8 @@ __global__ void check_target_kernel(csrn_cuda_control *control, const double *ta
 } // namespace
 
 csrn_status csrn_cuda_begin(csrn_context *ctx, const csrn_csr *A, const double *target, csrn_dtype out_type) {
-  const csrn_cuda_state *state = csrn_cuda_state_of(ctx);
+  csrn_cuda_state *state = csrn_cuda_state_of(ctx);
+  state->n_walks = 0;
   const cudaError_t error =
       cudaMemsetAsync(&state->control->now, 0, sizeof state->control->now, state->stream);
   if (error != cudaSuccess)
