@@ -23,6 +23,10 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/csrnorm DESTINATION ${CMAKE_INST
   COMPONENT development FILES_MATCHING PATTERN "*.h")
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT runtime)
 
+set(csrnorm_static_needs OpenMP)
+if(csrnorm_with_cuda)
+  string(APPEND csrnorm_static_needs " and the CUDA runtime ${CUDAToolkit_VERSION_MAJOR}")
+endif()
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/csrnormConfig.cmake.in
   ${PROJECT_BINARY_DIR}/csrnormConfig.cmake INSTALL_DESTINATION ${csrnorm_package_dir}
   NO_SET_AND_CHECK_MACRO)
@@ -46,5 +50,13 @@ foreach(directory LIBDIR INCLUDEDIR)
 endforeach()
 list(TRANSFORM OpenMP_C_LIB_NAMES PREPEND -l OUTPUT_VARIABLE csrnorm_pc_private)
 list(JOIN csrnorm_pc_private " " csrnorm_pc_private)
+# Where the static CUDA runtime lies is a variable, so that a user may say where he has it:
+# pkg-config --define-variable=cudalibdir=...
+set(csrnorm_pc_cuda "")
+if(csrnorm_with_cuda)
+  get_filename_component(csrnorm_pc_cuda ${CUDA_cudart_static_LIBRARY} DIRECTORY)
+  string(PREPEND csrnorm_pc_cuda "\ncudalibdir=")
+  string(APPEND csrnorm_pc_private " -L\${cudalibdir} -lcudart_static -lpthread -ldl -lrt")
+endif()
 configure_file(${CMAKE_CURRENT_LIST_DIR}/csrnorm.pc.in ${PROJECT_BINARY_DIR}/csrnorm.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/csrnorm.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)

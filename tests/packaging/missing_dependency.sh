@@ -12,10 +12,17 @@ fi
 for word in zlib1g-dev libcmocka-dev -DCSRNORM_BUILD_CLI=OFF -DCSRNORM_BUILD_TESTS=OFF; do
   grep -qe "$word" <<<"$message" || { echo "not in the message: $word" && exit 1; }
 done
-if message=$(configure cuda -DCSRNORM_CUDA=ON -DCSRNORM_BUILD_CLI=OFF -DCSRNORM_BUILD_TESTS=OFF); then
-  echo "CSRNORM_CUDA=ON passed without a CUDA backend" && exit 1
+# A CUDA compiler that compiles nothing is none: required it is an error, else the backend is left out.
+core_only=(-DCSRNORM_BUILD_CLI=OFF -DCSRNORM_BUILD_TESTS=OFF)
+CUDACXX=$(command -v false)
+export CUDACXX
+if message=$(configure cuda -DCSRNORM_CUDA=ON "${core_only[@]}"); then
+  echo "CSRNORM_CUDA=ON passed without a CUDA compiler" && exit 1
 fi
-[[ $(tr -s '[:space:]' ' ' <<<"$message") == *'has no CUDA backend'* ]]
-message=$(configure core -DCMAKE_DISABLE_FIND_PACKAGE_ZLIB=ON -DCMAKE_DISABLE_FIND_PACKAGE_cmocka=ON \
-  -DCSRNORM_BUILD_CLI=OFF -DCSRNORM_BUILD_TESTS=OFF)
+for word in cuda-nvcc cuda-cudart-dev 'g++' -DCSRNORM_CUDA=OFF; do
+  grep -qFe "$word" <<<"$message" || { echo "not in the message: $word" && exit 1; }
+done
+message=$(configure automatic -DCSRNORM_CUDA=AUTO "${core_only[@]}")
+grep -q 'CUDA backend *no:' <<<"$message"
+message=$(configure core -DCMAKE_DISABLE_FIND_PACKAGE_ZLIB=ON -DCMAKE_DISABLE_FIND_PACKAGE_cmocka=ON "${core_only[@]}")
 grep -q 'command line *no' <<<"$message"
