@@ -29,6 +29,8 @@ enum { BENCH_DETAIL = 512 };                              /* bytes of a sentence
 
 /* ---- Settings ------------------------------------------------------------ */
 
+struct bench_run;
+
 typedef enum bench_format { BENCH_TABLE, BENCH_JSON, BENCH_CSV, BENCH_MARKDOWN } bench_format;
 
 typedef struct bench_settings {
@@ -49,6 +51,10 @@ typedef struct bench_settings {
   uint64_t seed;
   bench_format format;
   bool quiet, help;
+  /* Runs an operation run->repeats times and gives the seconds of one. NULL: by the clock of the host,
+   * between two synchronizations; a program that knows more of its device (bench/gpu_bench.cu) has the
+   * device's own clock. */
+  csrn_status (*execute)(struct bench_run *run, double *seconds);
 } bench_settings;
 
 /* Fills `settings`; BENCH_OK, or BENCH_USAGE with the sentence in `error`. */

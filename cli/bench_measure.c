@@ -215,6 +215,10 @@ static bool add_sample(samples *s, double seconds) {
   return true;
 }
 
+static csrn_status execute(const measurement *m, bench_run *run, double *seconds) {
+  return m->settings->execute ? m->settings->execute(run, seconds) : bench_run_execute(run, seconds);
+}
+
 static void fail_result(bench_result *result, const configuration *c, csrn_status status) {
   result->check = ERROR;
   snprintf(result->detail, BENCH_DETAIL, "%s: %s", csrn_status_string(status), csrn_error_detail(c->ctx));
@@ -222,19 +226,19 @@ static void fail_result(bench_result *result, const configuration *c, csrn_statu
 
 /* The warm-up: its result decides whether the operation is timed at all. Once more on a device, whose first
  * run also loads the kernels, to know how many runs make a sample. */
-static void check_operation(configuration *c, const bench_operation *op, bench_result *result, samples *s,
-                            const bench_expected *expected) {
+static void check_operation(const measurement *m, configuration *c, const bench_operation *op,
+                            bench_result *result, samples *s, const bench_expected *expected) {
   double seconds = 0;
   c->run.repeats = 1;
   csrn_status status = bench_run_prepare(&c->run, op);
   if (!status)
-    status = bench_run_execute(&c->run, &seconds);
+    status = execute(m, &c->run, &seconds);
   if (!status && !op->check(&c->run, expected, result->detail))
     result->check = WRONG;
   else
     result->detail[0] = 0;
   if (!status && c->run.backend != CSRN_BACKEND_CPU)
-    status = bench_run_execute(&c->run, &seconds);
+    status = execute(m, &c->run, &seconds);
   if (status)
     fail_result(result, c, status);
   s->repeats = bench_run_repeats(&c->run, seconds);
@@ -251,7 +255,7 @@ static bool time_operation(const measurement *m, configuration *c, int o, int ro
   do {
     csrn_status status = bench_run_prepare(&c->run, op);
     if (!status)
-      status = bench_run_execute(&c->run, &seconds);
+      status = execute(m, &c->run, &seconds);
     if (status) {
       fail_result(&c->results[o], c, status);
       return true;
@@ -275,7 +279,7 @@ static bool run_round(const measurement *m, int round, const bench_expected *exp
                 (long long)c->results[o].threads, m->operations[o].name, round ? "round" : "check", round,
                 m->settings->repetitions);
       if (round == 0)
-        check_operation(c, &m->operations[o], &c->results[o], &c->samples[o], expected);
+        check_operation(m, c, &m->operations[o], &c->results[o], &c->samples[o], expected);
       else if (!time_operation(m, c, o, round))
         return false;
     }
