@@ -23,6 +23,7 @@ typedef struct array {
   size_t mapped;          /* > 0: block came from mmap(), this many bytes */
   unsigned char *content; /* what data has to contain; NULL: anything */
   bool writable;
+  bool is_report;
 } array;
 
 static array *arrays;
@@ -123,7 +124,35 @@ void *place_output(int64_t n, size_t size) {
   return place(NULL, n, size, true);
 }
 
+void *place_report(void) {
+  void *report = place_output(sizeof(csrn_normalize_report) / 8, 8);
+  arrays[n_arrays - 1].is_report = true;
+  return report;
+}
+
+/* Zeros in device memory; NULL if there is no room. */
+static void *place_device_zeros(size_t bytes) {
+  enum { CHUNK = 64 << 20 };
+  void *block = NULL;
+  if (csrn_buffer_allocate(test.ctx, bytes, &block) != CSRN_OK)
+    return NULL;
+  array *a = new_array();
+  a->block = a->data = block;
+  a->block_bytes = bytes;
+  a->writable = true;
+  void *zeros = calloc(1, CHUNK);
+  assert_non_null(zeros);
+  for (size_t at = 0; at < bytes; at += CHUNK)
+    assert_int_equal(
+        csrn_buffer_copy(test.ctx, (char *)block + at, zeros, bytes - at < CHUNK ? bytes - at : CHUNK),
+        CSRN_OK);
+  free(zeros);
+  return block;
+}
+
 void *place_zeros(size_t bytes) {
+  if (test.backend != CSRN_BACKEND_CPU)
+    return place_device_zeros(bytes);
   array *a = new_array();
   void *block = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (block == MAP_FAILED) {
@@ -165,7 +194,7 @@ void buffers_check(void) {
 void buffers_remember(void) {
   for (size_t i = 0; i < n_arrays; i++) {
     array *a = &arrays[i];
-    if (a->content || !a->guarded_bytes)
+    if (a->content || !a->guarded_bytes || (a->is_report && test.backend != CSRN_BACKEND_CPU))
       continue;
     a->content = malloc(a->bytes + 1);
     assert_non_null(a->content);

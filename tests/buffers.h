@@ -31,6 +31,9 @@ void buffers_place(placement where);
 void *place_input(const void *values, int64_t n, size_t size);
 void *place_inout(const void *values, int64_t n, size_t size);
 void *place_output(int64_t n, size_t size);
+/* A csrn_normalize_report as an output. A device says there what was wrong, so it may be written by a call
+ * that fails there. */
+void *place_report(void);
 /* Copies the first `bytes` bytes of an array to host memory, and new ones into it. */
 void fetch(void *to, const void *array, size_t bytes);
 void store(void *array, const void *from, size_t bytes);

@@ -28,7 +28,7 @@ void make_arguments(void) {
   args.totals = place_input(ones, 40, 8);
   args.target = place_input(ones, 1, 8);
   args.median = place_output(1, 8);
-  args.report = place_output(6, 8);
+  args.report = place_report();
   csrn_normalize_options options = CSRN_NORMALIZE_OPTIONS_INIT;
   options.exclude_highly_expressed = 1;
   options.excluded = args.mask_out;

@@ -168,10 +168,13 @@ void fixture_expect_ok(csrn_status status, const char *call, const char *file, i
   buffers_check();
 }
 
+csrn_status fixture_finish(csrn_status status) {
+  return status == CSRN_OK && test.ctx ? csrn_context_synchronize(test.ctx) : status;
+}
+
 void fixture_expect_failure(csrn_status expected, csrn_status status, const char *const *words,
                             const char *call, const char *file, int line) {
-  if (status == CSRN_OK && test.ctx) /* what only a device can see, it reports later */
-    status = csrn_context_synchronize(test.ctx);
+  status = fixture_finish(status);
   const char *detail = csrn_error_detail(test.ctx);
   bool right = status == expected && detail[0] != '\0';
   for (const char *const *word = words; *word; word++) {

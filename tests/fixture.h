@@ -60,6 +60,9 @@ int fixture_teardown(void **state);
 /* Runs the tests of a program for the variant in argv: BACKEND [ISA [PATTERN]]. */
 int fixture_run(int argc, char **argv, const char *topic, const struct CMUnitTest *tests, size_t n);
 
+/* The status of a call, or what a device reports later of one that returned CSRN_OK. */
+csrn_status fixture_finish(csrn_status status);
+
 /* The call returns CSRN_OK; every sentinel and every input is as before. */
 #define expect_ok(call) fixture_expect_ok((call), #call, __FILE__, __LINE__)
 void fixture_expect_ok(csrn_status status, const char *call, const char *file, int line);

@@ -304,8 +304,9 @@ typedef struct csrn_normalize_report {
   int64_t flags;       /* 0; a device sets CSRN_FLAG_* instead of returning a status */
 } csrn_normalize_report;
 
-#define CSRN_FLAG_INVALID_MATRIX 1 /* indptr or indices out of range: met and clamped on a device */
+#define CSRN_FLAG_INVALID_MATRIX 1 /* indptr is none: nothing was computed; or a column out of range was left out */
 #define CSRN_FLAG_OVERFLOW       2 /* an exact integer total left 64 bits */
+#define CSRN_FLAG_INVALID_TARGET 4 /* *target of csrn_normalize_with() is none: nothing was computed */
 
 /* Scales every cell to the same total: with T = out_type (f32 or f64),
  *     total  = sum of the cell's entries (csrn_axis_sum), without excluded genes

@@ -169,13 +169,12 @@ csrn_status check_code(csrn_context *ctx, int device) {
                    cudaGetErrorString(error));
 }
 
-/* Zeroes what csrn_context_synchronize() reports. */
+/* Clears what csrn_context_synchronize() reports. */
 cudaError_t forget_errors(csrn_cuda_state *state) {
-  const size_t first = offsetof(csrn_cuda_control, sticky_flags), rest = offsetof(csrn_cuda_control, bad_row);
-  char *control = reinterpret_cast<char *>(state->control);
-  cudaError_t error = cudaMemsetAsync(control + first, 0, rest - first, state->stream);
+  csrn_cuda_control *control = state->control;
+  cudaError_t error = cudaMemsetAsync(&control->sticky_flags, 0, sizeof control->sticky_flags, state->stream);
   if (error == cudaSuccess)
-    error = cudaMemsetAsync(control + rest, 0xff, sizeof(csrn_cuda_control) - rest, state->stream);
+    error = cudaMemsetAsync(&control->bad_index, 0xff, sizeof control->bad_index, state->stream);
   return error;
 }
 
@@ -277,20 +276,20 @@ csrn_status cuda_reserve(csrn_context *ctx, int64_t n_rows, int64_t n_cols) {
 csrn_status status_of_flags(csrn_context *ctx, const csrn_cuda_control *seen) {
   const unsigned flags = seen->sticky_flags;
   if (flags & CSRN_FLAG_INVALID_MATRIX)
-    return csrn_fail(
-        ctx, CSRN_INVALID_MATRIX,
-        "A->indptr decreases or leaves 0 to nnz in row %llu, found on the device; nothing was computed",
-        seen->bad_row);
+    return csrn_fail(ctx, CSRN_INVALID_MATRIX,
+                     "A->indptr decreases or leaves 0 to nnz in row %" PRId64 ": from %" PRId64 " to %" PRId64
+                     "; found on the device, nothing was computed",
+                     seen->bad_row, seen->bad_begin, seen->bad_end);
   if (flags & CSRN_FLAG_INVALID_TARGET)
     return csrn_fail(ctx, CSRN_INVALID_ARGUMENT,
-                     "*target, in device memory, is no positive finite number; nothing was computed");
+                     "*target is not positive and finite; found on the device, nothing was computed");
   if (flags & CSRN_FLAG_INVALID_COLUMN)
     return csrn_fail(
         ctx, CSRN_INVALID_MATRIX,
-        "A->indices[%llu] is outside 0 to n_cols - 1, found on the device; such elements were left out",
+        "A->indices[%llu] is outside 0 to n_cols - 1; found on the device, such elements were left out",
         seen->bad_index);
   if (flags & CSRN_FLAG_OVERFLOW)
-    return csrn_fail(ctx, CSRN_OVERFLOW, "an exact sum does not fit its type, found on the device");
+    return csrn_fail(ctx, CSRN_OVERFLOW, "an exact sum does not fit its type; found on the device");
   return CSRN_OK;
 }
 
@@ -373,7 +372,7 @@ __global__ void __launch_bounds__(CSRN_THREADS) check_rows_kernel(csrn_device_ma
     if (begin >= 0 && begin <= end && end <= A.nnz)
       continue;
     raise_flag(A.control, CSRN_FLAG_INVALID_MATRIX);
-    atomicMin(&A.control->bad_row, static_cast<unsigned long long>(r));
+    atomicMax(&A.control->now.bad_row, ~static_cast<unsigned long long>(r));
   }
 }
 
@@ -421,12 +420,54 @@ csrn_status on_device(csrn_context *ctx, Arguments... arguments) {
   return Function(ctx, arguments...);
 }
 
+/* One element of an index array, copied from the device. */
+csrn_status read_index(csrn_context *ctx, const void *array, csrn_dtype type, int64_t i, int64_t *value) {
+  const size_t size = csrn_dtype_size(type);
+  unsigned char bytes[sizeof(int64_t)] = {0}; /* little-endian, as every machine with CUDA is */
+  const csrn_status status = cuda_buffer_copy(ctx, bytes, static_cast<const char *>(array) + size * i, size);
+  memcpy(value, bytes, sizeof *value);
+  if (type == CSRN_I32)
+    *value = static_cast<int32_t>(*value);
+  return status;
+}
+
+/* The row of the element at `offset`: the last that does not begin behind it. */
+csrn_status find_row(csrn_context *ctx, const csrn_csr *A, int64_t offset, int64_t *row) {
+  int64_t low = 0, high = A->n_rows - 1;
+  csrn_status status = CSRN_OK;
+  while (low < high && !status) {
+    const int64_t middle = low + (high - low) / 2;
+    int64_t end = 0;
+    status = read_index(ctx, A->indptr, A->indptr_type, middle + 1, &end);
+    if (end <= offset)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  *row = low;
+  return status;
+}
+
+/* Its result is a status, so this one operation waits for the device. */
 csrn_status cuda_check_indices(csrn_context *ctx, const csrn_csr *A) {
   const device_guard guard(ctx);
-  csrn_status status = csrn_cuda_begin(ctx, A, nullptr, CSRN_NONE);
-  if (!status)
-    status = csrn_cuda_check_columns(ctx, A);
-  return status ? status : cuda_synchronize(ctx);
+  csrn_status status = cuda_synchronize(ctx); /* what was wrong before is not this matrix's fault */
+  status = status ? status : csrn_cuda_begin(ctx, A, nullptr, CSRN_NONE);
+  status = status ? status : csrn_cuda_check_columns(ctx, A);
+  status = status ? status : cuda_synchronize(ctx);
+  const csrn_cuda_control *seen = csrn_cuda_state_of(ctx)->mirror;
+  if (status != CSRN_INVALID_MATRIX || !(seen->sticky_flags & CSRN_FLAG_INVALID_COLUMN))
+    return status;
+  const int64_t offset = static_cast<int64_t>(seen->bad_index);
+  int64_t value = 0, row = 0;
+  status = read_index(ctx, A->indices, A->indices_type, offset, &value);
+  status = status ? status : find_row(ctx, A, offset, &row);
+  if (status)
+    return status;
+  return csrn_fail(ctx, CSRN_INVALID_MATRIX,
+                   "A->indices[%" PRId64 "], in row %" PRId64 ", is %" PRId64
+                   "; expected 0 to n_cols - 1 = %" PRId64,
+                   offset, row, value, A->n_cols - 1);
 }
 
 csrn_status cuda_axis_sum(csrn_context *ctx, const csrn_csr *A, csrn_axis axis, const uint8_t *excluded,

@@ -73,9 +73,21 @@ struct csrn_device_matrix {
   csrn_index_array indptr, indices;
   csrn_cuda_control *control;
 
-  /* Whether the operation may run: its indptr and target are sound. */
+  /* Whether the operation may run: its indptr and target are sound. Asked at the beginning of every kernel.
+   */
   __device__ __forceinline__ bool is_sound() const {
-    return (control->now.flags & (CSRN_FLAG_INVALID_MATRIX | CSRN_FLAG_INVALID_TARGET)) == 0;
+    const unsigned flags = control->now.flags;
+    if (flags & CSRN_FLAG_INVALID_MATRIX && blockIdx.x == 0 && threadIdx.x == 0)
+      keep_bad_row();
+    return (flags & (CSRN_FLAG_INVALID_MATRIX | CSRN_FLAG_INVALID_TARGET)) == 0;
+  }
+
+  /* What csrn_context_synchronize() will say of the indptr. */
+  __device__ __forceinline__ void keep_bad_row() const {
+    const int64_t r = static_cast<int64_t>(~control->now.bad_row);
+    control->bad_row = r;
+    control->bad_begin = indptr[r];
+    control->bad_end = indptr[r + 1];
   }
 
   /* Whether c is a column; what is not is left out. */

@@ -18,8 +18,7 @@ extern "C" {
 
 /* ---- Device memory of a context ------------------------------------------- */
 
-/* Flags beyond those of a report (CSRN_FLAG_*). */
-#define CSRN_FLAG_INVALID_TARGET 4 /* *target of csrn_normalize_with() is no positive finite number */
+/* A flag beyond those of a report (CSRN_FLAG_*), which has it as CSRN_FLAG_INVALID_MATRIX. */
 #define CSRN_FLAG_INVALID_COLUMN 8 /* a column out of range: its element was left out, the rest done */
 
 /* Bins of the first histogram of the selection: see cuda_select.h. */
@@ -53,8 +52,9 @@ typedef struct csrn_cuda_control {
   csrn_cuda_now now;
   double target; /* of the operation that runs */
   unsigned sticky_flags;
-  unsigned long long bad_row;   /* the first row with a bad indptr, ~0 for none */
-  unsigned long long bad_index; /* a column out of range, at this offset; ~0 for none */
+  int64_t bad_row, bad_begin,
+      bad_end;                  /* the first row of an indptr that is none, of the last such operation */
+  unsigned long long bad_index; /* the first element whose column is out of range; ~0 for none */
 } csrn_cuda_control;
 
 typedef enum csrn_cuda_slot {

@@ -9,6 +9,15 @@
 
 namespace {
 
+__global__ void __launch_bounds__(CSRN_THREADS)
+    clear_mask_kernel(csrn_device_matrix A, uint8_t *mask, int64_t n) {
+  if (!A.is_sound())
+    return;
+  const int64_t step = static_cast<int64_t>(gridDim.x) * CSRN_THREADS;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * CSRN_THREADS + threadIdx.x; i < n; i += step)
+    mask[i] = 0;
+}
+
 /* The number of marked genes, for the report. */
 __global__ void __launch_bounds__(CSRN_THREADS)
     count_marks_kernel(csrn_cuda_control *control, const uint8_t *mask, int64_t n) {
@@ -40,7 +49,8 @@ __global__ void write_report_kernel(const csrn_cuda_control *control, const doub
   report->n_negative = static_cast<int64_t>(now.n_negative);
   report->n_nonfinite = static_cast<int64_t>(now.n_nonfinite);
   report->n_excluded = static_cast<int64_t>(now.n_excluded);
-  report->flags = (bad ? CSRN_FLAG_INVALID_MATRIX : 0) | static_cast<int64_t>(now.flags & CSRN_FLAG_OVERFLOW);
+  report->flags = (bad ? CSRN_FLAG_INVALID_MATRIX : 0) |
+                  static_cast<int64_t>(now.flags & (CSRN_FLAG_OVERFLOW | CSRN_FLAG_INVALID_TARGET));
 }
 
 /* One normalization: what is known to the host of it. */
@@ -88,9 +98,10 @@ csrn_status find_target(normalization *n) {
 }
 
 csrn_status clear_mask(const normalization &n, uint8_t *mask) {
-  const cudaError_t error =
-      cudaMemsetAsync(mask, 0, static_cast<size_t>(n.n_genes), csrn_cuda_state_of(n.ctx)->stream);
-  return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(n.ctx, error, "clearing the mask of excluded genes");
+  const csrn_launch shape = {csrn_cuda_blocks(n.n_genes, CSRN_THREADS, csrn_cuda_state_of(n.ctx)->n_units),
+                             CSRN_THREADS, 0};
+  return csrn_cuda_launch(n.ctx, CSRN_OK, shape, clear_mask_kernel, csrn_device_view(n.ctx, n.A), mask,
+                          n.n_genes);
 }
 
 csrn_status count_marks(const normalization &n) {

@@ -99,9 +99,10 @@ function(csrnorm_cuda_host)
   list(FILTER sources INCLUDE REGEX "\\.c$")
   list(TRANSFORM sources PREPEND ${PROJECT_SOURCE_DIR}/src/)
   get_target_property(definitions csrnorm_objects COMPILE_DEFINITIONS)
-  list(FILTER definitions EXCLUDE REGEX "^CSRNORM_WITH_CUDA")
+  list(FILTER definitions EXCLUDE REGEX "^(CSRNORM_WITH_CUDA|CSRN_BUILD_CUDA)")
   add_library(csrnorm_cuda_host_core OBJECT EXCLUDE_FROM_ALL ${sources})
-  target_compile_definitions(csrnorm_cuda_host_core PRIVATE ${definitions} CSRNORM_WITH_CUDA=1)
+  target_compile_definitions(csrnorm_cuda_host_core PRIVATE ${definitions} CSRNORM_WITH_CUDA=1
+    CSRN_BUILD_CUDA="CUDA on the host, for tests")
   target_include_directories(csrnorm_cuda_host_core PRIVATE
     ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/src/cpu)
   target_link_libraries(csrnorm_cuda_host_core PRIVATE csrnorm_flags OpenMP::OpenMP_C)
