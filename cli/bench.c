@@ -53,7 +53,7 @@ static int run_bench(const bench_settings *settings, char error[BENCH_DETAIL]) {
       bench_report(stdout, settings->format, &environment, results, n);
   }
   say(settings, "");
-  for (int r = 0; r < n; r++)
+  for (int r = 0; results && r < n; r++)
     if (results[r].detail[0])
       fprintf(stderr, "csrnorm bench: %s: %s\n", results[r].operation, results[r].detail);
   free(results);

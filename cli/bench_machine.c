@@ -16,13 +16,13 @@ static int64_t read_cache_level(int index, int *level) {
   int64_t bytes = 0;
   snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/level", index);
   FILE *file = fopen(path, "r");
-  *level = file && fgets(text, sizeof text, file) ? atoi(text) : 0;
+  *level = file && fgets(text, sizeof text, file) ? (int)strtol(text, NULL, 10) : 0;
   if (file)
     fclose(file);
   snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/size", index);
   file = fopen(path, "r");
   if (file && fgets(text, sizeof text, file))
-    bytes = atoll(text) * (strchr(text, 'M') ? 1 << 20 : strchr(text, 'K') ? 1 << 10 : 1);
+    bytes = strtoll(text, NULL, 10) * (strchr(text, 'M') ? 1 << 20 : strchr(text, 'K') ? 1 << 10 : 1);
   if (file)
     fclose(file);
   return bytes;

@@ -167,7 +167,8 @@ static bool add_configuration(measurement *m, int d, int threads, const char *is
 
 static bool add_configurations(measurement *m, const bench_matrix *matrix, const bench_expected *expected) {
   const bench_settings *s = m->settings;
-  m->configurations = calloc((size_t)(s->n_devices * s->n_threads * s->n_isas), sizeof *m->configurations);
+  m->configurations =
+      calloc((size_t)s->n_devices * (size_t)s->n_threads * (size_t)s->n_isas, sizeof *m->configurations);
   if (!m->configurations)
     return false;
   for (int d = 0; d < s->n_devices; d++) {
@@ -360,7 +361,7 @@ int bench_measure(const bench_settings *settings, const bench_operation *operati
   if (!settings->quiet)
     fprintf(stderr, "\r\033[K");
   *n = 0;
-  *results = done ? calloc((size_t)(m.n_configurations * n_operations), sizeof **results) : NULL;
+  *results = done ? calloc((size_t)m.n_configurations * (size_t)n_operations + 1, sizeof **results) : NULL;
   if (*results)
     code = collect(&m, *results, n);
   else

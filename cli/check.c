@@ -116,7 +116,7 @@ int cli_check(const cli_arguments *arguments) {
     seen = calloc((size_t)matrix.csr.n_cols + 1, sizeof *seen);
     code = seen ? CLI_OK : cli_fail(arguments, "out of memory");
   }
-  for (int64_t row = 0; !code && row < matrix.csr.n_rows; row++)
+  for (int64_t row = 0; seen && row < matrix.csr.n_rows; row++)
     check_row(&matrix.csr, row, seen, &f);
   if (!code)
     print_findings(&session, &matrix, &f);

@@ -107,21 +107,47 @@ static csrn_dtype output_type(csrn_dtype type) {
   return type == CSRN_F64 ? CSRN_F64 : CSRN_F32;
 }
 
-/* Bytes that the matrix takes: its values, also as output where those differ in size. */
+/* Bytes that the matrix takes: its values, also as output where those differ in size. The entries of a text
+ * are two coordinates of 4 bytes and a value of 8 before they are grouped by cell. */
 static int64_t bytes_needed(const csrn_io_description *d, csrn_dtype out_type) {
   int64_t value = (int64_t)csrn_dtype_size(d->data_type), out = (int64_t)csrn_dtype_size(out_type);
   int64_t index = d->indices_type ? (int64_t)csrn_dtype_size(d->indices_type) : 4;
-  return d->nnz * (value + (value == out ? 0 : out) + index) + (d->n_cells + d->n_genes) * 16;
+  int64_t entry = d->layout == CSRN_IO_COORDINATE ? 16 : 0, result = value == out ? 0 : out;
+  return d->nnz_file * (value + index + (entry > result ? entry : result)) + (d->n_cells + d->n_genes) * 16;
 }
 
 static int n_passes(const csrn_normalize_options *options) {
   return 1 + (options->target != CSRN_TARGET_FIXED) + options->exclude_highly_expressed;
 }
 
+static void print_plan_json(const job *j) {
+  const csrn_io_description *d = csrn_io_describe(j->session.input);
+  cli_json json = {.stream = stdout};
+  cli_json_open(&json, NULL, '{');
+  cli_json_bool(&json, "dry_run", true);
+  cli_json_string(&json, "input", j->session.arguments->operand);
+  cli_json_string(&json, "output", j->output.path);
+  cli_json_string(&json, "format", d->format_name);
+  cli_json_string(&json, "matrix", d->matrix_name);
+  cli_json_integer(&json, "n_cells", d->n_cells);
+  cli_json_integer(&json, "n_genes", d->n_genes);
+  cli_json_integer(&json, "nnz", d->nnz);
+  cli_json_string(&json, "data_type", csrn_dtype_name(d->data_type));
+  cli_json_string(&json, "output_type", csrn_dtype_name(j->out_type));
+  cli_json_integer(&json, "passes", n_passes(&j->options));
+  cli_json_integer(&json, "memory_bytes", bytes_needed(d, j->out_type));
+  cli_session_json(&j->session, &json);
+  cli_json_close(&json, '}');
+}
+
 static int print_plan(const job *j) {
   char where[CLI_WHERE];
   const csrn_io_description *d = csrn_io_describe(j->session.input);
   int64_t value = (int64_t)csrn_dtype_size(d->data_type), out = (int64_t)csrn_dtype_size(j->out_type);
+  if (cli_flag(j->session.arguments, "json")) {
+    print_plan_json(j);
+    return CLI_OK;
+  }
   cli_print_shape(stdout, j->session.arguments->operand, d);
   printf("matrix: %s, filters %s\n", d->matrix_name, d->filters);
   printf("passes over the values: %d\n", n_passes(&j->options));

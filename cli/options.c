@@ -6,6 +6,7 @@
 
 #include "options.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
@@ -71,6 +72,13 @@ static int position_of(const cli_command *command, int found) {
   return -1;
 }
 
+/* The option that getopt did not know: a letter, which may stand between others, or the word just passed. */
+static int refuse_unknown(const cli_arguments *arguments, char **argv) {
+  if (optopt > 0 && optopt < 256)
+    return cli_usage(arguments, "unknown option -%c", optopt);
+  return cli_usage(arguments, "unknown option %s", argv[optind - 1]);
+}
+
 int cli_parse(const cli_command *command, int argc, char **argv, cli_arguments *arguments, bool *help) {
   struct option longs[CLI_MAX_OPTIONS + 1];
   char shorts[2 * CLI_MAX_OPTIONS + 2];
@@ -85,7 +93,7 @@ int cli_parse(const cli_command *command, int argc, char **argv, cli_arguments *
       return cli_usage(arguments, "option %s needs a value", argv[optind - 1]);
     int position = found == '?' ? -1 : position_of(command, found);
     if (position < 0)
-      return cli_usage(arguments, "unknown option %s", argv[optind - 1]);
+      return refuse_unknown(arguments, argv);
     arguments->values[position] = optarg ? optarg : "";
     *help |= strcmp(command->options[position].name, "help") == 0;
   }
@@ -162,7 +170,7 @@ bool cli_bytes(const cli_arguments *arguments, const char *name, int64_t *value)
     return true;
   char *end;
   double number = strtod(text, &end);
-  const char *suffix = end > text && *end ? strchr(suffixes, *end & ~0x20) : NULL;
+  const char *suffix = isalpha((unsigned char)*end) ? strchr(suffixes, toupper((unsigned char)*end)) : NULL;
   double bytes = suffix ? ldexp(number, 10 * (int)(suffix - suffixes + 1)) : number;
   if (end == text || (suffix ? end[1] : *end) || !(bytes >= 1) || bytes > 0x1p62) {
     cli_usage(arguments, "--%s is \"%s\"; expected bytes such as 500M or 2G", name, text);

@@ -24,13 +24,19 @@ static void end_by_signal(int number) {
   raise(number);
 }
 
+/* What a user, a system or a fault may end the program by: libhdf5 is known to crash on damaged files. A
+ * signal that is ignored already, as nohup and shells in the background have it, stays so; one that a
+ * sanitizer handles, too. Beyond a limit on the size of files, writes shall fail as they do on a full disk.
+ */
 static void watch_signals(void) {
-  struct sigaction action;
+  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGXCPU};
+  struct sigaction action, old;
   memset(&action, 0, sizeof action);
   action.sa_handler = end_by_signal;
-  sigaction(SIGINT, &action, NULL);
-  sigaction(SIGTERM, &action, NULL);
-  sigaction(SIGHUP, &action, NULL);
+  for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+    if (sigaction(numbers[i], NULL, &old) == 0 && !(old.sa_flags & SA_SIGINFO) && old.sa_handler == SIG_DFL)
+      sigaction(numbers[i], &action, NULL);
+  signal(SIGXFSZ, SIG_IGN);
 }
 
 /* ---- Progress -------------------------------------------------------------- */

@@ -48,8 +48,10 @@ typedef struct check {
 
 #define FAIL(c, code, ...)                                                                                   \
   do {                                                                                                       \
-    if (!(c)->status)                                                                                        \
-      (c)->status = csrn_fail((c)->ctx, code, __VA_ARGS__);                                                  \
+    if (!(c)->status) {                                                                                      \
+      csrn_fail((c)->ctx, code, __VA_ARGS__);                                                                \
+      (c)->status = (code);                                                                                  \
+    }                                                                                                        \
   } while (0)
 
 /* `array` is one of the arrays of the call, by which an AUTO context finds the backend; c.ctx is the context
@@ -136,14 +138,7 @@ static void check_overlaps(check *c, const csrn_csr *A, const void *out, csrn_dt
   }
 }
 
-/* The matrix itself; its arrays become the first spans. */
-static void check_matrix(check *c, const csrn_csr *A, bool needs_indices, bool needs_data) {
-  if (c->status)
-    return;
-  if (!A) {
-    FAIL(c, CSRN_INVALID_ARGUMENT, "A is NULL");
-    return;
-  }
+static void check_fields(check *c, const csrn_csr *A, bool needs_indices, bool needs_data) {
   const struct {
     const char *name;
     int64_t value;
@@ -165,6 +160,14 @@ static void check_matrix(check *c, const csrn_csr *A, bool needs_indices, bool n
     check_array(c, "A->data", A->data, A->nnz, A->data_type, false, false);
   if (needs_indices || (A->indices && is_index(A->indices_type)))
     check_array(c, "A->indices", A->indices, A->nnz, A->indices_type, false, !needs_indices);
+}
+
+/* The matrix itself; its arrays become the first spans. */
+static void check_matrix(check *c, const csrn_csr *A, bool needs_indices, bool needs_data) {
+  if (!A)
+    FAIL(c, CSRN_INVALID_ARGUMENT, "A is NULL");
+  if (!c->status)
+    check_fields(c, A, needs_indices, needs_data);
 }
 
 static void check_axis(check *c, csrn_axis axis) {

@@ -105,7 +105,7 @@ static void *place(const void *values, int64_t n, size_t size, bool writable) {
     a->content = malloc(bytes + 1);
     assert_non_null(a->content);
     if (bytes)
-      memcpy(a->content, values, bytes);
+      memcpy(a->content, image + (a->data - a->guarded), bytes);
   }
   free(image);
   assert_int_equal(status, CSRN_OK);

@@ -38,8 +38,10 @@ static void *ledger_allocate(void *user, size_t bytes, size_t alignment, void *s
   ledger *book = user;
   if (bytes == 0)
     complain(book, "allocate() called for 0 bytes");
-  if (alignment == 0 || (alignment & (alignment - 1)) != 0)
+  if (alignment == 0 || (alignment & (alignment - 1)) != 0) {
     complain(book, "allocate() called with an alignment that is no power of two");
+    return NULL;
+  }
   if (stream)
     complain(book, "allocate() called with a stream for host memory");
   book->bytes += (int64_t)bytes;

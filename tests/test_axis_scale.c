@@ -77,7 +77,7 @@ static void every_type_and_choice(void **state) {
     for (int bits = 0; bits < N_CHOICES; bits++)
       for (int kind = SAMPLE_COUNTS; kind <= SAMPLE_WILD; kind += 2) {
         sample_shape shape = boundary_shape(1100, 70);
-        sample m = sample_make(&shape, data_types[type], (sample_values)kind, (uint64_t)(61 + bits));
+        sample m = sample_make(&shape, data_types[type], (sample_values)kind, 61 + (uint64_t)bits);
         expect_choice(&m, LAYOUT_DEFAULT, bits, (uint64_t)bits);
         host_release();
       }

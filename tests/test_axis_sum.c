@@ -86,7 +86,7 @@ static void counts_but_for_one_value(void **state) {
     for (size_t mean = 0; mean < COUNT(means); mean++)
       for (size_t k = 0; k < COUNT(odd); k++) {
         sample_shape shape = random_shape(n_rows[rows], means[mean], 1000, seed);
-        shape.lead = k % 5;
+        shape.lead = (int64_t)(k % 5);
         sample m = sample_make(&shape, CSRN_F32, SAMPLE_LOW, seed);
         int64_t begin = m.indptr[0], inside = m.indptr[m.n_rows] - begin;
         if (inside > 0)

@@ -42,7 +42,8 @@ static void sums(void **state) {
   (void)state;
   big_matrix m = make_big();
   int64_t *placed = place_output(N_ROWS, sizeof *placed), got[N_ROWS];
-  const int64_t rows[N_ROWS] = {3 * SHORT, 9 * SHORT, 0, 3 * SHORT}, columns[2] = {0, 15 * SHORT};
+  const int64_t rows[N_ROWS] = {INT64_C(3) * SHORT, INT64_C(9) * SHORT, 0, INT64_C(3) * SHORT};
+  const int64_t columns[2] = {0, INT64_C(15) * SHORT};
   expect_ok(csrn_axis_sum(test.ctx, &m.A, CSRN_PER_ROW, placed, CSRN_I64));
   fetch(got, placed, sizeof got);
   assert_memory_equal(got, rows, sizeof rows);

@@ -4,6 +4,7 @@
  */
 #include "sample.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -113,7 +114,7 @@ static void the_first_of_many_is_named(void **state) {
     m.indices[at] = 1000000 + at;
   csrn_csr A = sample_place(&m, LAYOUT_DEFAULT);
   char index_text[32];
-  snprintf(index_text, sizeof index_text, "%lld", (long long)(1000000 + first));
+  snprintf(index_text, sizeof index_text, "%" PRId64, 1000000 + first);
   for (int repeat = 0; repeat < 5; repeat++)
     expect_failure(CSRN_INVALID_MATRIX, csrn_csr_check(test.ctx, &A), index_text);
 }

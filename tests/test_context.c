@@ -284,6 +284,7 @@ static void a_buffer_of_nothing(void **state) {
 /* ---- Several contexts at once --------------------------------------------- */
 
 enum { ROUNDS = 40, VALUES = 60000, ROWS = 300 };
+enum { DATA_BYTES = VALUES * sizeof(float), INDPTR_BYTES = (ROWS + 1) * sizeof(int64_t) };
 
 typedef struct worker {
   csrn_context_options options;
@@ -300,22 +301,22 @@ static void *work(void *argument) {
   if (csrn_context_create(&w->options, &ctx) != CSRN_OK)
     return NULL;
   void *indptr = NULL, *data = NULL;
-  float *got = malloc(VALUES * sizeof *got);
-  bool right = got && !csrn_buffer_allocate(ctx, (ROWS + 1) * 8, &indptr) &&
-               !csrn_buffer_allocate(ctx, VALUES * 4, &data) &&
-               !csrn_buffer_copy(ctx, indptr, w->indptr, (ROWS + 1) * 8);
+  float *got = malloc(DATA_BYTES);
+  bool right = got && !csrn_buffer_allocate(ctx, INDPTR_BYTES, &indptr) &&
+               !csrn_buffer_allocate(ctx, DATA_BYTES, &data) &&
+               !csrn_buffer_copy(ctx, indptr, w->indptr, INDPTR_BYTES);
   csrn_csr A = {.n_rows = ROWS, .n_cols = 5, .nnz = VALUES, .indptr_type = CSRN_I64, .data_type = CSRN_F32};
   A.indptr = indptr;
   A.data = data;
   csrn_normalize_options options = CSRN_NORMALIZE_OPTIONS_INIT;
   options.log1p = 1;
   for (int i = 0; i < ROUNDS && right; i++) {
-    right = !csrn_buffer_copy(ctx, data, w->data, VALUES * 4) &&
+    right = !csrn_buffer_copy(ctx, data, w->data, DATA_BYTES) &&
             !csrn_normalize_total(ctx, &A, &options, data, CSRN_F32, NULL, NULL) &&
-            !csrn_buffer_copy(ctx, got, data, VALUES * 4) && memcmp(got, w->expected, VALUES * 4) == 0;
+            !csrn_buffer_copy(ctx, got, data, DATA_BYTES) && memcmp(got, w->expected, DATA_BYTES) == 0;
   }
-  csrn_buffer_release(ctx, indptr, (ROWS + 1) * 8);
-  csrn_buffer_release(ctx, data, VALUES * 4);
+  csrn_buffer_release(ctx, indptr, INDPTR_BYTES);
+  csrn_buffer_release(ctx, data, DATA_BYTES);
   csrn_context_destroy(ctx);
   free(got);
   w->right = right;

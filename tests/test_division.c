@@ -71,8 +71,8 @@ static double near_a_boundary(csrn_dtype type, double factor, uint64_t *seed) {
 
 /* Powers of 2 and their neighbours by a few units, over the whole range. */
 static double beside_a_power_of_2(csrn_dtype type, uint64_t *seed) {
-  int range = type == CSRN_F32 ? 149 : 1074;
-  double x = ldexp(1.0, (int)random_below(seed, 2 * range) - range);
+  const int64_t range = type == CSRN_F32 ? 149 : 1074;
+  double x = ldexp(1.0, (int)(random_below(seed, 2 * range) - range));
   int64_t steps = random_below(seed, 7) - 3;
   for (; steps != 0; steps -= steps > 0 ? 1 : -1)
     x = type == CSRN_F32 ? (double)nextafterf((float)x, steps > 0 ? INFINITY : 0.0f)
@@ -119,7 +119,7 @@ static sample make_family(const family *f, csrn_dtype type, csrn_dtype data_type
                           double *factors) {
   static int64_t lengths[ROWS];
   for (int64_t i = 0; i < ROWS; i++)
-    lengths[i] = i % (2 * LENGTH);
+    lengths[i] = i % (INT64_C(2) * LENGTH);
   sample_shape shape = {lengths, ROWS, 10, 0, 0};
   sample m = sample_make(&shape, data_type, SAMPLE_LOW, seed);
   for (int64_t i = 0; i < ROWS; i++) {

@@ -304,7 +304,7 @@ typedef struct csrn_normalize_report {
   int64_t flags;       /* 0; a device sets CSRN_FLAG_* instead of returning a status */
 } csrn_normalize_report;
 
-#define CSRN_FLAG_INVALID_MATRIX 1 /* indptr is none: nothing was computed; or a column out of range was left out */
+#define CSRN_FLAG_INVALID_MATRIX 1 /* indptr is none: nothing was computed; or columns were left out */
 #define CSRN_FLAG_OVERFLOW       2 /* an exact integer total left 64 bits */
 #define CSRN_FLAG_INVALID_TARGET 4 /* *target of csrn_normalize_with() is none: nothing was computed */
 

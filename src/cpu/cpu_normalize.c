@@ -389,8 +389,8 @@ csrn_status csrn_cpu_normalize(csrn_context *ctx, const csrn_csr *A, const csrn_
     return status;
   if (options->excluded && !options->exclude_highly_expressed)
     memset(options->excluded, 0, (size_t)(options->axis == CSRN_PER_ROW ? A->n_cols : A->n_rows));
-  status = options->axis == CSRN_PER_ROW ? normalize_rows(&work, &n_excluded)
-                                         : normalize_columns(&work, &n_excluded);
+  status = options->axis == CSRN_PER_COLUMN ? normalize_columns(&work, &n_excluded)
+                                            : normalize_rows(&work, &n_excluded);
   if (status == CSRN_OK)
     write_report(&work, n_excluded);
   return status;

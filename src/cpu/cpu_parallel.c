@@ -189,7 +189,7 @@ void csrn_cpu_rows(const csrn_row_work *work) {
   enum { PARTS_PER_THREAD = 4, SMALLEST_GIANT = 16 * CSRN_BLOCK };
   int64_t origin = csrn_cpu_offset(A, 0), nnz = csrn_cpu_offset(A, A->n_rows) - origin;
   int threads = csrn_cpu_threads_for(work->ctx, nnz);
-  int64_t length = nnz / (threads * PARTS_PER_THREAD);
+  int64_t length = nnz / ((int64_t)threads * PARTS_PER_THREAD);
   if (length < SMALLEST_GIANT)
     length = SMALLEST_GIANT;
   int64_t next = 0;

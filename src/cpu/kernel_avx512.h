@@ -66,7 +66,7 @@ typedef struct table64 {
 
 INLINE table64 table64_of(const float *table) {
   table64 t;
-  for (int k = 0; k < 4; k++)
+  for (int64_t k = 0; k < 4; k++)
     t.quarter[k] = _mm512_loadu_ps(table + 16 * k);
   return t;
 }
@@ -89,7 +89,7 @@ INLINE __m512 look_up16(const table64 *t, __m512i counts) {
  * no small count. */
 INLINE bool look_up_64(const table64 *t, const void *data, csrn_dtype type, int64_t i, float *out) {
   __m512i counts[4], fractions = _mm512_setzero_si512(), all = _mm512_setzero_si512();
-  for (int k = 0; k < 4; k++) {
+  for (int64_t k = 0; k < 4; k++) {
     const __m512 x = load16(data, type, i + 16 * k, 0xffff);
     counts[k] = _mm512_cvttps_epi32(x);
     const __m512i whole = _mm512_castps_si512(_mm512_cvtepi32_ps(counts[k]));
@@ -98,7 +98,7 @@ INLINE bool look_up_64(const table64 *t, const void *data, csrn_dtype type, int6
   }
   if (_mm512_test_epi32_mask(fractions, fractions) | _mm512_cmpgt_epu32_mask(all, _mm512_set1_epi32(63)))
     return false;
-  for (int k = 0; k < 4; k++)
+  for (int64_t k = 0; k < 4; k++)
     _mm512_store_ps(out + i + 16 * k, look_up16(t, counts[k]));
   return true;
 }

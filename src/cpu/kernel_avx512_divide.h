@@ -54,7 +54,7 @@ INLINE void divide_some(const void *data, csrn_dtype type, int64_t i, __mmask16 
 /* 64 values from data[i] on; returns whether the reciprocal may be used for all. */
 INLINE bool load_to_divide(__m512 x[4], const void *data, csrn_dtype type, int64_t i) {
   __m512i ranges = _mm512_setzero_si512();
-  for (int k = 0; k < 4; k++) {
+  for (int64_t k = 0; k < 4; k++) {
     x[k] = load16(data, type, i + 16 * k, 0xffff);
     ranges = _mm512_or_si512(ranges, range16(x[k]));
   }
@@ -74,7 +74,7 @@ INLINE void divide_range_avx512(const void *data, csrn_dtype type, int64_t begin
   for (; safe && i + 64 <= end; i += 64) {
     __m512 x[4];
     const bool exact = load_to_divide(x, data, type, i);
-    for (int k = 0; k < 4; k++)
+    for (int64_t k = 0; k < 4; k++)
       _mm512_store_ps(out + i + 16 * k, exact ? divide16(x[k], &d) : _mm512_div_ps(x[k], d.y));
   }
   for (; i < end; i += 16)
@@ -138,7 +138,7 @@ INLINE void divide_stretch(stretch *s, const void *data, csrn_dtype type, int64_
   for (; s->safe && i + 64 <= end; i += 64) {
     __m512 x[4];
     const bool exact = load_to_divide(x, data, type, i);
-    for (int k = 0; k < 4; k++) {
+    for (int64_t k = 0; k < 4; k++) {
       const divisor16 d = divisors_of(s, i + 16 * k);
       _mm512_store_ps(out + i + 16 * k, exact ? divide16(x[k], &d) : _mm512_div_ps(x[k], d.y));
     }

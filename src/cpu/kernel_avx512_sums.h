@@ -26,7 +26,7 @@ INLINE double combine_lanes_avx512(__m512d a, __m512d b, __m512d c, __m512d d) {
  * not care how the lanes are rotated. Masked-out lanes add +0, which changes nothing
  * since no lane is ever -0. */
 INLINE void add_lanes(__m512d lanes[4], const void *data, csrn_dtype type, int64_t i, uint32_t mask) {
-  for (int k = 0; k < 4; k++)
+  for (int64_t k = 0; k < 4; k++)
     lanes[k] = _mm512_add_pd(lanes[k], load8(data, type, i + 8 * k, (__mmask8)(mask >> (8 * k))));
 }
 
@@ -35,7 +35,7 @@ INLINE double block_sum_avx512(const void *data, csrn_dtype type, int64_t begin,
   int64_t i = begin;
   const size_t size = type == CSRN_F32 ? sizeof(float) : sizeof(double);
   int64_t past = (int64_t)((uintptr_t)((const char *)data + begin * (int64_t)size) / size % (64 / size));
-  if (past && end - begin >= 2 * CSRN_LANES) {
+  if (past && end - begin >= INT64_C(2) * CSRN_LANES) {
     i -= past;
     add_lanes(lanes, data, type, i, ~(uint32_t)0 << past);
     i += CSRN_LANES;
@@ -96,7 +96,7 @@ INLINE bool are_counts(const count_check *check) {
 
 /* 64 values from data[i] on, in their order; zeros where masked out. */
 INLINE void load64(__m512 x[4], const float *data, int64_t i, uint64_t lanes, count_check *check) {
-  for (int k = 0; k < 4; k++) {
+  for (int64_t k = 0; k < 4; k++) {
     x[k] = _mm512_maskz_loadu_ps((__mmask16)(lanes >> (16 * k)), data + i + 16 * k);
     look_at(check, x[k]);
   }
@@ -153,7 +153,7 @@ enum { SHORT_ROWS = 64, SHORT_NNZ = 2048, SHORT_ROW_NNZ = 256 };
 /* The sums of 16 rows from their 16 lanes each. */
 INLINE __m512 add_up_16_rows(const float *lanes) {
   __m512 by16[16], by8[8], by4[4], by2[2];
-  for (int k = 0; k < 16; k++)
+  for (int64_t k = 0; k < 16; k++)
     by16[k] = _mm512_load_ps(lanes + 16 * k);
   /* Quarters of rows k, k + 4, k + 8 and k + 12 come to lie in one register. */
   for (int k = 0; k < 8; k++) {

@@ -367,12 +367,15 @@ namespace {
 /* A row is sound if it begins at 0 or later, ends where it begins or later, and at nnz or before. */
 __global__ void __launch_bounds__(CSRN_THREADS) check_rows_kernel(csrn_device_matrix A) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * CSRN_THREADS;
-  for (int64_t r = static_cast<int64_t>(blockIdx.x) * CSRN_THREADS + threadIdx.x; r < A.n_rows; r += step) {
-    const int64_t begin = A.indptr[r], end = A.indptr[r + 1];
+  int64_t r = static_cast<int64_t>(blockIdx.x) * CSRN_THREADS + threadIdx.x;
+  for (int64_t last = A.n_rows > 0 ? A.n_rows : 1; r < last; r += step) {
+    const int64_t begin = A.indptr[r], end = A.n_rows > 0 ? A.indptr[r + 1] : begin;
     if (begin >= 0 && begin <= end && end <= A.nnz)
       continue;
     raise_flag(A.control, CSRN_FLAG_INVALID_MATRIX);
     atomicMax(&A.control->now.bad_row, ~static_cast<unsigned long long>(r));
+    if (A.n_rows == 0)
+      A.keep_bad_row(); /* no other kernel may run */
   }
 }
 

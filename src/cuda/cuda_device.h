@@ -73,13 +73,16 @@ struct csrn_device_matrix {
   csrn_index_array indptr, indices;
   csrn_cuda_control *control;
 
-  /* Whether the operation may run: its indptr and target are sound. Asked at the beginning of every kernel.
-   */
+  /* Whether the operation may run: its indptr and target are sound. */
+  __device__ __forceinline__ bool may_run() const {
+    return (control->now.flags & (CSRN_FLAG_INVALID_MATRIX | CSRN_FLAG_INVALID_TARGET)) == 0;
+  }
+
+  /* The same, asked at the beginning of every kernel. */
   __device__ __forceinline__ bool is_sound() const {
-    const unsigned flags = control->now.flags;
-    if (flags & CSRN_FLAG_INVALID_MATRIX && blockIdx.x == 0 && threadIdx.x == 0)
+    if (control->now.flags & CSRN_FLAG_INVALID_MATRIX && blockIdx.x == 0 && threadIdx.x == 0)
       keep_bad_row();
-    return (flags & (CSRN_FLAG_INVALID_MATRIX | CSRN_FLAG_INVALID_TARGET)) == 0;
+    return may_run();
   }
 
   /* What csrn_context_synchronize() will say of the indptr. */
@@ -87,7 +90,7 @@ struct csrn_device_matrix {
     const int64_t r = static_cast<int64_t>(~control->now.bad_row);
     control->bad_row = r;
     control->bad_begin = indptr[r];
-    control->bad_end = indptr[r + 1];
+    control->bad_end = indptr[r + (n_rows > 0)];
   }
 
   /* Whether c is a column; what is not is left out. */

@@ -37,9 +37,10 @@ enum { CSRN_CUDA_MAX_WALKS = 8 };
 /* The numbers that kernels leave for each other. `now` is zeroed by every operation;
  * what follows it lives until csrn_context_synchronize(). */
 typedef struct csrn_cuda_now {
-  unsigned flags;     /* CSRN_FLAG_* of this operation: its kernels do nothing where INVALID_* is set */
-  unsigned refused;   /* column sums: a value that is no count was met */
-  unsigned nonfinite; /* column sums: a value that is not finite was met */
+  unsigned flags; /* CSRN_FLAG_* of this operation: its kernels do nothing where INVALID_* is set */
+  unsigned long long bad_row; /* the first row of a bad indptr, as ~row */
+  unsigned refused;           /* column sums: a value that is no count was met */
+  unsigned nonfinite;         /* column sums: a value that is not finite was met */
   csrn_cuda_left left[CSRN_CUDA_MAX_WALKS];
   unsigned long long n_zero, n_negative, n_nonfinite, n_excluded; /* of the report */
   unsigned long long n_positive;                                  /* mean: how many values take part */

@@ -4,19 +4,20 @@
  * cells first, and gene exclusion a walk that marks the genes before the totals are taken
  * without them. Whatever one kernel finds out for the next stays on the device.
  */
+#include "cuda_each.h"
 #include "cuda_elements.h"
 #include "cuda_rows.h"
 
 namespace {
 
-__global__ void __launch_bounds__(CSRN_THREADS)
-    clear_mask_kernel(csrn_device_matrix A, uint8_t *mask, int64_t n) {
-  if (!A.is_sound())
-    return;
-  const int64_t step = static_cast<int64_t>(gridDim.x) * CSRN_THREADS;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * CSRN_THREADS + threadIdx.x; i < n; i += step)
-    mask[i] = 0;
-}
+struct clear_mark {
+  csrn_device_matrix A;
+  uint8_t *mask;
+  __device__ void operator()(int64_t i) const {
+    if (A.may_run())
+      mask[i] = 0;
+  }
+};
 
 /* The number of marked genes, for the report. */
 __global__ void __launch_bounds__(CSRN_THREADS)
@@ -30,15 +31,16 @@ __global__ void __launch_bounds__(CSRN_THREADS)
 }
 
 /* Factors and divisors of cells that are columns, from their totals. */
-template <typename O>
-__global__ void __launch_bounds__(CSRN_THREADS)
-    divisors_kernel(csrn_device_matrix A, csrn_cell<O> cell, const double *totals, O *divisors) {
-  if (!A.is_sound())
-    return;
-  const int64_t step = static_cast<int64_t>(gridDim.x) * CSRN_THREADS;
-  for (int64_t c = static_cast<int64_t>(blockIdx.x) * CSRN_THREADS + threadIdx.x; c < A.n_cols; c += step)
-    divisors[c] = cell.divisor(A.control, c, totals[c], true);
-}
+template <typename O> struct find_divisor {
+  csrn_device_matrix A;
+  csrn_cell<O> cell;
+  const double *totals;
+  O *divisors;
+  __device__ void operator()(int64_t c) const {
+    if (A.may_run())
+      divisors[c] = cell.divisor(A.control, c, totals[c], true);
+  }
+};
 
 __global__ void write_report_kernel(const csrn_cuda_control *control, const double *target,
                                     double fixed_target, csrn_normalize_report *report) {
@@ -98,10 +100,7 @@ csrn_status find_target(normalization *n) {
 }
 
 csrn_status clear_mask(const normalization &n, uint8_t *mask) {
-  const csrn_launch shape = {csrn_cuda_blocks(n.n_genes, CSRN_THREADS, csrn_cuda_state_of(n.ctx)->n_units),
-                             CSRN_THREADS, 0};
-  return csrn_cuda_launch(n.ctx, CSRN_OK, shape, clear_mask_kernel, csrn_device_view(n.ctx, n.A), mask,
-                          n.n_genes);
+  return csrn_cuda_each(n.ctx, CSRN_OK, n.n_genes, clear_mark{csrn_device_view(n.ctx, n.A), mask});
 }
 
 csrn_status count_marks(const normalization &n) {
@@ -143,15 +142,13 @@ csrn_status column_totals(normalization *n) {
 }
 
 template <typename O> csrn_status divide_columns(normalization *n) {
-  const csrn_cuda_state *state = csrn_cuda_state_of(n->ctx);
   auto *divisors = static_cast<O *>(
       csrn_cuda_scratch(n->ctx, CSRN_CUDA_FACTORS, static_cast<size_t>(n->n_cells) * sizeof(O)));
   if (!divisors)
     return CSRN_OUT_OF_MEMORY;
   const csrn_cell<O> cell = {n->job.target, n->plan->options.target_sum, static_cast<O *>(n->plan->factors)};
-  const csrn_launch shape = {csrn_cuda_blocks(n->n_cells, CSRN_THREADS, state->n_units * 8), CSRN_THREADS, 0};
-  const csrn_status status = csrn_cuda_launch(n->ctx, CSRN_OK, shape, divisors_kernel<O>,
-                                              csrn_device_view(n->ctx, n->A), cell, n->job.totals, divisors);
+  const find_divisor<O> find = {csrn_device_view(n->ctx, n->A), cell, n->job.totals, divisors};
+  const csrn_status status = csrn_cuda_each(n->ctx, CSRN_OK, n->n_cells, find);
   return status
              ? status
              : csrn_cuda_divide_columns(n->ctx, n->A, n->job.how, divisors, n->plan->out, n->plan->out_type);

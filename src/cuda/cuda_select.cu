@@ -3,6 +3,8 @@
  */
 #include "cuda_select.h"
 
+#include "cuda_each.h"
+
 namespace {
 
 enum { FINAL_THREADS = 1024, FINAL_BITS = 11, FINAL_BINS = 1 << FINAL_BITS };
@@ -102,12 +104,13 @@ __device__ middle find_middle(const csrn_cuda_control *control, unsigned long lo
   return m;
 }
 
-__global__ void __launch_bounds__(CSRN_THREADS)
-    count_values_kernel(csrn_cuda_control *control, const double *values, int64_t n) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step)
+struct count_value {
+  csrn_cuda_control *control;
+  const double *values;
+  __device__ void operator()(int64_t i) const {
     note_total(control, values[i]);
-}
+  }
+};
 
 /* The values in the bins of the middle ranks, in any order. */
 __global__ void __launch_bounds__(CSRN_THREADS)
@@ -269,9 +272,7 @@ __global__ void add_positive_kernel(csrn_cuda_control *control, const double *su
 } // namespace
 
 csrn_status csrn_cuda_count_values(csrn_context *ctx, csrn_status status, const double *values, int64_t n) {
-  const csrn_cuda_state *state = csrn_cuda_state_of(ctx);
-  const csrn_launch shape = {csrn_cuda_blocks(n, CSRN_THREADS, state->n_units * 8), CSRN_THREADS, 0};
-  return csrn_cuda_launch(ctx, status, shape, count_values_kernel, state->control, values, n);
+  return csrn_cuda_each(ctx, status, n, count_value{csrn_cuda_state_of(ctx)->control, values});
 }
 
 csrn_status csrn_cuda_select_median(csrn_context *ctx, csrn_status status, const double *values, int64_t n,

@@ -64,8 +64,9 @@ static csrn_io_status choose(csrn_hdf5_input *input, const char *layer) {
     input->matrix = strdup(raw);
   else
     input->matrix = csrn_hdf5_format("layers/%s", layer);
-  return input->matrix ? CSRN_IO_OK
-                       : csrn_hdf5_no_memory(&input->file, "the name of the layer", strlen(layer));
+  return input->matrix
+             ? CSRN_IO_OK
+             : csrn_hdf5_no_memory(&input->file, "the name of the matrix", layer ? strlen(layer) : 1);
 }
 
 /* ---- Its shape ---- */
@@ -169,12 +170,11 @@ static csrn_io_status check_frames(const csrn_hdf5_input *input, const csrn_io_d
 
 static csrn_io_status refuse_options(const csrn_hdf5_file *file, const csrn_io_select *select) {
   if (select->genome)
-    return csrn_hdf5_refuse_option(file, "a genome was chosen", "only 10x files have genomes");
+    return csrn_hdf5_refuse(file, "a genome was chosen: only 10x files have genomes");
   if (select->feature_types)
-    return csrn_hdf5_refuse_option(file, "feature types were chosen", "only 10x files have feature types");
+    return csrn_hdf5_refuse(file, "feature types were chosen: only 10x files have feature types");
   if (select->cells == CSRN_IO_CELLS_COLUMNS)
-    return csrn_hdf5_refuse_option(file, "cells were said to be columns",
-                                   "an h5ad file has its cells in rows");
+    return csrn_hdf5_refuse(file, "cells were said to be columns: an h5ad file has its cells in rows");
   return CSRN_IO_OK;
 }
 

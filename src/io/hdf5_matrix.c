@@ -150,22 +150,6 @@ static csrn_io_status make_dense_rows(const csrn_hdf5_input *input, csrn_csr *cs
   return CSRN_IO_OK;
 }
 
-/* An array beginning with the elements of `type` at `values`; the first as an integer. */
-static int64_t first_element(const void *values, csrn_dtype type) {
-  switch (type) {
-  case CSRN_U8:
-    return *(const uint8_t *)values;
-  case CSRN_U16:
-    return *(const uint16_t *)values;
-  case CSRN_U32:
-    return *(const uint32_t *)values;
-  case CSRN_I32:
-    return *(const int32_t *)values;
-  default:
-    return *(const int64_t *)values;
-  }
-}
-
 static csrn_io_status read_sparse(const csrn_hdf5_input *input, csrn_csr *csr,
                                   const csrn_io_progress *progress) {
   const csrn_hdf5_file *file = &input->file;
@@ -174,9 +158,9 @@ static csrn_io_status read_sparse(const csrn_hdf5_input *input, csrn_csr *csr,
       csrn_hdf5_array_read(file, &input->indptr, input->n_rows + 1, "reading indptr", progress, &indptr);
   csr->indptr = indptr;
   csr->indptr_type = input->indptr.type;
-  if (!status && first_element(indptr, csr->indptr_type) != 0)
+  if (!status && csrn_io_integer_at(indptr, csr->indptr_type, 0) != 0)
     status = csrn_hdf5_refuse(file, "%s starts with %" PRId64 ", expected 0", input->indptr.path,
-                              first_element(indptr, csr->indptr_type));
+                              csrn_io_integer_at(indptr, csr->indptr_type, 0));
   if (!status)
     status = csrn_hdf5_array_read(file, &input->indices, input->nnz, "reading indices", progress, &indices);
   csr->indices = indices;

@@ -89,7 +89,7 @@ csrn_io_status csrn_hdf5_failed(const csrn_hdf5_file *file, const char *action, 
   /* Faults of the system come as "..., errno = 28, error message = '...', buf = 0x..., ...". */
   const char *system_fault = strstr(text, "errno = ");
   if (system_fault) {
-    int number = atoi(system_fault + strlen("errno = "));
+    int number = (int)strtol(system_fault + strlen("errno = "), NULL, 10);
     snprintf(text, sizeof text, "%s", strerror(number));
   }
   return csrn_hdf5_refuse(file, "cannot %s %s: %s", action, object,

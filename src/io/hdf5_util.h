@@ -128,7 +128,7 @@ void csrn_hdf5_describe(const csrn_hdf5_input *input, csrn_io_description *descr
 /* Opens the file and makes the state; always sets input->state. */
 csrn_io_status csrn_hdf5_input_open(csrn_io_input *input, csrn_io_error *error);
 void csrn_hdf5_input_close(csrn_io_input *input);
-/* What the request must not ask of a format: exit code 2. */
+/* What the request must not ask of any file: exit code 2. */
 csrn_io_status csrn_hdf5_refuse_option(const csrn_hdf5_file *file, const char *option, const char *why);
 
 /* Rows of an anndata dataframe (a group, or before 0.7 a compound dataset); -1: cannot be told. */

@@ -122,8 +122,6 @@ static int write_slab(hid_t dataset, const csrn_hdf5_values *values, hsize_t sta
   return fault;
 }
 
-/* Without a cache of chunks: they are written whole, and on a full disk nothing is left in
- * it that libhdf5 could neither write nor drop. */
 /* Without a cache of chunks: they are written whole, and on a full disk nothing stays in a
  * cache that libhdf5 can neither write nor drop. */
 static hid_t create_dataset(hid_t group, const csrn_hdf5_values *values, hid_t storage) {

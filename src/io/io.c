@@ -4,6 +4,7 @@
  */
 #include "io_internal.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <hdf5.h>
@@ -25,6 +26,10 @@ csrn_io_status csrn_io_fail(csrn_io_error *error, csrn_io_status status, const c
   va_start(arguments, format);
   vsnprintf(error->text, sizeof error->text, format, arguments);
   va_end(arguments);
+  /* Sentences quote what stands in files, which must not drive a terminal. */
+  for (char *c = error->text; *c; c++)
+    if (iscntrl((unsigned char)*c))
+      *c = '?';
   return status;
 }
 
@@ -110,6 +115,32 @@ const csrn_io_description *csrn_io_describe(const csrn_io_input *input) {
 
 /* ---- Matrices ------------------------------------------------------------- */
 
+int64_t csrn_io_integer_at(const void *array, csrn_dtype type, int64_t i) {
+  switch (type) {
+  case CSRN_U8:
+    return ((const uint8_t *)array)[i];
+  case CSRN_U16:
+    return ((const uint16_t *)array)[i];
+  case CSRN_U32:
+    return ((const uint32_t *)array)[i];
+  case CSRN_I32:
+    return ((const int32_t *)array)[i];
+  default:
+    return ((const int64_t *)array)[i];
+  }
+}
+
+/* Values before the first row or behind the last would get no result, though a writer wrote all. The first
+ * are an error, as in scipy, which lets arrays be longer than their last row: those are not taken over. */
+static csrn_io_status trim_matrix(const csrn_io_input *input, csrn_csr *csr, csrn_io_error *error) {
+  const int64_t first = csrn_io_integer_at(csr->indptr, csr->indptr_type, 0);
+  if (first != 0)
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: indptr of %s starts with %" PRId64 "; expected 0",
+                        input->path, input->description.matrix_name, first);
+  csr->nnz = csrn_io_integer_at(csr->indptr, csr->indptr_type, csr->n_rows);
+  return CSRN_IO_OK;
+}
+
 /* A matrix of a file is checked whole before anything is computed with it. */
 static csrn_io_status check_matrix(const csrn_io_input *input, csrn_context *ctx, csrn_io_matrix *matrix,
                                    csrn_io_error *error) {
@@ -120,7 +151,7 @@ static csrn_io_status check_matrix(const csrn_io_input *input, csrn_context *ctx
   if (!view.indices)
     view.indices = &empty; /* no entries: nothing to look at */
   if (csrn_csr_check(ctx, &view) == CSRN_OK)
-    return CSRN_IO_OK;
+    return trim_matrix(input, &matrix->csr, error);
   return csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s is not a valid sparse matrix: %s", input->path,
                       input->description.matrix_name, csrn_error_detail(ctx));
 }

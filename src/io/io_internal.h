@@ -73,4 +73,7 @@ int csrn_io_proceed(const csrn_io_progress *progress, const char *step, int64_t 
 
 void csrn_io_table_free(csrn_io_table *table);
 
+/* Element i of an array of any integer type. */
+int64_t csrn_io_integer_at(const void *array, csrn_dtype type, int64_t i);
+
 #endif

@@ -14,6 +14,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 typedef enum mtx_field { FIELD_INTEGER, FIELD_REAL, FIELD_PATTERN } mtx_field;
 
@@ -35,17 +36,20 @@ typedef struct mtx_entries {
   bool fits_i32, fits_f32;
 } mtx_entries;
 
+/* Looks at no more of a gzip stream than is asked for, so that one that is cut off further on is known, too.
+ */
 static int recognizes_mtx(const char *path, const unsigned char magic[8]) {
-  csrn_io_error ignored;
-  char *line;
+  unsigned char begin[8] = {0};
   if (memcmp(magic, "%%Matrix", 8) == 0)
     return 1;
   if (magic[0] != 0x1f || magic[1] != 0x8b)
     return 0;
-  csrn_text *text = csrn_text_open(path, &ignored);
-  int found = text && csrn_text_line(text, &line, &ignored) == 1 && strncmp(line, "%%Matrix", 8) == 0;
-  csrn_text_close(text);
-  return found;
+  gzFile file = gzopen(path, "rbe");
+  if (!file)
+    return 0;
+  int n = gzread(file, begin, sizeof begin);
+  gzclose(file);
+  return n == (int)sizeof begin && memcmp(begin, "%%Matrix", 8) == 0;
 }
 
 /* ---- The header ------------------------------------------------------------- */
@@ -101,12 +105,20 @@ static int find_sizes(mtx_state *state, char **line, csrn_io_error *error) {
   return found;
 }
 
+/* A size at *line, behind which it moves; one that int64 does not hold becomes the largest. */
+static bool take_size(const char **line, int64_t *size) {
+  char *end;
+  *size = strtoll(*line, &end, 10);
+  const bool found = end != *line;
+  *line = end;
+  return found && *size >= 0;
+}
+
 static csrn_io_status parse_sizes(const csrn_io_input *input, const char *line, csrn_io_error *error) {
   mtx_state *state = input->state;
-  char extra;
-  if (sscanf(line, "%" SCNd64 " %" SCNd64 " %" SCNd64 " %c", &state->n_rows, &state->n_cols, &state->nnz,
-             &extra) != 3 ||
-      state->n_rows < 0 || state->n_cols < 0 || state->nnz < 0)
+  const char *rest = line;
+  if (!take_size(&rest, &state->n_rows) || !take_size(&rest, &state->n_cols) ||
+      !take_size(&rest, &state->nnz) || !is_blank(rest))
     return csrn_io_fail(error, CSRN_IO_FAILED,
                         "%s: line %" PRId64
                         " is \"%.80s\"; expected the numbers of rows, columns and entries",

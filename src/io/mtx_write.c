@@ -13,34 +13,19 @@
 #include <strings.h>
 #include <zlib.h>
 
-static int64_t integer_at(const void *array, csrn_dtype type, int64_t i) {
-  switch (type) {
-  case CSRN_U8:
-    return ((const uint8_t *)array)[i];
-  case CSRN_U16:
-    return ((const uint16_t *)array)[i];
-  case CSRN_U32:
-    return ((const uint32_t *)array)[i];
-  case CSRN_I32:
-    return ((const int32_t *)array)[i];
-  default:
-    return ((const int64_t *)array)[i];
-  }
-}
-
 static bool is_zero(const csrn_csr *csr, int64_t i) {
   if (csr->data_type == CSRN_F32)
     return ((const float *)csr->data)[i] == 0.0F;
   if (csr->data_type == CSRN_F64)
     return ((const double *)csr->data)[i] == 0.0;
-  return integer_at(csr->data, csr->data_type, i) == 0;
+  return csrn_io_integer_at(csr->data, csr->data_type, i) == 0;
 }
 
 /* The zeros of a dense matrix are left out; explicit zeros of a sparse one are kept. */
 static int64_t count_entries(const csrn_io_matrix *matrix) {
   const csrn_csr *csr = &matrix->csr;
-  int64_t begin = integer_at(csr->indptr, csr->indptr_type, 0);
-  int64_t end = integer_at(csr->indptr, csr->indptr_type, csr->n_rows), n = 0;
+  int64_t begin = csrn_io_integer_at(csr->indptr, csr->indptr_type, 0);
+  int64_t end = csrn_io_integer_at(csr->indptr, csr->indptr_type, csr->n_rows), n = 0;
   if (!matrix->dense)
     return end - begin;
   for (int64_t i = begin; i < end; i++)
@@ -70,7 +55,7 @@ static int format_entry(char *line, const mtx_writer *writer, int64_t row, int64
   else if (csr->data_type == CSRN_F64)
     n += csrn_format_double(line + n, ((const double *)csr->data)[i]);
   else
-    n += csrn_format_integer(line + n, integer_at(csr->data, csr->data_type, i));
+    n += csrn_format_integer(line + n, csrn_io_integer_at(csr->data, csr->data_type, i));
   line[n++] = '\n';
   return n;
 }
@@ -84,14 +69,15 @@ static bool put(mtx_writer *writer, const char *text, int n) {
 
 static bool write_row(mtx_writer *writer, int64_t row) {
   const csrn_csr *csr = &writer->matrix->csr;
-  const int64_t begin = integer_at(csr->indptr, csr->indptr_type, row);
-  const int64_t end = integer_at(csr->indptr, csr->indptr_type, row + 1);
+  const int64_t begin = csrn_io_integer_at(csr->indptr, csr->indptr_type, row);
+  const int64_t end = csrn_io_integer_at(csr->indptr, csr->indptr_type, row + 1);
   char line[LONGEST_LINE];
   bool done = true;
   for (int64_t i = begin; done && i < end; i++) {
     if (writer->matrix->dense && is_zero(csr, i))
       continue;
-    int64_t column = writer->matrix->dense ? i - begin : integer_at(csr->indices, csr->indices_type, i);
+    int64_t column =
+        writer->matrix->dense ? i - begin : csrn_io_integer_at(csr->indices, csr->indices_type, i);
     done = put(writer, line, format_entry(line, writer, row, column, i));
   }
   return done;

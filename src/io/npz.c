@@ -26,7 +26,8 @@ static int recognizes_npz(const char *path, const unsigned char magic[8]) {
 
 static csrn_io_status fail_member(const csrn_io_input *input, const char *name, const char *what,
                                   csrn_io_error *error) {
-  return csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s %s", input->path, name, what);
+  csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s %s", input->path, name, what);
+  return CSRN_IO_FAILED;
 }
 
 /* ---- Reading ---------------------------------------------------------------- */

@@ -375,10 +375,9 @@ static csrn_io_status choose_genome(csrn_hdf5_input *state, const csrn_io_select
 
 static csrn_io_status refuse_options(const csrn_hdf5_file *file, const csrn_io_select *select) {
   if (select->layer)
-    return csrn_hdf5_refuse_option(file, "a layer was chosen", "10x files have no layers");
+    return csrn_hdf5_refuse(file, "a layer was chosen: 10x files have no layers");
   if (select->cells != CSRN_IO_CELLS_DEFAULT)
-    return csrn_hdf5_refuse_option(file, "rows or columns were said to be the cells",
-                                   "a 10x file says it itself");
+    return csrn_hdf5_refuse(file, "rows or columns were said to be the cells: a 10x file says it itself");
   return CSRN_IO_OK;
 }
 

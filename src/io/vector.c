@@ -77,7 +77,8 @@ static double number_at(const csrn_npy *npy, const void *values, int64_t i) {
 }
 
 static csrn_io_status fail_npy(const char *path, const char *what, csrn_io_error *error) {
-  return csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s", path, what);
+  csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s", path, what);
+  return CSRN_IO_FAILED;
 }
 
 static csrn_io_status read_npy(const char *path, FILE *file, numbers *list, csrn_io_error *error) {
@@ -116,6 +117,12 @@ csrn_io_status csrn_io_read_vector(const char *path, double **values, int64_t *n
   FILE *file = fopen(path, "rbe");
   if (!file)
     return csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s", path, strerror(errno));
+  struct stat kind;
+  if (fstat(fileno(file), &kind) == 0 && S_ISFIFO(kind.st_mode)) {
+    fclose(file);
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: is a pipe; expected a file, which can be read twice",
+                        path);
+  }
   bool is_npy = fread(magic, 1, 6, file) == 6 && memcmp(magic, "\x93NUMPY", 6) == 0;
   rewind(file);
   csrn_io_status status = is_npy ? read_npy(path, file, &list, error) : read_text(path, &list, error);

@@ -329,12 +329,12 @@ static void test_matrix_depends_on_the_seed_alone(void **state) {
   set_up(&one, options);
   omp_set_num_threads(3);
   set_up(&other, options);
-  assert_memory_equal(one.matrix.csr.data, other.matrix.csr.data, 60000 * 4);
-  assert_memory_equal(one.matrix.csr.indices, other.matrix.csr.indices, 60000 * 4);
-  assert_memory_equal(one.matrix.csr.indptr, other.matrix.csr.indptr, 501 * 8);
+  assert_memory_equal(one.matrix.csr.data, other.matrix.csr.data, 60000 * sizeof(float));
+  assert_memory_equal(one.matrix.csr.indices, other.matrix.csr.indices, 60000 * sizeof(int32_t));
+  assert_memory_equal(one.matrix.csr.indptr, other.matrix.csr.indptr, 501 * sizeof(int64_t));
   tear_down(&other);
   set_up(&other, "--cells 500 --genes 3000 --nnz 60000 --seed 6");
-  assert_memory_not_equal(one.matrix.csr.indices, other.matrix.csr.indices, 60000 * 4);
+  assert_memory_not_equal(one.matrix.csr.indices, other.matrix.csr.indices, 60000 * sizeof(int32_t));
   tear_down(&one);
   tear_down(&other);
 }

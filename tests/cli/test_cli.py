@@ -254,6 +254,9 @@ class Results(Command):
         self.assertIn("4 cells x 3 genes", text)
         self.assertRegex(text, r"passes over the values: 2")
         self.assertFalse(out.exists())
+        plan = json.loads(self.good("normalize", self.npz, "--dry-run", "--json"))
+        self.assertEqual([plan[k] for k in ("dry_run", "output", "n_cells", "nnz", "output_type", "passes")],
+                         [True, None, 4, 6, "float32", 2])
 
     def test_check(self):
         write_npz(self.npz, data=(-1.0, 0.0, 0.5, math.nan, math.inf, 2.0), indices=(1, 0, 2, 1, 1, 2))
@@ -303,7 +306,10 @@ class Failures(Command):
         self.bad(2, "--compression", *n, "--compression", "gzip:10", output=out)
         self.bad(2, "--memory", *n, "--memory", "lots", output=out)
         self.bad(2, "--cells", *n, "--cells", "up", output=out)
-        self.bad(2, "unknown option", *n, "--frobnicate", output=out)
+        self.bad(2, "--memory", *n, "--memory", "5 ", output=out)
+        self.bad(2, "unknown option --frobnicate", *n, "--frobnicate", output=out)
+        self.bad(2, "unknown option -z", *n, "-zq", output=out)
+        self.bad(2, "unknown option -z", *n, "-qz", output=out)
         self.bad(2, "needs a value", "normalize", self.npz, "-o")
         self.bad(2, "--output is missing", "normalize", self.npz)
         self.bad(2, "INPUT is missing", "normalize", "-o", out)
@@ -422,6 +428,18 @@ class Failures(Command):
                 out = self.dir / name
                 self.bad(1, name, "normalize", source, "-o", out, output=out, preexec_fn=limit, env=lenient)
 
+    def test_limit_on_files(self):
+        """The signal that the system sends at such a limit does not end the program before it has cleaned up."""
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+
+        source = self.dir / "sim.npz"
+        self.good("simulate", "-o", source, "--cells", "200", "--genes", "1000")
+        for name in ("o.npz", "o.mtx"):
+            out = self.dir / name
+            self.bad(1, "File too large", "normalize", source, "-o", out, output=out, preexec_fn=limit)
+
     def test_full_file_system(self):
         if os.geteuid() != 0:
             self.skipTest("mounting a small file system needs root")
@@ -469,6 +487,15 @@ class Failures(Command):
         out = self.dir / "o.npz"
         self.bad(1, "more than the 10 of --memory", "normalize", self.npz, "-o", out, "--memory", "10", output=out)
 
+    def test_memory_of_text(self):
+        """A text is held as entries and as a matrix while it is read: --memory knows it."""
+        source, out = self.dir / "sim.mtx", self.dir / "o.npz"
+        self.good("simulate", "-o", source, "--cells", "500", "--genes", "2000")
+        report = json.loads(self.good("normalize", source, "-o", out, "--json"))
+        needed = json.loads(self.good("normalize", source, "--dry-run", "--json"))["memory_bytes"]
+        self.assertGreaterEqual(needed, 24 * report["nnz"])
+        self.assertLess(needed, 25 * report["nnz"])
+
     def test_interrupted(self):
         """A signal while writing leaves nothing behind."""
         source, out = self.dir / "sim.npz", self.dir / "o.mtx.gz"
@@ -483,6 +510,50 @@ class Failures(Command):
             process.send_signal(number)
             self.assertEqual(process.wait(60), -number)
             self.assertEqual(sorted(self.dir.iterdir()), before)
+
+    def run_with_signal(self, number, action):
+        """Sends `number` to a run that has begun to write, and was started with `action` for that signal."""
+        source, out = self.dir / "sim.npz", self.dir / "o.mtx.gz"
+        self.good("simulate", "-o", source, "--force", "--cells", "500", "--genes", "2000")
+        before = sorted(self.dir.iterdir())
+        process = subprocess.Popen([PROGRAM, "normalize", source, "-o", out], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL, preexec_fn=lambda: signal.signal(number, action))
+        deadline = time.time() + 60
+        while sorted(self.dir.iterdir()) == before and time.time() < deadline and process.poll() is None:
+            time.sleep(0.005)
+        process.send_signal(number)
+        code = process.wait(60)
+        return code, sorted(set(self.dir.iterdir()) - set(before))
+
+    def test_ignored_signals(self):
+        """What nohup and shells in the background ignore stays ignored."""
+        for number in (signal.SIGHUP, signal.SIGINT):
+            code, made = self.run_with_signal(number, signal.SIG_IGN)
+            self.assertEqual((code, made), (0, [self.dir / "o.mtx.gz"]))
+            made[0].unlink()
+
+    def test_crash(self):
+        """A crash, as of libhdf5 on some damaged files, leaves nothing behind either."""
+        if os.environ.get("ASAN_OPTIONS") or os.environ.get("TSAN_OPTIONS"):
+            self.skipTest("a sanitizer has handlers of its own")
+        for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGQUIT):
+            self.assertEqual(self.run_with_signal(number, signal.SIG_DFL), (-number, []))
+
+    def test_vector_from_a_pipe(self):
+        pipe, out = self.dir / "pipe", self.dir / "o.npz"
+        os.mkfifo(pipe)
+        writer = subprocess.Popen(["sh", "-c", f"printf '1\\n2\\n3\\n4\\n' > '{pipe}'"], stderr=subprocess.DEVNULL)
+        self.bad(1, "is a pipe", "scale", self.npz, "-o", out, "--axis", "rows", "--by", pipe, "--op", "divide", output=out)
+        writer.wait(60)
+
+    def test_options_that_a_file_has_no_use_for(self):
+        """Whether an option fits is up to the file: exit code 1 in every format."""
+        out, h5ad = self.dir / "o.h5ad", self.dir / "sim.h5ad"
+        self.good("simulate", "-o", h5ad, "--cells", "5", "--genes", "10")
+        for option in ("--layer", "--genome", "--feature-types"):
+            for source in (self.mtx, self.npz, h5ad):
+                self.bad(1, source.name, "normalize", source, "-o", out, option, "x", output=out)
+        self.bad(1, "sim.h5ad", "normalize", h5ad, "-o", out, "--cells", "columns", output=out)
 
     def test_output_cannot_be_printed(self):
         with open("/dev/full", "w") as full:

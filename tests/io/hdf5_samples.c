@@ -316,7 +316,7 @@ void sample_expect(const csrn_io_matrix *matrix, csrn_dtype type) {
   assert_int_equal(csr->nnz, matrix->dense ? SAMPLE_ROWS * SAMPLE_COLUMNS : SAMPLE_NNZ);
   for (int i = 0; i <= SAMPLE_ROWS; i++)
     assert_true(sample_element(csr->indptr, csr->indptr_type, i) ==
-                (double)(matrix->dense ? i * SAMPLE_COLUMNS : sample_indptr[i]));
+                (double)(matrix->dense ? (int64_t)i * SAMPLE_COLUMNS : sample_indptr[i]));
   for (int64_t k = 0; k < csr->nnz; k++) {
     assert_true(sample_element(csr->data, type, k) == (matrix->dense ? sample_dense : sample_values)[k]);
     if (!matrix->dense)

@@ -192,8 +192,8 @@ static void wrong_choices(void **state) {
                  NULL);
   sample_refused(path, &(csrn_io_select){.feature_types = "CRISPR"}, CSRN_IO_FAILED, "type \"CRISPR\"",
                  "Antibody Capture, Gene Expression", NULL);
-  sample_refused(path, &(csrn_io_select){.layer = "spliced"}, CSRN_IO_USAGE, "no layers", NULL);
-  sample_refused(path, &(csrn_io_select){.cells = CSRN_IO_CELLS_ROWS}, CSRN_IO_USAGE, "cells", NULL);
+  sample_refused(path, &(csrn_io_select){.layer = "spliced"}, CSRN_IO_FAILED, "no layers", NULL);
+  sample_refused(path, &(csrn_io_select){.cells = CSRN_IO_CELLS_ROWS}, CSRN_IO_FAILED, "cells", NULL);
 }
 
 /* ---- Damaged files ---- */

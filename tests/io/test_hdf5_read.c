@@ -223,9 +223,9 @@ static void options_of_other_formats(void **state) {
   (void)state;
   sample_h5ad("options.h5ad", NULL);
   const char *path = sample_path("options.h5ad");
-  sample_refused(path, &(csrn_io_select){.genome = "hg19"}, CSRN_IO_USAGE, "genome", NULL);
-  sample_refused(path, &(csrn_io_select){.feature_types = "all"}, CSRN_IO_USAGE, "feature types", NULL);
-  sample_refused(path, &(csrn_io_select){.cells = CSRN_IO_CELLS_COLUMNS}, CSRN_IO_USAGE, "cells in rows",
+  sample_refused(path, &(csrn_io_select){.genome = "hg19"}, CSRN_IO_FAILED, "genome", NULL);
+  sample_refused(path, &(csrn_io_select){.feature_types = "all"}, CSRN_IO_FAILED, "feature types", NULL);
+  sample_refused(path, &(csrn_io_select){.cells = CSRN_IO_CELLS_COLUMNS}, CSRN_IO_FAILED, "cells in rows",
                  NULL);
 }
 

@@ -273,17 +273,21 @@ static void everything_else_stays(void **state) {
   H5Fclose(file);
 }
 
+enum { NAMES_ROOM = 100 };
+
 /* The names that H5Literate() gives in order of creation. */
 static herr_t join_name(hid_t group, const char *name, const H5L_info_t *info, void *user) {
   (void)group;
   (void)info;
-  strcat(strcat(user, name), " ");
+  char *names = user;
+  const size_t length = strlen(names);
+  snprintf(names + length, NAMES_ROOM - length, "%s ", name);
   return 0;
 }
 
 static void order_of_creation(void **state) {
   (void)state;
-  char names[100] = "";
+  char names[NAMES_ROOM] = "";
   hid_t properties = H5Pcreate(H5P_FILE_CREATE);
   H5Pset_link_creation_order(properties, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
   hid_t file = H5Fcreate(sample_path("order.h5ad"), H5F_ACC_TRUNC, properties, H5P_DEFAULT);

@@ -99,9 +99,8 @@ static void test_reading_mtx(void **state) {
   static const char *const fields[] = {"integer", "real", "pattern"};
   for (size_t f = 0; f < COUNT(fields); f++) {
     char text[200];
-    strcpy(text, "%%MatrixMarket matrix coordinate ");
-    strcat(strcat(text, fields[f]), " general\n2 2 2\n");
-    strcat(text, f == 2 ? "1 1\n2 2\n" : "1 1 5\n2 2 6\n");
+    snprintf(text, sizeof text, "%%%%MatrixMarket matrix coordinate %s general\n2 2 2\n%s", fields[f],
+             f == 2 ? "1 1\n2 2\n" : "1 1 5\n2 2 6\n");
     io_write_text("matrix.mtx", text);
     io_write_text("barcodes.tsv", "AAAC\nAAAG\n");
     io_write_text("genes.tsv", "ENSG1\tA\nENSG2\tB\n");
@@ -117,6 +116,14 @@ static void test_reading_npz(void **state) {
   fail_each(read_any, "a.npz", 7);
 }
 
+static void test_reading_h5ad(void **state) {
+  (void)state;
+  io_random_matrix(&to_write, 20, 20, CSRN_F32, CSRN_I32, CSRN_I32, 1);
+  io_write(NULL, &to_write, "a.h5ad");
+  csrn_io_matrix_free(&to_write);
+  fail_each(read_any, "a.h5ad", 5);
+}
+
 static void test_writing(void **state) {
   (void)state;
   static float dense[] = {1, 2, 3, 4};
@@ -125,6 +132,7 @@ static void test_writing(void **state) {
   fail_each(write_any, "a.npz", 1);
   fail_each(write_any, "a.mtx", 0);
   fail_each(write_any, "a.mtx.gz", 0);
+  fail_each(write_any, "a.h5ad", 1);
 }
 
 static void test_vectors(void **state) {
@@ -138,10 +146,8 @@ static void test_vectors(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(test_reading_mtx),
-      TEST(test_reading_npz),
-      TEST(test_writing),
-      TEST(test_vectors),
+      TEST(test_reading_mtx), TEST(test_reading_npz), TEST(test_reading_h5ad),
+      TEST(test_writing),     TEST(test_vectors),
   };
   return io_run(tests);
 }

@@ -34,6 +34,8 @@ static const struct {
     {INTEGER "2 2147483648 0\n", {"2147483648", "2^31 - 1"}},
     {INTEGER "3 2 1000000000000\n1 1 1\n", {"1000000000000 entries", "more than a file of"}},
     {INTEGER "3 2 90\n1 1 1\n1 2 1\n", {"90 entries", "more than a file of"}},
+    {INTEGER "3 99999999999999999999 1\n1 1 1\n", {"9223372036854775807", "2^31 - 1"}},
+    {INTEGER "3 2 99999999999999999999\n1 1 1\n", {"entries", "more than a file of"}},
     {INTEGER "3 2 2\n1 1 1\n", {"ends after 1 entries", "expected 2"}},
     {INTEGER "3 2 1\n1 1 1\n% fine\n2 1 1\n", {"line 5", "\"2 1 1\"", "more entries"}},
     {INTEGER "3 2 1\n4 1 1\n", {"line 3", "\"4 1 1\"", "row is outside"}},
@@ -99,6 +101,13 @@ static void test_not_text(void **state) {
   free(text);
 }
 
+/* What a file holds is quoted, but must not drive the terminal. */
+static void test_control_characters(void **state) {
+  (void)state;
+  io_write_text("a.mtx", INTEGER "3 2 1\n1 1 \x1b[2J\r\a\n");
+  io_fails("a.mtx", NULL, "line 3 is \"1 1 ?[2J??\"");
+}
+
 static void test_file_changes(void **state) {
   (void)state;
   csrn_io_matrix matrix;
@@ -145,6 +154,8 @@ static void test_cut_off(void **state) {
     assert_false(survives("a.gz"));
   }
   assert_true(survives("whole.gz"));
+  io_write_bytes("a.gz", bytes, n - 4);
+  io_fails("a.gz", NULL, "cut off");
   free(bytes);
   /* Plain text is whole again only with the last digit, or "1" for "10". */
   for (size_t cut = 0; cut < sizeof text - 3; cut++) {
@@ -180,7 +191,7 @@ static void test_altered(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(test_sentences),    TEST(test_selection), TEST(test_not_text),
+      TEST(test_sentences),    TEST(test_selection), TEST(test_not_text), TEST(test_control_characters),
       TEST(test_file_changes), TEST(test_cut_off),   TEST(test_altered),
   };
   return io_run(tests);

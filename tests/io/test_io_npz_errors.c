@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const int32_t indptr[] = {0, 2, 4}, indices[] = {2, 1, 0, 2}, decreasing[] = {0, 5, 4};
+static const int32_t indptr[] = {0, 2, 4}, indices[] = {2, 1, 0, 2}, decreasing[] = {0, 5, 4},
+                     late[] = {1, 2, 4};
 static const int32_t outside[] = {2, 1, 3, 2}, negative[] = {2, 1, -1, 2};
 static const int64_t shape[] = {2, 3}, negative_shape[] = {2, -3}, huge[] = {INT64_MAX, 3};
 static const float data[] = {2, 5, 7, 1};
@@ -17,7 +18,8 @@ static const uint64_t too_large[] = {1, 2, 3, UINT64_MAX};
 
 enum { DATA, INDICES, INDPTR, SHAPE, FORMAT, N_MEMBERS };
 
-#define LEFT_OUT {.name = NULL}
+#define LEFT_OUT                                                                                             \
+  { .name = NULL }
 #define DICTIONARY(descr, shape_) "{'descr': '" descr "', 'fortran_order': False, 'shape': " shape_ ", }"
 
 static void fill(npz_member members[N_MEMBERS]) {
@@ -56,6 +58,7 @@ static const struct {
     {INDPTR, {"indptr.npy", 0, DICTIONARY("<i4", "(0,)"), NULL, 0}, {"indptr has 0 elements"}},
     {INDPTR, {"indptr.npy", 0, DICTIONARY("<f4", "(3,)"), indptr, 12}, {"integers"}},
     {INDPTR, {"indptr.npy", 0, DICTIONARY("<i4", "(3,)"), decreasing, 12}, {"not a valid sparse matrix"}},
+    {INDPTR, {"indptr.npy", 0, DICTIONARY("<i4", "(3,)"), late, 12}, {"indptr", "starts with 1; expected 0"}},
     {INDICES, {"indices.npy", 0, DICTIONARY("<i4", "(3,)"), indices, 12}, {"3 indices for 4 values"}},
     {INDICES, {"indices.npy", 0, DICTIONARY("<i4", "(4,)"), outside, 16}, {"not a valid sparse matrix"}},
     {INDICES, {"indices.npy", 0, DICTIONARY("<i4", "(4,)"), negative, 16}, {"not a valid sparse matrix"}},
@@ -198,7 +201,7 @@ static void test_altered(void **state) {
         failures += !survives("a.npz");
         bytes[i] = (char)(bytes[i] ^ 1 << bit);
       }
-    assert_true(failures > (int)(8 * 5 * sizeof data));
+    assert_true(failures > (int)(5 * sizeof data * 8));
     free(bytes);
     for (size_t value = 0; !deflate && value < sizeof data; value++) {
       bytes = io_read_bytes("whole.npz", &n);

@@ -102,7 +102,7 @@ static void test_names(void **state) {
   assert_int_equal(check(io_path("A.NPZ"), 0), CSRN_IO_OK);
   char longer[8192];
   memset(longer, 'x', sizeof longer);
-  strcpy(longer + sizeof longer - 5, ".npz");
+  memcpy(longer + sizeof longer - sizeof ".npz", ".npz", sizeof ".npz");
   assert_int_equal(check(longer, 0), CSRN_IO_USAGE);
   io_says("too long");
   assert_int_equal(io_count_files(), 0);

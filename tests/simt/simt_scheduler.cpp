@@ -9,6 +9,7 @@
 
 #include <boost/context/detail/fcontext.hpp>
 
+#include <csignal>
 #include <cstdarg>
 #include <cstdlib>
 #include <sys/mman.h>
@@ -258,9 +259,47 @@ static void run_blocks(uint64_t n, uint64_t *random) {
   }
 }
 
+/* While one lives, a signal of a wrong access ends the program and says which thread it was; a test frame
+ * that jumps out of its handler would leave fibers behind. On a stack of its own, since that of a thread may
+ * be what ran out. */
+class signal_scope {
+public:
+  signal_scope() {
+    static char stack[64 << 10];
+    stack_t own = {};
+    own.ss_sp = stack;
+    own.ss_size = sizeof stack;
+    sigaltstack(&own, &stack_before_);
+    struct sigaction action = {};
+    action.sa_handler = [](int signal) {
+#if SIMT_ASAN
+      __sanitizer_print_stack_trace();
+#endif
+      simt_fatal("signal %d (%s) in a kernel", signal, strsignal(signal));
+    };
+    action.sa_flags = SA_ONSTACK;
+    for (int i = 0; i < N; i++)
+      sigaction(signals_[i], &action, &before_[i]);
+  }
+  ~signal_scope() {
+    for (int i = 0; i < N; i++)
+      sigaction(signals_[i], &before_[i], nullptr);
+    sigaltstack(&stack_before_, nullptr);
+  }
+  signal_scope(const signal_scope &) = delete;
+  signal_scope &operator=(const signal_scope &) = delete;
+
+private:
+  enum { N = 4 };
+  static constexpr int signals_[N] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+  struct sigaction before_[N];
+  stack_t stack_before_;
+};
+
 void run_grid(const cudaLaunchConfig_t &config, void (*thread_body)(void *), void *data) {
   static uint64_t launches;
   simt_device_scope scope;
+  signal_scope signals;
   uint64_t random = simt_machine().seed + launches++;
   gridDim = config.gridDim;
   blockDim = config.blockDim;
@@ -269,14 +308,13 @@ void run_grid(const cudaLaunchConfig_t &config, void (*thread_body)(void *), voi
   prepare_threads(next_random(&random));
   /* A block of its own for each launch, and at the end of it, so that nothing beyond it passes unnoticed. */
   constexpr size_t front = 16;
+  const size_t padded = (config.dynamicSmemBytes + front + 31) / 32 * 32;
   now.shared_bytes = config.dynamicSmemBytes;
-  unsigned char *memory =
-      static_cast<unsigned char *>(aligned_alloc(2 * front, (now.shared_bytes + front + 31) / 32 * 32));
+  unsigned char *memory = static_cast<unsigned char *>(aligned_alloc(2 * front, padded));
   if (!memory)
     simt_fatal("no memory for shared memory");
   now.shared = memory + front;
 #if SIMT_ASAN
-  const size_t padded = (now.shared_bytes + front + 31) / 32 * 32;
   ASAN_POISON_MEMORY_REGION(memory, padded);
   ASAN_UNPOISON_MEMORY_REGION(now.shared, now.shared_bytes);
 #endif

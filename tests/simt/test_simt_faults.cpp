@@ -165,6 +165,13 @@ static void deadlock() {
              "40-63 wait at __syncwarp");
 }
 
+/* Uses up the stack. */
+__device__ __noinline__ int call_itself(int *values, int depth) {
+  volatile char room[200];
+  room[depth % 200] = static_cast<char>(depth);
+  return values[depth % 8] == -1 ? call_itself(values, depth + 1) + room[depth % 200] : 0;
+}
+
 __global__ void do_wrong(int what, int *values) {
   int *shared = static_cast<int *>(simt_dynamic_shared());
   int *target = nullptr;
@@ -183,6 +190,12 @@ __global__ void do_wrong(int what, int *values) {
   case 4:
     __pipeline_memcpy_async(values, values + 4, 4);
     break;
+  case 5:
+    *const_cast<int *volatile *>(&target)[0] = 1;
+    break;
+  case 6:
+    values[0] = call_itself(values, 0);
+    break;
   default:
     __shfl_sync(1U << threadIdx.x, 1, 0, 12);
   }
@@ -199,8 +212,17 @@ static void wrong_calls() {
   expect_end([] { do_on_device(2); }, "cudaMalloc was called from a kernel");
   expect_end([] { do_on_device(3); }, "not aligned");
   expect_end([] { do_on_device(4); }, "outside the dynamic shared memory");
-  expect_end([] { do_on_device(5); }, "power of two");
+  expect_end([] { do_on_device(7); }, "power of two");
   expect_end([] { __syncthreads(); }, "__syncthreads was called outside of a kernel");
+}
+
+/* Under sanitizers, they have the first word. */
+static void wrong_address() {
+  expect_end([] { do_on_device(5); }, "signal");
+}
+
+static void stack_overflow() {
+  expect_end([] { do_on_device(6); }, "signal 11 (Segmentation fault) in a kernel [thread (0, 0, 0)");
 }
 
 /* ---- Reports of the address sanitizer ------------------------------------------------- */
@@ -287,6 +309,8 @@ const simt_case simt_fault_cases[] = {{"wrong_tail", wrong_tail},
                                       {"different_barriers", different_barriers},
                                       {"deadlock", deadlock},
                                       {"wrong_calls", wrong_calls},
+                                      {"wrong_address", wrong_address},
+                                      {"stack_overflow", stack_overflow},
                                       {"device_read_past_the_end", device_read_past_the_end},
                                       {"shared_read_past_the_end", shared_read_past_the_end},
                                       {"device_read_after_free", device_read_after_free},
