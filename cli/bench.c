@@ -42,6 +42,7 @@ static int run_bench(const bench_settings *settings, char error[BENCH_DETAIL]) {
   bench_result *results = NULL;
   int n = 0, code = BENCH_FAILED;
   bench_describe_machine(&environment);
+  bench_describe_devices(&environment, settings);
   if (make_input(settings, &matrix, &expected, error)) {
     bench_describe_matrix(&environment, settings, &matrix, &expected);
     say(settings, "");

@@ -29,6 +29,8 @@ enum { BENCH_DETAIL = 512 };                              /* bytes of a sentence
 
 /* ---- Settings ------------------------------------------------------------ */
 
+struct bench_run;
+
 typedef enum bench_format { BENCH_TABLE, BENCH_JSON, BENCH_CSV, BENCH_MARKDOWN } bench_format;
 
 typedef struct bench_settings {
@@ -49,6 +51,10 @@ typedef struct bench_settings {
   uint64_t seed;
   bench_format format;
   bool quiet, help;
+  /* Runs an operation run->repeats times and gives the seconds of one. NULL: by the clock of the host,
+   * between two synchronizations; a program that knows more of its device (bench/gpu_bench.cu) has the
+   * device's own clock. */
+  csrn_status (*execute)(struct bench_run *run, double *seconds);
 } bench_settings;
 
 /* Fills `settings`; BENCH_OK, or BENCH_USAGE with the sentence in `error`. */
@@ -107,6 +113,7 @@ typedef struct bench_operation {
   bool per_row; /* the values are one float64 per row, not the stored ones */
   bool cached;  /* on leading rows that fit in the cache */
   bool roofline;
+  bool waits;       /* on a device each call is complete on return: what waiting takes is subtracted */
   bool cpu, device; /* which backends have it */
   /* What its score is relative to; NULL: the roofline; "": nothing. With --values reals the second one,
    * if there is one. */
@@ -140,6 +147,8 @@ struct bench_run {
   csrn_dtype out_type;       /* f64 for f64, else f32 */
   void *work;                /* [nnz] the values that operations read and overwrite */
   void *out;                 /* [nnz] of out_type; == work if the sizes are equal */
+  int repeats;               /* runs of an operation in one sample; 1 on the CPU */
+  double wait;               /* seconds that waiting for the device takes by itself; 0 on the CPU */
   double *row_sums, *column_sums;
   double *totals;                               /* [n_rows] input of the median */
   void *row_factors, *column_factors, *factors; /* of out_type; inputs, and an output */
@@ -158,8 +167,14 @@ csrn_status bench_run_create(bench_run *run, csrn_context *ctx, const bench_matr
 /* How many values the leading rows for `cached` operations may hold. */
 void bench_run_set_small(bench_run *run, int64_t values);
 void bench_run_destroy(bench_run *run);
-/* Puts the input of `op` in place (not timed), and runs it (timed). */
+/* Puts the input of `op` in place (not timed), and runs it (timed; seconds of one run).
+ *
+ * A device works from one array to another, so that an operation can be enqueued again and again at the same
+ * cost: a sample is run->repeats of them between two synchronizations. The device is never idle in it, and
+ * the time in which the host launches does not count. */
 csrn_status bench_run_prepare(bench_run *run, const bench_operation *op);
+/* How many of an operation that takes `seconds` make a sample. */
+int bench_run_repeats(const bench_run *run, double seconds);
 csrn_status bench_run_execute(bench_run *run, double *seconds);
 /* Copies `bytes` bytes from an array of the run to host memory. */
 csrn_status bench_run_fetch(bench_run *run, const void *from, size_t bytes, void *to);
@@ -216,7 +231,7 @@ typedef struct bench_result {
 
 /* Where and on what was measured. */
 typedef struct bench_environment {
-  char build[512], compiler[128], cpu[160], date[32];
+  char build[512], compiler[128], cpu[160], devices[512], date[32];
   int64_t processors, cache_bytes, memory_bytes;
   double load_average; /* of the minute before: what other programs take from the measurement */
   const char *matrix, *data_type, *indices_type, *indptr_type;
@@ -236,6 +251,8 @@ int bench_measure(const bench_settings *settings, const bench_operation *operati
 int64_t bench_cache_bytes(int level);
 /* The machine first, since its load is to be that of others; it clears what follows. */
 void bench_describe_machine(bench_environment *environment);
+/* The CUDA devices among those asked for. */
+void bench_describe_devices(bench_environment *environment, const bench_settings *settings);
 void bench_describe_matrix(bench_environment *environment, const bench_settings *settings,
                            const bench_matrix *matrix, const bench_expected *expected);
 void bench_report(FILE *stream, bench_format format, const bench_environment *environment,

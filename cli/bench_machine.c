@@ -66,6 +66,18 @@ void bench_describe_machine(bench_environment *e) {
 #endif
 }
 
+void bench_describe_devices(bench_environment *e, const bench_settings *settings) {
+  for (int d = 0; d < settings->n_devices; d++) {
+    csrn_device_properties device = {.size = sizeof device};
+    if (settings->devices[d] != CSRN_BACKEND_CUDA ||
+        csrn_device_info(CSRN_BACKEND_CUDA, settings->device_numbers[d], &device))
+      continue;
+    const size_t used = strlen(e->devices);
+    snprintf(e->devices + used, sizeof e->devices - used, "%scuda:%d %s, %s, %.1f GiB", used ? "; " : "",
+             device.device, device.name, device.isa, (double)device.memory_bytes / 0x1p30);
+  }
+}
+
 void bench_describe_matrix(bench_environment *e, const bench_settings *settings, const bench_matrix *matrix,
                            const bench_expected *expected) {
   const csrn_csr *A = &matrix->csr;

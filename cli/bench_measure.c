@@ -13,6 +13,7 @@
 
 /* Runs of one operation in one configuration. */
 typedef struct samples {
+  int repeats; /* runs in each sample */
   double *seconds;
   int64_t n, capacity;
   double *rounds; /* [repetitions] the least of each round */
@@ -52,17 +53,18 @@ static int64_t small_values(const bench_run *run, csrn_dtype data_type) {
 }
 
 static bool has_operation(const configuration *c, const bench_operation *op) {
-  return c->run.backend == CSRN_BACKEND_CPU ? op->cpu : op->device;
+  return c->run.backend == CSRN_BACKEND_CPU ? op->cpu : op->device && !op->cached;
 }
 
 /* What the score of `op` is relative to; "" for nothing. */
 static const char *reference_of(const measurement *m, const configuration *c, const bench_operation *op) {
+  const bool device = c->run.backend != CSRN_BACKEND_CPU;
+  if (device && !(op->reference && !op->reference[0]))
+    return "roofline_copy"; /* for logarithms too: what fits in the cache is too little work for a device */
   if (m->settings->reals && op->reference_of_reals)
     return op->reference_of_reals;
   if (op->reference)
     return op->reference;
-  if (c->run.backend != CSRN_BACKEND_CPU)
-    return "roofline_copy";
   return op->writes ? "roofline_scale" : "roofline_sum";
 }
 
@@ -89,7 +91,11 @@ static void select_operations(const measurement *m, configuration *c) {
   }
 }
 
-static void name_results(const measurement *m, configuration *c) {
+static void name_results(const measurement *m, configuration *c, int device) {
+  csrn_device_properties properties = {.size = sizeof properties};
+  const char *isa = csrn_context_isa(c->ctx);
+  if (c->run.backend != CSRN_BACKEND_CPU && !csrn_device_info(c->run.backend, device, &properties))
+    isa = properties.isa;
   for (int o = 0; o < m->n_operations; o++) {
     const bench_operation *op = &m->operations[o];
     c->results[o] = (bench_result){.operation = op->name,
@@ -100,7 +106,7 @@ static void name_results(const measurement *m, configuration *c) {
                                    .threads = csrn_context_threads(c->ctx),
                                    .values = bench_run_values(&c->run, op),
                                    .bytes_per_value = bench_run_floor(&c->run, op)};
-    snprintf(c->results[o].isa, sizeof c->results[o].isa, "%s", csrn_context_isa(c->ctx));
+    snprintf(c->results[o].isa, sizeof c->results[o].isa, "%.31s", isa);
   }
 }
 
@@ -155,7 +161,7 @@ static bool add_configuration(measurement *m, int d, int threads, const char *is
   bench_run_set_small(&c->run, small_values(&c->run, matrix->csr.data_type));
   *first = *first ? *first : &c->run;
   select_operations(m, c);
-  name_results(m, c);
+  name_results(m, c, options.device);
   return true;
 }
 
@@ -210,24 +216,33 @@ static bool add_sample(samples *s, double seconds) {
   return true;
 }
 
+static csrn_status execute(const measurement *m, bench_run *run, double *seconds) {
+  return m->settings->execute ? m->settings->execute(run, seconds) : bench_run_execute(run, seconds);
+}
+
 static void fail_result(bench_result *result, const configuration *c, csrn_status status) {
   result->check = ERROR;
   snprintf(result->detail, BENCH_DETAIL, "%s: %s", csrn_status_string(status), csrn_error_detail(c->ctx));
 }
 
-/* The warm-up: its result decides whether the operation is timed at all. */
-static void check_operation(configuration *c, const bench_operation *op, bench_result *result,
-                            const bench_expected *expected) {
-  double seconds;
+/* The warm-up: its result decides whether the operation is timed at all. Once more on a device, whose first
+ * run also loads the kernels, to know how many runs make a sample. */
+static void check_operation(const measurement *m, configuration *c, const bench_operation *op,
+                            bench_result *result, samples *s, const bench_expected *expected) {
+  double seconds = 0;
+  c->run.repeats = 1;
   csrn_status status = bench_run_prepare(&c->run, op);
   if (!status)
-    status = bench_run_execute(&c->run, &seconds);
-  if (status)
-    fail_result(result, c, status);
-  else if (!op->check(&c->run, expected, result->detail))
+    status = execute(m, &c->run, &seconds);
+  if (!status && !op->check(&c->run, expected, result->detail))
     result->check = WRONG;
   else
     result->detail[0] = 0;
+  if (!status && c->run.backend != CSRN_BACKEND_CPU)
+    status = execute(m, &c->run, &seconds);
+  if (status)
+    fail_result(result, c, status);
+  s->repeats = bench_run_repeats(&c->run, seconds);
 }
 
 /* At least one run; more while they are short, since short ones vary most. Restoring the input is
@@ -237,10 +252,11 @@ static bool time_operation(const measurement *m, configuration *c, int o, int ro
   samples *s = &c->samples[o];
   double *least = &s->rounds[round - 1];
   double budget = m->settings->min_time / m->settings->repetitions, spent = 0, begin = now(), seconds;
+  c->run.repeats = s->repeats;
   do {
     csrn_status status = bench_run_prepare(&c->run, op);
     if (!status)
-      status = bench_run_execute(&c->run, &seconds);
+      status = execute(m, &c->run, &seconds);
     if (status) {
       fail_result(&c->results[o], c, status);
       return true;
@@ -248,7 +264,7 @@ static bool time_operation(const measurement *m, configuration *c, int o, int ro
     if (!add_sample(s, seconds))
       return false;
     *least = spent == 0 || seconds < *least ? seconds : *least;
-    spent += seconds;
+    spent += seconds * s->repeats;
   } while (spent < budget && now() - begin < 4 * budget);
   return true;
 }
@@ -264,7 +280,7 @@ static bool run_round(const measurement *m, int round, const bench_expected *exp
                 (long long)c->results[o].threads, m->operations[o].name, round ? "round" : "check", round,
                 m->settings->repetitions);
       if (round == 0)
-        check_operation(c, &m->operations[o], &c->results[o], expected);
+        check_operation(m, c, &m->operations[o], &c->results[o], &c->samples[o], expected);
       else if (!time_operation(m, c, o, round))
         return false;
     }

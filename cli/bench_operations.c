@@ -92,7 +92,8 @@ static csrn_status run_roofline_sum(bench_run *run) {
   return CSRN_OK;
 }
 
-/* For a backend whose memory this program cannot touch: its own copy from one array to another. */
+/* For a backend whose memory this program cannot touch: its own copy from one array to another. Each is
+ * complete on return. */
 static csrn_status run_roofline_copy(bench_run *run) {
   return csrn_buffer_copy(run->ctx, run->work, run->whole.data,
                           (size_t)run->whole.nnz * csrn_dtype_size(run->whole.data_type));
@@ -159,8 +160,8 @@ const bench_operation bench_operations[] = {
     {"roofline_scale", ROOFLINE, .axis = "", .reads = 1, .writes = 1, .input = BENCH_INPUT_VALUES,
      .run = run_roofline_scale},
     {"roofline_sum", ROOFLINE, .axis = "", .reads = 1, .run = run_roofline_sum},
-    {"roofline_copy", .roofline = true, .device = true, .reference = "", .axis = "", .reads = 1, .writes = 1,
-     .run = run_roofline_copy, .check = bench_check_unchanged},
+    {"roofline_copy", .roofline = true, .device = true, .waits = true, .reference = "", .axis = "",
+     .reads = 1, .writes = 1, .run = run_roofline_copy, .check = bench_check_unchanged},
     {"row_sums", ROWS, .reads = 1, .run = run_row_sums, .check = bench_check_row_sums},
     {"row_scale", ROWS, VALUES, .reads = 1, .writes = 1, .run = run_row_scale, .divide = BENCH_DIVIDE_BY_ROW},
     {"column_sums", COLUMNS, .reads = 1, .index_reads = 1, .run = run_column_sums,

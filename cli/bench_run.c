@@ -11,6 +11,12 @@
 #include <string.h>
 #include <time.h>
 
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 static csrn_status own(bench_run *run, size_t bytes, void *buffer) {
   void *allocated = NULL;
   size_t size = bytes ? bytes : 64;
@@ -106,6 +112,19 @@ static csrn_status place_all(bench_run *run, const csrn_csr *A, const bench_expe
   return status ? status : place_vectors(run, expected);
 }
 
+/* A copy of one number: what is left of a call if there is nothing to do but to wait for it. */
+static csrn_status measure_wait(bench_run *run) {
+  csrn_status status = CSRN_OK;
+  run->wait = 0;
+  for (int k = 0; k < 50 && !status && run->backend != CSRN_BACKEND_CPU; k++) {
+    double begin = now();
+    status = csrn_buffer_copy(run->ctx, run->row_sums, run->median, sizeof *run->median);
+    double seconds = now() - begin;
+    run->wait = k == 0 || seconds < run->wait ? seconds : run->wait;
+  }
+  return status;
+}
+
 csrn_status bench_run_create(bench_run *run, csrn_context *ctx, const bench_matrix *matrix,
                              const bench_expected *expected, const bench_run *share) {
   const csrn_csr *A = &matrix->csr;
@@ -114,6 +133,7 @@ csrn_status bench_run_create(bench_run *run, csrn_context *ctx, const bench_matr
   run->backend = csrn_context_backend(ctx);
   run->threads = csrn_context_threads(ctx);
   run->n_owned = 0;
+  run->repeats = 1;
   if (share)
     return CSRN_OK;
   run->begin = bench_get_index(A->indptr, A->indptr_type, 0);
@@ -122,7 +142,8 @@ csrn_status bench_run_create(bench_run *run, csrn_context *ctx, const bench_matr
   run->target_sum = 1e4;
   run->max_fraction = matrix->max_fraction;
   run->host = &matrix->csr;
-  return place_all(run, A, expected);
+  csrn_status status = place_all(run, A, expected);
+  return status ? status : measure_wait(run);
 }
 
 void bench_run_set_small(bench_run *run, int64_t values) {
@@ -147,8 +168,6 @@ void bench_run_destroy(bench_run *run) {
 
 /* By the threads that will work on it, each its own part: so they also touch the pages first. */
 static csrn_status restore_values(bench_run *run, size_t bytes) {
-  if (run->backend != CSRN_BACKEND_CPU)
-    return bytes ? csrn_buffer_copy(run->ctx, run->work, run->whole.data, bytes) : CSRN_OK;
 #pragma omp parallel num_threads(run->threads)
   {
     size_t t = (size_t)omp_get_thread_num(), parts = (size_t)omp_get_num_threads();
@@ -158,7 +177,8 @@ static csrn_status restore_values(bench_run *run, size_t bytes) {
   return CSRN_OK;
 }
 
-/* Values that are no counts: what normalization without rounding to a table would leave. */
+/* Values that are no counts: what normalization without rounding to a table would leave. Worked in place, on
+ * a device again and again: a logarithm of reals costs the same whatever they are. */
 static csrn_status restore_reals(bench_run *run) {
   csrn_csr from = run->A;
   from.data = run->whole.data;
@@ -177,7 +197,10 @@ csrn_status bench_run_prepare(bench_run *run, const bench_operation *op) {
   run->op = op;
   run->A = run->whole;
   run->A.n_rows = rows_of(run, op);
-  if (op->input == BENCH_INPUT_READ_ONLY)
+  const bool device = run->backend != CSRN_BACKEND_CPU;
+  if (device && op->roofline)
+    run->A.data = run->work; /* to be checked: the copy */
+  if (op->input == BENCH_INPUT_READ_ONLY || (device && op->input == BENCH_INPUT_VALUES))
     return CSRN_OK;
   run->A.data = run->work;
   if (op->input == BENCH_INPUT_REALS) {
@@ -189,18 +212,23 @@ csrn_status bench_run_prepare(bench_run *run, const bench_operation *op) {
   return restore_values(run, (size_t)values * csrn_dtype_size(run->whole.data_type));
 }
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+int bench_run_repeats(const bench_run *run, double seconds) {
+  const double sample = 5e-3; /* hundreds of times what a synchronization takes */
+  if (run->backend == CSRN_BACKEND_CPU || !(seconds > 0) || seconds >= sample)
+    return 1;
+  return seconds < sample / 100 ? 100 : (int)(sample / seconds) + 1;
 }
 
 csrn_status bench_run_execute(bench_run *run, double *seconds) {
+  csrn_status status = csrn_context_synchronize(run->ctx);
   double begin = now();
-  csrn_status status = run->op->run(run);
+  for (int k = 0; k < run->repeats && !status; k++)
+    status = run->op->run(run);
   if (!status)
     status = csrn_context_synchronize(run->ctx);
-  *seconds = now() - begin;
+  *seconds = (now() - begin) / run->repeats;
+  if (run->op->waits && run->wait < *seconds / 2)
+    *seconds -= run->wait;
   return status;
 }
 

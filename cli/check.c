@@ -4,6 +4,7 @@
  */
 #include "commands.h"
 #include "json.h"
+#include "place.h"
 #include "session.h"
 
 #include <inttypes.h>
@@ -79,8 +80,7 @@ static void print_findings(const cli_session *session, const csrn_io_matrix *mat
     cli_json_string(&json, "rows_are", rows ? "cells" : "genes");
     for (int i = 0; i < n; i++)
       cli_json_integer(&json, list[i].name, list[i].count);
-    cli_json_string(&json, "backend", "cpu");
-    cli_json_string(&json, "isa", csrn_context_isa(session->ctx));
+    cli_session_json(session, &json);
     cli_json_close(&json, '}');
   } else if (!cli_flag(session->arguments, "quiet")) {
     cli_print_shape(stdout, session->arguments->operand, csrn_io_describe(session->input));
@@ -88,6 +88,16 @@ static void print_findings(const cli_session *session, const csrn_io_matrix *mat
     for (int i = 0; i < n; i++)
       printf("%12" PRId64 "  %s\n", list[i].count, list[i].text);
   }
+}
+
+/* Reading has checked it on the CPU; on a device that was asked for, once more. */
+static int check_on_device(const cli_session *session, const csrn_csr *csr) {
+  if (session->reader == session->ctx || !csr->indices)
+    return CLI_OK;
+  cli_place place = cli_place_begin(session->ctx);
+  const csrn_csr A = cli_place_matrix(&place, csr, true);
+  const csrn_status status = place.status ? place.status : csrn_csr_check(session->ctx, &A);
+  return cli_place_end(&place, status) ? cli_session_core_fail(session) : CLI_OK;
 }
 
 int cli_check(const cli_arguments *arguments) {
@@ -100,6 +110,8 @@ int cli_check(const cli_arguments *arguments) {
     code = cli_session_open(&session);
   if (!code)
     code = cli_session_read(&session, &matrix);
+  if (!code)
+    code = check_on_device(&session, &matrix.csr);
   if (!code) {
     seen = calloc((size_t)matrix.csr.n_cols + 1, sizeof *seen);
     code = seen ? CLI_OK : cli_fail(arguments, "out of memory");

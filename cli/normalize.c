@@ -4,6 +4,7 @@
  */
 #include "commands.h"
 #include "json.h"
+#include "place.h"
 #include "session.h"
 
 #include <inttypes.h>
@@ -119,10 +120,6 @@ static int n_passes(const csrn_normalize_options *options) {
   return 1 + (options->target != CSRN_TARGET_FIXED) + options->exclude_highly_expressed;
 }
 
-static const char *backend_name(const job *j) {
-  return csrn_context_backend(j->session.ctx) == CSRN_BACKEND_CPU ? "cpu" : "cuda";
-}
-
 static void print_plan_json(const job *j) {
   const csrn_io_description *d = csrn_io_describe(j->session.input);
   cli_json json = {.stream = stdout};
@@ -139,13 +136,12 @@ static void print_plan_json(const job *j) {
   cli_json_string(&json, "output_type", csrn_dtype_name(j->out_type));
   cli_json_integer(&json, "passes", n_passes(&j->options));
   cli_json_integer(&json, "memory_bytes", bytes_needed(d, j->out_type));
-  cli_json_string(&json, "backend", backend_name(j));
-  cli_json_string(&json, "isa", csrn_context_isa(j->session.ctx));
-  cli_json_integer(&json, "threads", csrn_context_threads(j->session.ctx));
+  cli_session_json(&j->session, &json);
   cli_json_close(&json, '}');
 }
 
 static int print_plan(const job *j) {
+  char where[CLI_WHERE];
   const csrn_io_description *d = csrn_io_describe(j->session.input);
   int64_t value = (int64_t)csrn_dtype_size(d->data_type), out = (int64_t)csrn_dtype_size(j->out_type);
   if (cli_flag(j->session.arguments, "json")) {
@@ -158,8 +154,23 @@ static int print_plan(const job *j) {
   printf("values to read: %" PRId64 " bytes; to write: %" PRId64 " bytes (%s)\n", d->nnz_file * value,
          d->nnz * out, csrn_dtype_name(j->out_type));
   printf("memory: %" PRId64 " bytes\n", bytes_needed(d, j->out_type));
-  printf("device: %s, %d threads\n", csrn_context_isa(j->session.ctx), csrn_context_threads(j->session.ctx));
+  printf("device: %s\n", cli_session_where(&j->session, where));
   return CLI_OK;
+}
+
+static csrn_status normalize(job *j, void *out, int64_t n_cells) {
+  const csrn_csr *csr = &j->matrix.csr;
+  const size_t size = csrn_dtype_size(j->out_type);
+  const bool with_indices = j->options.exclude_highly_expressed || j->options.axis == CSRN_PER_COLUMN;
+  cli_place place = cli_place_begin(j->session.ctx);
+  const csrn_csr A = cli_place_matrix(&place, csr, with_indices);
+  out = cli_place_result(&place, out, (size_t)csr->nnz * size);
+  void *factors = cli_place_result(&place, j->factors, (size_t)n_cells * size);
+  csrn_normalize_report *report = cli_place_result(&place, &j->report, sizeof j->report);
+  csrn_status status = place.status;
+  if (!status)
+    status = csrn_normalize_total(j->session.ctx, &A, &j->options, out, j->out_type, factors, report);
+  return cli_place_end(&place, status);
 }
 
 /* The new values take the place of the old where these are of the same size. */
@@ -172,7 +183,7 @@ static int compute(job *j) {
   int code = CLI_OK;
   if (!out || !j->factors)
     code = cli_fail(j->session.arguments, "%s: out of memory", j->session.arguments->operand);
-  else if (csrn_normalize_total(j->session.ctx, csr, &j->options, out, j->out_type, j->factors, &j->report))
+  else if (normalize(j, out, n_cells))
     code = cli_session_core_fail(&j->session);
   if (in_place) {
     csr->data_type = code ? csr->data_type : j->out_type;
@@ -238,15 +249,15 @@ static void print_summary(const job *j) {
   const csrn_io_description *d = csrn_io_describe(j->session.input);
   const csrn_normalize_report *r = &j->report;
   static const char *const how[] = {"median", "mean", "given"};
-  char target[32];
+  char target[32], where[CLI_WHERE];
   cli_print_shape(stdout, j->session.arguments->operand, d);
   printf("target sum %s (%s)%s", cli_format_real(r->target, target), how[j->options.target],
          j->options.log1p ? ", log1p" : "");
   printf(", %" PRId64 " empty cells", r->n_zero);
   if (j->options.exclude_highly_expressed)
     printf(", %" PRId64 " highly expressed genes excluded", r->n_excluded);
-  printf("\nread %.2f s, normalized %.3f s (%s, %d threads), wrote %.2f s\n", j->seconds[0], j->seconds[1],
-         csrn_context_isa(j->session.ctx), csrn_context_threads(j->session.ctx), j->seconds[2]);
+  printf("\nread %.2f s, normalized %.3f s (%s), wrote %.2f s\n", j->seconds[0], j->seconds[1],
+         cli_session_where(&j->session, where), j->seconds[2]);
   printf("%s: %s values in %s\n", j->output.path, csrn_dtype_name(j->out_type), d->matrix_name);
 }
 
@@ -271,9 +282,7 @@ static void print_json(const job *j) {
   cli_json_integer(&json, "n_negative_cells", r->n_negative);
   cli_json_integer(&json, "n_nonfinite_cells", r->n_nonfinite);
   cli_json_integer(&json, "n_excluded_genes", r->n_excluded);
-  cli_json_string(&json, "backend", backend_name(j));
-  cli_json_string(&json, "isa", csrn_context_isa(j->session.ctx));
-  cli_json_integer(&json, "threads", csrn_context_threads(j->session.ctx));
+  cli_session_json(&j->session, &json);
   cli_json_open(&json, "seconds", '{');
   cli_json_real(&json, "read", j->seconds[0]);
   cli_json_real(&json, "normalize", j->seconds[1]);

@@ -1,6 +1,7 @@
 /* `csrnorm scale`: rows or columns multiplied or divided by numbers from a file. */
 #include "commands.h"
 #include "json.h"
+#include "place.h"
 #include "session.h"
 
 #include <inttypes.h>
@@ -47,6 +48,19 @@ static int parse(job *j) {
   return CLI_OK;
 }
 
+static csrn_status scale(const job *j, csrn_axis axis, void *out, csrn_dtype out_type) {
+  const csrn_csr *csr = &j->matrix.csr;
+  cli_place place = cli_place_begin(j->session.ctx);
+  const csrn_csr A = cli_place_matrix(&place, csr, axis == CSRN_PER_COLUMN);
+  const double *factors = cli_place_input(&place, j->factors, (size_t)j->n_factors * sizeof *factors);
+  out = cli_place_result(&place, out, (size_t)csr->nnz * csrn_dtype_size(out_type));
+  csrn_status status = place.status;
+  if (!status)
+    status = csrn_axis_scale(j->session.ctx, &A, axis, (csrn_scale_op)j->op, factors, CSRN_F64,
+                             (csrn_zero_policy)j->zero, out, out_type);
+  return cli_place_end(&place, status);
+}
+
 /* Reals keep their type; integers become float32, as everywhere. The factors are float64,
  * so each value is rounded once. */
 static int compute(job *j) {
@@ -62,8 +76,7 @@ static int compute(job *j) {
   void *out = malloc((size_t)csr->nnz * csrn_dtype_size(out_type) + 1);
   if (!out)
     return cli_fail(j->session.arguments, "out of memory");
-  if (csrn_axis_scale(j->session.ctx, csr, axis, (csrn_scale_op)j->op, j->factors, CSRN_F64,
-                      (csrn_zero_policy)j->zero, out, out_type)) {
+  if (scale(j, axis, out, out_type)) {
     free(out);
     return cli_session_core_fail(&j->session);
   }
@@ -81,9 +94,7 @@ static void print_report(const job *j) {
     cli_json_string(&json, "input", s->arguments->operand);
     cli_json_string(&json, "output", j->output.path);
     cli_json_integer(&json, "nnz", j->matrix.csr.nnz);
-    cli_json_string(&json, "backend", "cpu");
-    cli_json_string(&json, "isa", csrn_context_isa(s->ctx));
-    cli_json_integer(&json, "threads", csrn_context_threads(s->ctx));
+    cli_session_json(s, &json);
     cli_json_close(&json, '}');
   } else if (!cli_flag(s->arguments, "quiet")) {
     cli_print_shape(stdout, s->arguments->operand, csrn_io_describe(s->input));

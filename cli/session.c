@@ -117,12 +117,22 @@ int cli_session_begin(cli_session *session, const cli_arguments *arguments) {
   watch_signals();
   if (csrn_context_create(&options, &session->ctx))
     return cli_fail(arguments, "%s", csrn_error_detail(NULL));
+  session->device = options.device;
+  session->reader = session->ctx;
+  if (csrn_context_backend(session->ctx) == CSRN_BACKEND_CPU)
+    return CLI_OK;
+  options.backend = CSRN_BACKEND_CPU;
+  options.device = 0;
+  if (csrn_context_create(&options, &session->reader))
+    return cli_fail(arguments, "%s", csrn_error_detail(NULL));
   return CLI_OK;
 }
 
 void cli_session_end(cli_session *session) {
   erase_progress(session);
   csrn_io_close(session->input);
+  if (session->reader != session->ctx)
+    csrn_context_destroy(session->reader);
   csrn_context_destroy(session->ctx);
 }
 
@@ -134,6 +144,37 @@ int cli_session_fail(const cli_session *session, csrn_io_status status) {
 
 int cli_session_core_fail(const cli_session *session) {
   return cli_fail(session->arguments, "%s: %s", session->arguments->operand, csrn_error_detail(session->ctx));
+}
+
+/* What csrn_device_info() knows of the device of a context; all empty if it fails. */
+static csrn_device_properties describe(const cli_session *session) {
+  csrn_device_properties properties = {.size = sizeof properties};
+  if (csrn_device_info(csrn_context_backend(session->ctx), session->device, &properties))
+    properties = (csrn_device_properties){.size = sizeof properties};
+  return properties;
+}
+
+const char *cli_session_where(const cli_session *session, char text[CLI_WHERE]) {
+  if (csrn_context_backend(session->ctx) == CSRN_BACKEND_CPU) {
+    snprintf(text, CLI_WHERE, "%s, %d threads", csrn_context_isa(session->ctx),
+             csrn_context_threads(session->ctx));
+  } else {
+    const csrn_device_properties device = describe(session);
+    snprintf(text, CLI_WHERE, "cuda:%d, %s, %s", session->device, device.name, device.isa);
+  }
+  return text;
+}
+
+void cli_session_json(const cli_session *session, cli_json *json) {
+  const bool cpu = csrn_context_backend(session->ctx) == CSRN_BACKEND_CPU;
+  const csrn_device_properties device = describe(session);
+  cli_json_string(json, "backend", cpu ? "cpu" : "cuda");
+  cli_json_string(json, "isa", cpu ? csrn_context_isa(session->ctx) : device.isa);
+  cli_json_integer(json, "threads", csrn_context_threads(session->ctx));
+  if (!cpu) {
+    cli_json_integer(json, "device", session->device);
+    cli_json_string(json, "device_name", device.name);
+  }
 }
 
 /* ---- Input ----------------------------------------------------------------- */
@@ -155,7 +196,7 @@ int cli_session_open(cli_session *session) {
 
 int cli_session_read(cli_session *session, csrn_io_matrix *matrix) {
   csrn_io_status status =
-      csrn_io_read(session->input, session->ctx, matrix, &session->progress, &session->error);
+      csrn_io_read(session->input, session->reader, matrix, &session->progress, &session->error);
   erase_progress(session);
   return status ? cli_session_fail(session, status) : CLI_OK;
 }

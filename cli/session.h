@@ -6,13 +6,16 @@
 #define CLI_SESSION_H
 
 #include "io.h"
+#include "json.h"
 #include "options.h"
 
 #include <stdio.h>
 
 typedef struct cli_session {
   const cli_arguments *arguments;
-  csrn_context *ctx;
+  csrn_context *ctx;    /* computes; its arrays are placed by place.h */
+  csrn_context *reader; /* a CPU context for what files hold; ctx itself if that is one */
+  int32_t device;       /* of ctx, as --device counts them */
   csrn_io_input *input;
   csrn_io_select select;
   csrn_io_progress progress;
@@ -36,6 +39,12 @@ int cli_session_core_fail(const cli_session *session);
 
 /* --compression into output->compression and level; false with the message printed. */
 bool cli_compression(const cli_arguments *arguments, csrn_io_output *output);
+
+/* What computes, as a person reads it: "x86-64-v4, 2 threads" or "cuda:0, NVIDIA H100, sm_90". */
+enum { CLI_WHERE = 320 };
+const char *cli_session_where(const cli_session *session, char text[CLI_WHERE]);
+/* The same as members of a report: backend, isa, threads; of a CUDA device also its number and name. */
+void cli_session_json(const cli_session *session, cli_json *json);
 
 /* Seconds on a clock that only moves forward. */
 double cli_now(void);

@@ -16,6 +16,11 @@
 
 #include <cmocka.h>
 
+#define SKIPPED 77
+
+/* What the operations run on: "cpu", or "cuda" if that is the program's argument. */
+static const char *device = "cpu";
+
 static bench_settings settings_of(char *options) {
   bench_settings settings;
   char error[BENCH_DETAIL], *argv[32] = {(char *)"bench"};
@@ -43,7 +48,9 @@ static void set_up(fixture *f, const char *options) {
   f->settings = settings_of(f->options);
   assert_true(bench_matrix_simulate(&f->settings, &f->matrix, error));
   assert_true(bench_expected_create(&f->expected, &f->matrix, 1));
-  assert_int_equal(csrn_context_create(NULL, &f->ctx), CSRN_OK);
+  csrn_context_options choice = CSRN_CONTEXT_OPTIONS_INIT;
+  choice.backend = strcmp(device, "cuda") ? CSRN_BACKEND_CPU : CSRN_BACKEND_CUDA;
+  assert_int_equal(csrn_context_create(&choice, &f->ctx), CSRN_OK);
   assert_int_equal(bench_run_create(&f->run, f->ctx, &f->matrix, &f->expected, NULL), CSRN_OK);
   bench_run_set_small(&f->run, 2000);
 }
@@ -63,31 +70,67 @@ static void execute(fixture *f, const bench_operation *op) {
 
 /* ---- Perturbing ---------------------------------------------------------- */
 
-static void step(void *array, csrn_dtype type, int64_t i, int steps) {
+/* One element of an array of the run, in host memory and back again. */
+typedef union element {
+  unsigned char bytes[8];
+  double number;
+} element;
+
+static element get(bench_run *run, const void *array, csrn_dtype type, int64_t i) {
+  element x = {{0}};
+  const size_t size = csrn_dtype_size(type);
+  assert_int_equal(bench_run_fetch(run, (const char *)array + (size_t)i * size, size, &x), CSRN_OK);
+  return x;
+}
+
+static void put(bench_run *run, void *array, csrn_dtype type, int64_t i, element x) {
+  const size_t size = csrn_dtype_size(type);
+  assert_int_equal(csrn_buffer_copy(run->ctx, (char *)array + (size_t)i * size, &x, size), CSRN_OK);
+}
+
+static void step(bench_run *run, void *array, csrn_dtype type, int64_t i, int steps) {
+  element e = get(run, array, type, i);
   for (int k = 0; k < steps; k++) {
-    double x = (double)bench_get_value(array, type, i);
-    bench_put_value(array, type, i,
+    double x = (double)bench_get_value(&e, type, 0);
+    bench_put_value(&e, type, 0,
                     type == CSRN_F32 ? (double)nextafterf((float)x, INFINITY) : nextafter(x, INFINITY));
   }
+  put(run, array, type, i, e);
+}
+
+static void add(bench_run *run, double *array, int64_t i, double difference) {
+  element e = get(run, array, CSRN_F64, i);
+  e.number += difference;
+  put(run, array, CSRN_F64, i, e);
+}
+
+static void flip(bench_run *run, void *array, int64_t i) {
+  element e = get(run, array, CSRN_U8, i);
+  e.bytes[0] ^= 1;
+  put(run, array, CSRN_U8, i, e);
+}
+
+static bool has_operation(const bench_run *run, const bench_operation *op) {
+  return run->backend == CSRN_BACKEND_CPU ? op->cpu : op->device && !op->cached;
 }
 
 /* Moves the last element of the result by the least that is wrong; false if there is no result but the
  * status. */
 static bool perturb(fixture *f, const bench_operation *op) {
   bench_run *run = &f->run;
-  int64_t last = (op->cached ? run->small_end : run->end) - 1;
+  const int64_t last = (op->cached ? run->small_end : run->end) - 1, column = run->A.n_cols - 1;
   if (op->check == bench_check_row_sums)
-    step(run->row_sums, CSRN_F64, run->A.n_rows - 1, 1);
+    step(run, run->row_sums, CSRN_F64, run->A.n_rows - 1, 1);
   else if (op->check == bench_check_column_sums)
-    run->column_sums[run->A.n_cols - 1] += 2 * f->expected.column_slack[run->A.n_cols - 1] + 0x1p-20;
+    add(run, run->column_sums, column, 2 * f->expected.column_slack[column] + 0x1p-20);
   else if (op->check == bench_check_median)
-    step(run->median, CSRN_F64, 0, 1);
+    step(run, run->median, CSRN_F64, 0, 1);
   else if (op->check == bench_check_mask)
-    run->mask[run->A.n_cols - 1] ^= 1;
+    flip(run, run->mask, column);
   else if (op->check == bench_check_values)
-    step(run->out, run->out_type, last, op->log1p ? 3 : 1);
-  else if (op->input != BENCH_INPUT_READ_ONLY)
-    ((unsigned char *)run->A.data)[0] ^= 1;
+    step(run, run->out, run->out_type, last, op->log1p ? 3 : 1);
+  else if (op->input != BENCH_INPUT_READ_ONLY || op->waits)
+    flip(run, run->A.data, 0);
   else
     return false;
   return true;
@@ -96,14 +139,15 @@ static bool perturb(fixture *f, const bench_operation *op) {
 static void check_every_operation(const char *options) {
   fixture f;
   char why[BENCH_DETAIL];
-  int refused = 0;
+  int refused = 0, tried = 0;
   set_up(&f, options);
   if (strstr(options, "--max-fraction"))
     assert_in_range(f.expected.n_excluded, 1, f.matrix.csr.n_cols - 1);
   for (int o = 0; o < bench_n_operations; o++) {
     const bench_operation *op = &bench_operations[o];
-    if (!op->cpu)
+    if (!has_operation(&f.run, op))
       continue;
+    tried++;
     execute(&f, op);
     if (!op->check(&f.run, &f.expected, why))
       fail_msg("%s on %s: %s", op->name, options, why);
@@ -115,7 +159,8 @@ static void check_every_operation(const char *options) {
       refused++;
     }
   }
-  assert_true(refused >= bench_n_operations - 3);
+  assert_true(tried >= bench_n_operations - 4);
+  assert_true(refused >= tried - 2);
   tear_down(&f);
 }
 
@@ -148,9 +193,9 @@ static void test_factor_is_checked(void **state) {
   char why[BENCH_DETAIL];
   set_up(&f, "--cells 300 --genes 900 --nnz 30000");
   for (int o = 0; o < bench_n_operations; o++)
-    if (bench_operations[o].divide == BENCH_DIVIDE_BY_TOTAL) {
+    if (bench_operations[o].divide == BENCH_DIVIDE_BY_TOTAL && has_operation(&f.run, &bench_operations[o])) {
       execute(&f, &bench_operations[o]);
-      step(f.run.factors, f.run.out_type, 0, 1);
+      step(&f.run, f.run.factors, f.run.out_type, 0, 1);
       assert_false(bench_operations[o].check(&f.run, &f.expected, why));
       assert_non_null(strstr(why, "factor 0"));
     }
@@ -162,7 +207,7 @@ static void test_factor_is_checked(void **state) {
 static csrn_status wrong_row_scale(bench_run *run) {
   csrn_status status = csrn_axis_scale(run->ctx, &run->A, CSRN_PER_ROW, CSRN_DIVIDE, run->row_factors,
                                        run->out_type, CSRN_ZERO_AS_ONE, run->out, run->out_type);
-  step(run->out, run->out_type, run->end - 1, 1);
+  step(run, run->out, run->out_type, run->end - 1, 1);
   return status;
 }
 
@@ -186,6 +231,7 @@ static void test_wrong_result_has_no_time(void **state) {
   char error[BENCH_DETAIL] = "";
   bench_operation *operations = malloc((size_t)bench_n_operations * sizeof *operations);
   set_up(&f, "--cells 300 --genes 900 --nnz 30000 --repetitions 2 --min-time 0");
+  f.settings.devices[0] = f.run.backend;
   memcpy(operations, bench_operations, (size_t)bench_n_operations * sizeof *operations);
   for (int o = 0; o < bench_n_operations; o++) {
     if (!strcmp(operations[o].name, "row_scale"))
@@ -250,7 +296,7 @@ static void test_matrix_is_what_was_asked_for(void **state) {
     const csrn_csr *A = &f.matrix.csr;
     const int32_t *indices = A->indices;
     const int64_t *indptr = A->indptr;
-    assert_int_equal(csrn_csr_check(f.ctx, A), CSRN_OK);
+    assert_int_equal(csrn_csr_check(f.ctx, &f.run.whole), CSRN_OK);
     assert_int_equal(indptr[A->n_rows], f.settings.nnz);
     for (int64_t i = 0; i < A->n_rows; i++) {
       for (int64_t j = indptr[i] + 1; j < indptr[i + 1]; j++)
@@ -293,7 +339,53 @@ static void test_matrix_depends_on_the_seed_alone(void **state) {
   tear_down(&other);
 }
 
-int main(void) {
+/* A sample is many runs on a device, and none more than it takes on the CPU; each is one run's time. */
+static void test_samples_of_many_runs(void **state) {
+  (void)state;
+  fixture f;
+  double seconds;
+  set_up(&f, "--cells 300 --genes 900 --nnz 30000");
+  const bool cpu = f.run.backend == CSRN_BACKEND_CPU;
+  assert_int_equal(bench_run_repeats(&f.run, 1e-6), cpu ? 1 : 100);
+  assert_int_equal(bench_run_repeats(&f.run, 1e-3), cpu ? 1 : 6);
+  assert_int_equal(bench_run_repeats(&f.run, 1), 1);
+  assert_int_equal(bench_run_repeats(&f.run, 0), 1);
+  assert_true(cpu ? f.run.wait == 0 : f.run.wait > 0);
+  for (int o = 0; o < bench_n_operations; o++) {
+    const bench_operation *op = &bench_operations[o];
+    char why[BENCH_DETAIL];
+    if (!has_operation(&f.run, op) || op->input == BENCH_INPUT_REALS || cpu)
+      continue; /* those work in place */
+    f.run.repeats = 3;
+    assert_int_equal(bench_run_prepare(&f.run, op), CSRN_OK);
+    assert_int_equal(bench_run_execute(&f.run, &seconds), CSRN_OK);
+    if (!op->check(&f.run, &f.expected, why))
+      fail_msg("%s, three times: %s", op->name, why);
+  }
+  tear_down(&f);
+}
+
+/* 0 if there is such a device; a machine that is there for its GPU may not skip. */
+static int prove_device(void) {
+  const char *required = getenv("CSRNORM_REQUIRE_CUDA");
+  csrn_context_options options = CSRN_CONTEXT_OPTIONS_INIT;
+  csrn_context *ctx;
+  options.backend = CSRN_BACKEND_CUDA;
+  csrn_status status = strcmp(device, "cuda") ? CSRN_OK : csrn_context_create(&options, &ctx);
+  if (status)
+    printf("skipped: %s\n", csrn_error_detail(NULL));
+  else if (!strcmp(device, "cuda"))
+    csrn_context_destroy(ctx);
+  const bool missing = status == CSRN_NOT_BUILT || status == CSRN_NO_DEVICE;
+  return missing && !(required && !strcmp(required, "1")) ? SKIPPED : status != CSRN_OK;
+}
+
+int main(int argc, char **argv) {
+  if (argc > 1)
+    device = argv[1];
+  const int missing = prove_device();
+  if (missing)
+    return missing;
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_checks_float32_counts),
       cmocka_unit_test(test_checks_float64_reals),
@@ -302,9 +394,10 @@ int main(void) {
       cmocka_unit_test(test_factor_is_checked),
       cmocka_unit_test(test_wrong_result_has_no_time),
       cmocka_unit_test(test_every_configuration_is_measured),
+      cmocka_unit_test(test_samples_of_many_runs),
       cmocka_unit_test(test_matrix_is_what_was_asked_for),
       cmocka_unit_test(test_counts_are_realistic),
       cmocka_unit_test(test_matrix_depends_on_the_seed_alone),
   };
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  return cmocka_run_group_tests(tests, NULL, NULL) ? 1 : 0;
 }

@@ -1,0 +1,212 @@
+"""The command line on a device: the same files to the byte as on the CPU, reports that name the device, errors that
+the device has met, and one sentence where there is no such device.
+
+Usage: test_device.py CSRNORM. Needs the standard library alone. What needs a device is skipped where there is none;
+a program built for the tests' stand-in for CUDA always has one.
+"""
+
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from test_cli import digest, npy, read_npz, write_npz  # noqa: E402
+
+PROGRAM = str(Path(sys.argv.pop(1)).resolve())
+
+
+def devices():
+    done = subprocess.run([PROGRAM, "devices", "--json"], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)["devices"]
+
+
+CUDA = [device for device in devices() if device["backend"] == "cuda"]
+HAS_DEVICE = "name" in CUDA[0]
+NEEDS_DEVICE = unittest.skipUnless(HAS_DEVICE, CUDA[0].get("missing"))
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.dir = Path(self.folder.name)
+        self.npz, self.out, self.by = self.dir / "counts.npz", self.dir / "out.npz", self.dir / "by.npy"
+        write_npz(self.npz)
+
+    def tearDown(self):
+        self.folder.cleanup()
+
+    def run_program(self, *arguments, **options):
+        return subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=300, **options)
+
+    def good(self, *arguments, **options):
+        done = self.run_program(*arguments, **options)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def bad(self, pattern, *arguments, **options):
+        """Exit code 1, one sentence that matches, no output."""
+        done = self.run_program(*arguments, **options)
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        self.assertRegex(done.stderr, pattern)
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        self.assertEqual(done.stdout, "")
+        self.assertFalse(self.out.exists())
+
+    def commands(self):
+        """Every command that computes, with a valid command line but for --device."""
+        self.by.write_bytes(npy([2.0, 1.0, 0.5, 4.0], "d"))
+        return (("normalize", self.npz, "-o", self.out), ("sums", self.npz, "--axis", "rows"), ("check", self.npz),
+                ("scale", self.npz, "-o", self.out, "--axis", "rows", "--by", self.by, "--op", "multiply"))
+
+
+class Missing(Case):
+    def test_no_such_device(self):
+        """Not built, no device and no device of that number are three sentences."""
+        if HAS_DEVICE:
+            sentence, asked = f"has CUDA devices? 0( to {len(CUDA) - 1})?", f"cuda:{len(CUDA)}"
+        elif "no CUDA" in self.good("--version"):
+            sentence, asked = "this build of csrnorm has no cuda backend", "cuda"
+        else:
+            sentence, asked = "no CUDA device: ", "cuda"
+        for command in self.commands():
+            self.bad(sentence, *command, "--device", asked)
+
+    def test_devices_says_what_is_missing(self):
+        text = self.good("devices")
+        self.assertRegex(text, r"(?m)^cpu:0  ")
+        if HAS_DEVICE:
+            self.assertRegex(text, r"(?m)^cuda:0  .+ multiprocessors, .+ sm_\d+")
+        else:
+            self.assertRegex(text, r"(?m)^cuda  none: ")
+            self.assertIn(CUDA[0]["missing"], text)
+
+    @unittest.skipUnless("cuda_host" in PROGRAM, "not the program with the stand-in for CUDA")
+    def test_without_any_device(self):
+        none = {**os.environ, "CSRN_SIMT_DEVICES": "0"}
+        self.assertRegex(self.good("devices", env=none), "cuda  none: no CUDA device: ")
+        for command in self.commands():
+            self.bad("no CUDA device: ", *command, "--device", "cuda", env=none)
+        done = self.run_program("bench", "--cells", "50", "--genes", "60", "--device", "cuda", "--json", env=none)
+        self.assertEqual(done.returncode, 1)
+        row, = json.loads(done.stdout)["results"]
+        self.assertEqual((row["operation"], row["device"], row["check"]), ("context", "cuda", "error"))
+        self.assertIn("no CUDA device", row["detail"])
+
+    def test_auto_is_the_cpu(self):
+        self.assertEqual(json.loads(self.good("normalize", self.npz, "-o", self.out, "--json", "--device", "auto"))["backend"], "cpu")
+
+
+@NEEDS_DEVICE
+class Results(Case):
+    def both(self, *command, output=None):
+        """The same files and the same text from both."""
+        texts, files = [], []
+        for device in ("cpu", "cuda"):
+            texts.append(self.good(*command, "--device", device))
+            files.append(digest(output) if output else None)
+        if output:
+            self.assertEqual(files[0], files[1], command)
+        else:
+            self.assertEqual(texts[0], texts[1], command)
+
+    def source(self, kind):
+        path = self.dir / f"simulated-{kind}.npz"
+        self.good("simulate", "-o", path, "--cells", "60", "--genes", "300", "--depth", "900")
+        m = read_npz(path)
+        write_npz(path, **{**m, "data": [int(x) % 200 if kind in "iqB" else x for x in m["data"]]}, kind=kind)
+        return path
+
+    def test_normalize(self):
+        ways = ((), ("--target-sum", "1e4", "--log1p"), ("--target-sum", "mean"), ("--log-base", "2"),
+                ("--exclude-highly-expressed", "--max-fraction", "0.02", "--log1p"))
+        for kind in "fdiqB":
+            path = self.source(kind)
+            for way in ways:
+                self.both("normalize", path, "-o", self.out, "--force", *way, output=self.out)
+
+    def test_factors(self):
+        path, out = self.dir / "a.h5ad", self.dir / "b.h5ad"
+        self.good("simulate", "-o", path, "--cells", "60", "--genes", "300", "--depth", "900")
+        self.both("normalize", path, "-o", out, "--force", "--key-added", "size_factors", output=out)
+
+    def test_cells_in_columns(self):
+        write_npz(self.npz, data=(1.0, 5.0, 3.0, 1.0, 2.0, 2.0), indices=(0, 3, 0, 3, 1, 3), indptr=(0, 2, 4, 6), layout=b"csc")
+        self.both("normalize", self.npz, "-o", self.out, "--force", "--log1p", output=self.out)
+        for axis in ("rows", "columns"):
+            self.both("sums", self.npz, "--axis", axis)
+
+    def test_sums_and_scale(self):
+        for kind in "fdiqB":
+            path = self.source(kind)
+            for axis, n in (("rows", 60), ("columns", 300)):
+                self.both("sums", path, "--axis", axis)
+                self.by.write_bytes(npy([0.0, *(1.0 + i / 7 for i in range(1, n))], "d"))
+                for op in ("multiply", "divide"):
+                    self.both("scale", path, "-o", self.out, "--force", "--axis", axis, "--by", self.by, "--op", op,
+                              output=self.out)
+
+    def test_empty(self):
+        for shape, indptr in (((0, 3), (0,)), ((3, 2), (0, 0, 0, 0))):
+            write_npz(self.npz, data=(), indices=(), indptr=indptr, shape=shape)
+            self.both("normalize", self.npz, "-o", self.out, "--force", "--log1p", output=self.out)
+            self.both("sums", self.npz, "--axis", "rows")
+            self.both("sums", self.npz, "--axis", "columns")
+
+    def test_values_that_are_no_counts(self):
+        write_npz(self.npz, data=(-1.0, -3.0, 2.0, math.nan, 1.0, 2.0))
+        self.both("normalize", self.npz, "-o", self.out, "--force", output=self.out)
+
+    def test_reports(self):
+        for command in self.commands():
+            report = json.loads(self.good(*command, "--json", "--device", "cuda"))
+            self.assertEqual((report["backend"], report["device"]), ("cuda", 0), command)
+            self.assertEqual((report["device_name"], report["isa"]), (CUDA[0]["name"], CUDA[0]["isa"]), command)
+            self.out.unlink(missing_ok=True)
+        report = json.loads(self.good("normalize", self.npz, "-o", self.out, "--json", "--device", "cuda:0"))
+        self.assertEqual((report["target_sum"], report["n_empty_cells"]), (4, 1))
+        text = self.good("normalize", self.npz, "-o", self.out, "--force", "--device", "cuda")
+        self.assertIn(f"cuda:0, {CUDA[0]['name']}, {CUDA[0]['isa']}", text)
+
+    def test_overflow_on_the_device(self):
+        write_npz(self.npz, data=[2**62, 2**62, 1, 1, 1, 1], kind="q")
+        self.bad("does not fit", "sums", self.npz, "--axis", "rows", "--device", "cuda")
+        self.bad("does not fit", "normalize", self.npz, "-o", self.out, "--device", "cuda")
+
+    def test_dry_run(self):
+        self.assertIn("device: cuda:0, ", self.good("normalize", self.npz, "-o", self.out, "--dry-run", "--device", "cuda"))
+
+
+@NEEDS_DEVICE
+class Bench(Case):
+    def rows(self, *options):
+        return json.loads(self.good("bench", "--cells", "300", "--genes", "900", "--nnz", "30000", "--repetitions", "1",
+                                    "--min-time", "0", "--json", *options))
+
+    def test_a_device_beside_the_cpu(self):
+        report = self.rows("--device", "cpu,cuda")
+        self.assertIn(CUDA[0]["name"], report["environment"]["devices"])
+        cpu, cuda = ({r["operation"]: r for r in report["results"] if r["device"] == d} for d in ("cpu", "cuda"))
+        only_cpu = {"roofline_scale", "roofline_sum", "log1p_reals_cached", "normalize_fixed_log1p_cached"}
+        self.assertEqual(set(cuda), set(cpu) - only_cpu | {"roofline_copy"})
+        for name, row in cuda.items():
+            self.assertEqual((row["check"], row["isa"]), ("ok", CUDA[0]["isa"]), row)
+            self.assertGreater(row["min_ms"], 0)
+            self.assertEqual(row["reference"], "" if name in ("median", "roofline_copy") else "roofline_copy")
+            if name in cpu:
+                self.assertEqual(row["bytes"], cpu[name]["bytes"])
+        self.assertEqual(cuda["roofline_copy"]["bytes_per_value"], 8)
+
+    def test_types(self):
+        for kind in ("float64", "uint8", "int64"):
+            self.assertEqual({row["check"] for row in self.rows("--device", "cuda", "--type", kind)["results"]}, {"ok"})
+        rows = self.rows("--device", "cuda", "--values", "reals")["results"]
+        self.assertEqual({row["check"] for row in rows}, {"ok"})
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

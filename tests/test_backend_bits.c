@@ -1,0 +1,210 @@
+/*
+ * This run's backend and instruction set against the plain C of the generic CPU kernels, on
+ * random matrices of every type: rows for each way in which a device shares work (a few
+ * threads, a warp, a block, all blocks), few and many columns, values of every kind. Like
+ * test_isa_bits.c, but it keeps the results instead of hashes, to name the first element
+ * that differs: what a device did wrong has to be understood from its first report.
+ */
+#include "battery.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+/* ---- Results -------------------------------------------------------------- */
+
+enum { N_PARTS = 5 };
+
+/* What an operation left in one of its outputs. */
+typedef struct part {
+  const char *name;
+  csrn_dtype type;
+  int64_t n;
+  unsigned char *values;
+} part;
+
+typedef struct result {
+  part parts[N_PARTS];
+} result;
+
+static part keep(const char *name, csrn_dtype type, const void *array, size_t bytes) {
+  part p = {name, type, (int64_t)(bytes / csrn_dtype_size(type)), host_array((int64_t)bytes, 1)};
+  fetch(p.values, array, bytes);
+  return p;
+}
+
+static result result_of(const battery *b, const battery_operation *operation) {
+  return (result){{keep("out", operation->out_type, b->out, (size_t)b->A.nnz * 8),
+                   keep("vector", operation->vector_type, b->vector, (size_t)b->n * 8),
+                   keep("mask", CSRN_U8, b->mask, (size_t)b->n),
+                   keep("median", CSRN_F64, b->median, sizeof *b->median),
+                   keep("report", CSRN_F64, b->report, sizeof *b->report)}};
+}
+
+static void run_all(const sample *m, result results[N_OPERATIONS]) {
+  battery b = battery_place(m);
+  for (int i = 0; i < N_OPERATIONS; i++) {
+    battery_clear(&b);
+    csrn_status status = battery_call(&battery_operations[i], &b);
+    if (status)
+      fail_msg("%s: %d: %s", battery_operations[i].name, (int)status, csrn_error_detail(test.ctx));
+    expect_ok(status);
+    results[i] = result_of(&b, &battery_operations[i]);
+  }
+  buffers_release();
+}
+
+static uint64_t bits_at(const part *p, int64_t i) {
+  uint64_t bits = 0;
+  size_t size = csrn_dtype_size(p->type);
+  memcpy(&bits, p->values + (size_t)i * size, size);
+  return bits;
+}
+
+static bool is_nan_at(const part *p, int64_t i) {
+  return is_real(p->type) && isnan(load_f64(p->type, p->values, i));
+}
+
+/* How many elements differ; the first one is printed. All NaN are the same value. */
+static int64_t count_differences(const part *got, const part *expected, const char *operation) {
+  int64_t n = 0;
+  if (memcmp(got->values, expected->values, (size_t)got->n * csrn_dtype_size(got->type)) == 0)
+    return 0;
+  for (int64_t i = 0; i < got->n; i++) {
+    if (bits_at(got, i) == bits_at(expected, i) || (is_nan_at(got, i) && is_nan_at(expected, i)))
+      continue;
+    if (n++ == 0)
+      print_error("%s: %s[%" PRId64 "] is 0x%" PRIx64 " (%.17g), expected 0x%" PRIx64 " (%.17g)\n", operation,
+                  got->name, i, bits_at(got, i), load_f64(got->type, got->values, i), bits_at(expected, i),
+                  load_f64(expected->type, expected->values, i));
+  }
+  return n;
+}
+
+static int64_t compare_all(const result *got, const result *expected) {
+  int64_t wrong = 0;
+  for (int i = 0; i < N_OPERATIONS; i++)
+    for (int k = 0; k < N_PARTS; k++)
+      wrong += count_differences(&got[i].parts[k], &expected[i].parts[k], battery_operations[i].name);
+  return wrong;
+}
+
+/* ---- Comparing backends --------------------------------------------------- */
+
+static const char *const kind_names[] = {"low", "counts", "positive", "reals", "finite", "wild"};
+
+/* The matrix on both; every difference is told before the test fails. */
+static int64_t compare_on(const sample_shape *shape, csrn_dtype type, sample_values kind, uint64_t seed) {
+  const fixture asked = test;
+  static result expected[N_OPERATIONS], got[N_OPERATIONS];
+  sample m = sample_make(shape, type, kind, seed);
+  fixture_as(CSRN_BACKEND_CPU, "generic", 1);
+  run_all(&m, expected);
+  fixture_as(asked.backend, asked.isa, 3);
+  run_all(&m, got);
+  const int64_t wrong = compare_all(got, expected);
+  if (wrong)
+    print_error("  in %s %s, %" PRId64 " rows x %" PRId64 " columns, %" PRId64 " values, seed %" PRIu64
+                ": %" PRId64 " elements differ\n",
+                csrn_dtype_name(type), kind_names[kind], m.n_rows, m.n_cols, m.nnz, seed, wrong);
+  return wrong;
+}
+
+/* Kinds that make sense for a type: reals of every sort, or integers of every size. */
+static const sample_values kinds_of_reals[] = {SAMPLE_COUNTS, SAMPLE_POSITIVE, SAMPLE_REALS, SAMPLE_FINITE,
+                                               SAMPLE_WILD};
+static const sample_values kinds_of_integers[] = {SAMPLE_LOW, SAMPLE_COUNTS, SAMPLE_FINITE};
+
+static void every_type_on(int64_t n_rows, int64_t mean, int64_t n_cols, uint64_t seed) {
+  int64_t wrong = 0;
+  for (int t = 0; t < N_DATA_TYPES; t++) {
+    const bool real = is_real(data_types[t]);
+    const sample_values *kinds = real ? kinds_of_reals : kinds_of_integers;
+    const size_t n_kinds = real ? COUNT(kinds_of_reals) : COUNT(kinds_of_integers);
+    for (size_t k = 0; k < n_kinds; k++, seed++) {
+      sample_shape shape = random_shape(n_rows, mean, n_cols, seed);
+      wrong += compare_on(&shape, data_types[t], kinds[k], seed);
+      host_release();
+    }
+  }
+  if (wrong)
+    fail_msg("%" PRId64 " elements differ from the generic kernels", wrong);
+}
+
+static void very_short_rows(void **state) {
+  (void)state;
+  every_type_on(2000, 3, 200, 301);
+}
+
+static void short_rows(void **state) {
+  (void)state;
+  every_type_on(400, 60, 500, 331);
+}
+
+static void rows_of_a_warp(void **state) {
+  (void)state;
+  every_type_on(40, 1000, 3000, 361);
+}
+
+static void rows_of_a_block(void **state) {
+  (void)state;
+  every_type_on(5, 9000, 20000, 391);
+}
+
+static void one_column(void **state) {
+  (void)state;
+  every_type_on(300, 20, 1, 421);
+}
+
+/* More columns than any shared memory has counters for. */
+static void many_columns(void **state) {
+  (void)state;
+  every_type_on(60, 500, 200000, 451);
+}
+
+/* Rows that all blocks share (cuda_walk.h: 64 pieces of 4,096 and more), among others. */
+static void giant_rows(void **state) {
+  (void)state;
+  static const struct {
+    csrn_dtype type;
+    sample_values kind;
+  } matrices[] = {{CSRN_F32, SAMPLE_COUNTS},
+                  {CSRN_F32, SAMPLE_REALS},
+                  {CSRN_F64, SAMPLE_REALS},
+                  {CSRN_U8, SAMPLE_COUNTS},
+                  {CSRN_I64, SAMPLE_FINITE}};
+  static const int64_t lengths[] = {10, 64 * 4096, 0, 64 * 4096 + 1, 5000, 70 * 4096 - 1, 1};
+  const sample_shape shape = {lengths, COUNT(lengths), 3000, 0, 0};
+  int64_t wrong = 0;
+  for (size_t i = 0; i < COUNT(matrices); i++) {
+    wrong += compare_on(&shape, matrices[i].type, matrices[i].kind, 481 + i);
+    host_release();
+  }
+  if (wrong)
+    fail_msg("%" PRId64 " elements differ from the generic kernels", wrong);
+}
+
+/* The comparison can fail: one bit of one element is found. */
+static void a_single_bit_is_found(void **state) {
+  (void)state;
+  static result one[N_OPERATIONS], other[N_OPERATIONS];
+  sample_shape shape = random_shape(20, 30, 40, 511);
+  sample m = sample_make(&shape, CSRN_F32, SAMPLE_COUNTS, 511);
+  run_all(&m, one);
+  run_all(&m, other);
+  assert_int_equal(compare_all(one, other), 0);
+  for (int k = 0; k < N_PARTS; k++) {
+    part *p = &other[0].parts[k];
+    p->values[(size_t)(p->n - 1) * csrn_dtype_size(p->type)] ^= 1;
+    assert_int_equal(compare_all(one, other), 1);
+    p->values[(size_t)(p->n - 1) * csrn_dtype_size(p->type)] ^= 1;
+  }
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {
+      TEST(very_short_rows), TEST(short_rows),   TEST(rows_of_a_warp), TEST(rows_of_a_block),
+      TEST(one_column),      TEST(many_columns), TEST(giant_rows),     TEST(a_single_bit_is_found),
+  };
+  return fixture_run(argc, argv, "backend_bits", tests, COUNT(tests));
+}
