@@ -18,6 +18,14 @@
 #endif
 #endif
 
+/* Whether those of kernel_transform.h for eight lanes may be used. */
+#if defined(__AVX2__) && !CSRN_AVX512 && !defined(CSRN_NO_INTRINSICS)
+#define CSRN_AVX2 1
+#include <immintrin.h>
+#else
+#define CSRN_AVX2 0
+#endif
+
 #define INLINE static inline __attribute__((always_inline))
 
 /* Data and index types with their C types: the one list from which kernels are made. */
