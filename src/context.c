@@ -110,6 +110,7 @@ static csrn_status create(const csrn_context_options *options, csrn_backend back
   ctx->ops = ops;
   ctx->allocator = *allocator;
   ctx->custom_allocator = allocator->allocate != default_allocate;
+  ctx->any_memory = options->backend == CSRN_BACKEND_AUTO && !owner;
   ctx->device = options->device;
   ctx->owner = owner;
   status = ops->create(ctx, options);
@@ -132,23 +133,20 @@ csrn_status csrn_context_create(const csrn_context_options *given, csrn_context 
   if (status)
     return status;
   const bool automatic = options.backend == CSRN_BACKEND_AUTO;
-  const int32_t device = options.device;
-  if (automatic)
-    options.device = 0; /* of the CPU, that is */
-  status = create(&options, automatic ? CSRN_BACKEND_CPU : options.backend, NULL, context);
-  if (!status) {
-    (*context)->any_memory = automatic;
-    (*context)->device = device;
-  }
-  return status;
+  return create(&options, automatic ? CSRN_BACKEND_CPU : options.backend, NULL, context);
+}
+
+static void destroy(csrn_context *ctx) {
+  if (!ctx)
+    return;
+  ctx->ops->destroy(ctx);
+  csrn_scratch_release(ctx, ctx, sizeof *ctx);
 }
 
 void csrn_context_destroy(csrn_context *ctx) {
-  if (!ctx)
-    return;
-  csrn_context_destroy(ctx->on_device);
-  ctx->ops->destroy(ctx);
-  csrn_scratch_release(ctx, ctx, sizeof *ctx);
+  if (ctx)
+    destroy(ctx->on_device);
+  destroy(ctx);
 }
 
 #if defined(CSRNORM_WITH_CUDA)

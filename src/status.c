@@ -66,16 +66,23 @@ const char *csrn_dtype_name(csrn_dtype type) {
 #undef CASE
 }
 
+/* Where the sentence of `ctx` is stored: for the part of an AUTO context on a device, in that context. */
+static char *detail_of(csrn_context *ctx) {
+  if (!ctx)
+    return thread_detail;
+  return ctx->owner ? ctx->owner->detail : ctx->detail;
+}
+
 csrn_status csrn_fail(csrn_context *ctx, csrn_status status, const char *format, ...) {
   va_list arguments;
-  ctx = ctx && ctx->owner ? ctx->owner : ctx;
   va_start(arguments, format);
-  vsnprintf(ctx ? ctx->detail : thread_detail, sizeof thread_detail, format, arguments);
+  vsnprintf(detail_of(ctx), sizeof thread_detail, format, arguments);
   va_end(arguments);
   return status;
 }
 
 const char *csrn_error_detail(const csrn_context *ctx) {
-  ctx = ctx && ctx->owner ? ctx->owner : ctx;
-  return ctx ? ctx->detail : thread_detail;
+  if (!ctx)
+    return thread_detail;
+  return ctx->owner ? ctx->owner->detail : ctx->detail;
 }

@@ -118,6 +118,25 @@ static void counts_around_the_limit_of_float32(void **state) {
     }
 }
 
+/* A fraction of any size, beside an integer with which float32 would lose it. */
+static void fractions_that_float32_would_lose(void **state) {
+  (void)state;
+  enum { LENGTH = 40 };
+  for (int64_t n_rows = 1; n_rows <= 18; n_rows += 17)
+    for (int digit = 1; digit <= 24; digit++) {
+      double *values = host_array(n_rows * LENGTH, sizeof *values);
+      int64_t *indptr = host_array(n_rows + 1, sizeof *indptr);
+      for (int64_t r = 0; r < n_rows; r++)
+        indptr[r + 1] = indptr[r] + LENGTH;
+      double *last = values + (n_rows - 1) * LENGTH;
+      last[7] = ldexp(1.0, -digit);
+      last[24 + digit % 3] = ldexp(1.0, 24 - digit);
+      sample m = sample_literal(n_rows, 1, indptr, NULL, CSRN_F32, values);
+      expect_axis_sum(&m, LAYOUT_DEFAULT, CSRN_PER_ROW, NULL, CSRN_F64);
+      host_release();
+    }
+}
+
 static void every_short_length_in_every_placement(void **state) {
   (void)state;
   int64_t lengths[200];
@@ -390,6 +409,7 @@ int main(int argc, char **argv) {
       TEST(rows_around_every_boundary),
       TEST(counts_but_for_one_value),
       TEST(counts_around_the_limit_of_float32),
+      TEST(fractions_that_float32_would_lose),
       TEST(every_short_length_in_every_placement),
       TEST(one_row_of_every_length),
       TEST(rows_with_exclusion),

@@ -173,7 +173,8 @@ static void giant_rows(void **state) {
                   {CSRN_F64, SAMPLE_REALS},
                   {CSRN_U8, SAMPLE_COUNTS},
                   {CSRN_I64, SAMPLE_FINITE}};
-  static const int64_t lengths[] = {10, 64 * 4096, 0, 64 * 4096 + 1, 5000, 70 * 4096 - 1, 1};
+  enum { GIANT = 64 * 4096 };
+  static const int64_t lengths[] = {10, GIANT, 0, GIANT + 1, 5000, GIANT + 24575, 1};
   const sample_shape shape = {lengths, COUNT(lengths), 3000, 0, 0};
   int64_t wrong = 0;
   for (size_t i = 0; i < COUNT(matrices); i++) {

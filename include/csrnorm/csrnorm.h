@@ -24,10 +24,18 @@
  *   output has been written; after CSRN_OVERFLOW and CSRN_DEVICE_ERROR the
  *   contents of the outputs are unspecified, those of the inputs unchanged
  *   (unless worked in place).
- * - Arrays belong to the caller, are not kept after the call, and lie in host
- *   memory for a CPU context. Arrays of one call must all lie in the same place.
- * - It is synchronous with host arrays; with device arrays (CUDA contexts) it is
- *   enqueued on the context's stream.
+ * - Arrays belong to the caller and are not kept after the call. Those of one call
+ *   lie in one place: in host memory for a CPU context, in device or managed memory
+ *   of its device for a CUDA context. Single numbers and reports (median, target,
+ *   report) may also lie in pinned memory there. An AUTO context takes either, by
+ *   where A->indptr (or `values`) lies.
+ * - With host arrays it is synchronous. With device arrays it is enqueued on the
+ *   context's stream and does not wait for it (csrn_csr_check() alone does): the
+ *   arrays must stay until the stream has come so far, results are there then, and
+ *   what only the device can find out (a bad indptr, an overflow) is said by
+ *   csrn_context_synchronize() and in report->flags. With a bad indptr nothing is
+ *   computed; an element in no column is left out. Neither costs the caller the
+ *   CUDA context.
  * - Results are reproducible: the same bits for every number of threads,
  *   instruction set, backend, and division of the rows into calls.
  * - Empty rows, zero rows, zero columns and zero stored values are valid.
@@ -148,7 +156,8 @@ typedef struct csrn_context csrn_context;
  * the thread that calls the library, never from its worker threads. */
 typedef struct csrn_allocator {
   /* `bytes` (> 0) bytes aligned to `alignment` (a power of two), or NULL. `stream`
-   * is the context's stream for device memory, NULL for host memory. */
+   * is the context's stream for device memory (cudaStreamLegacy, which is not NULL,
+   * for the default one), NULL for host memory. */
   void *(*allocate)(void *user, size_t bytes, size_t alignment, void *stream);
   /* Gives back what allocate() returned, with the same `bytes`. */
   void (*release)(void *user, void *pointer, size_t bytes, void *stream);
@@ -158,7 +167,7 @@ typedef struct csrn_allocator {
 typedef struct csrn_context_options {
   size_t size;          /* sizeof(csrn_context_options) */
   csrn_backend backend; /* default CSRN_BACKEND_AUTO */
-  int32_t device;       /* device number for CUDA; default 0 */
+  int32_t device;       /* device number for CUDA and AUTO; default 0 */
   int32_t threads;      /* CPU threads; 0 (default): as OpenMP would choose */
   int32_t reserved;     /* 0 */
   /* Instruction set of the CPU kernels: "generic", "x86-64", "x86-64-v3" or
@@ -192,7 +201,8 @@ CSRN_API csrn_status csrn_context_create(const csrn_context_options *options, cs
 CSRN_API void csrn_context_destroy(csrn_context *ctx);
 
 /* Work of later calls with device pointers goes to `stream` (a cudaStream_t; NULL:
- * the default stream). CSRN_INVALID_ARGUMENT for a non-NULL stream on a CPU context. */
+ * the default stream), which must live until another is set or the context is
+ * destroyed. CSRN_INVALID_ARGUMENT for a non-NULL stream on a CPU context. */
 CSRN_API csrn_status csrn_context_set_stream(csrn_context *ctx, void *stream);
 
 /* Allocates now what calls on matrices of at most n_rows x n_cols need, so that
@@ -200,7 +210,9 @@ CSRN_API csrn_status csrn_context_set_stream(csrn_context *ctx, void *stream);
 CSRN_API csrn_status csrn_context_reserve(csrn_context *ctx, int64_t n_rows, int64_t n_cols);
 
 /* Waits for the work enqueued by this context and returns what went wrong on the
- * device since the last call; returns CSRN_OK at once on the CPU. */
+ * device since the last call: CSRN_INVALID_MATRIX, CSRN_INVALID_ARGUMENT (*target of
+ * csrn_normalize_with()), CSRN_OVERFLOW or CSRN_DEVICE_ERROR, with its sentence.
+ * Returns CSRN_OK at once on the CPU. */
 CSRN_API csrn_status csrn_context_synchronize(csrn_context *ctx);
 
 /* The backend, instruction set ("x86-64-v4"; "" for CUDA) and number of threads

@@ -14,7 +14,7 @@
 /* ---- State ---------------------------------------------------------------- */
 
 static csrn_status cpu_create(csrn_context *ctx, const csrn_context_options *options) {
-  if (options->device != 0)
+  if (options->device != 0 && !ctx->any_memory) /* of an AUTO context it is the GPU's number */
     return csrn_fail(ctx, CSRN_INVALID_ARGUMENT, "options->device is %d; expected 0 for the CPU",
                      options->device);
   const csrn_kernels *kernels;

@@ -8,12 +8,14 @@
 
 #include "cpu/cpu_internal.h"
 
-/* Whether the intrinsics of kernel_avx512.h may be used. */
+/* Whether the intrinsics of kernel_avx512.h may be used; set where tests emulate them. */
+#ifndef CSRN_AVX512
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__) &&       \
     !defined(CSRN_NO_INTRINSICS)
 #define CSRN_AVX512 1
 #else
 #define CSRN_AVX512 0
+#endif
 #endif
 
 #define INLINE static inline __attribute__((always_inline))

@@ -397,8 +397,8 @@ csrn_status csrn_cuda_begin(csrn_context *ctx, const csrn_csr *A, const double *
     return csrn_cuda_fail(ctx, error, "the beginning of an operation");
   csrn_status status = CSRN_OK;
   if (A) {
-    const csrn_launch shape = {csrn_cuda_blocks(A->n_rows, CSRN_THREADS, state->n_units * 4), CSRN_THREADS,
-                               0};
+    const csrn_launch shape = {csrn_cuda_blocks(A->n_rows + 1, CSRN_THREADS, state->n_units * 4),
+                               CSRN_THREADS, 0};
     status = csrn_cuda_launch(ctx, status, shape, check_rows_kernel, csrn_device_view(ctx, A));
   }
   if (target)

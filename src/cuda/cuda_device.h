@@ -12,6 +12,7 @@
 #include "cuda_internal.h"
 #include "numerics.h"
 
+#include <cstring>
 #include <cuda_pipeline.h>
 
 enum { CSRN_WARP = 32, CSRN_THREADS = 256, CSRN_ALL_LANES = 0xffffffffU };
@@ -39,7 +40,7 @@ void *simt_dynamic_shared(void);
 /* An array of any index type, as 64 bits; u64 above INT64_MAX comes out negative. */
 struct csrn_index_array {
   const void *values;
-  csrn_dtype type;
+  int type; /* a csrn_dtype; anything where the array is not used */
   __device__ __forceinline__ int64_t operator[](int64_t i) const {
     switch (type) {
     case CSRN_I32:
@@ -99,12 +100,18 @@ struct csrn_device_matrix {
   }
 };
 
+static inline csrn_index_array csrn_index_view(const void *values, const csrn_dtype *type) {
+  csrn_index_array view = {values, 0};
+  memcpy(&view.type, type, sizeof view.type);
+  return view;
+}
+
 static inline csrn_device_matrix csrn_device_view(const csrn_context *ctx, const csrn_csr *A) {
   return {A->n_rows,
           A->n_cols,
           A->nnz,
-          {A->indptr, A->indptr_type},
-          {A->indices, A->indices_type},
+          csrn_index_view(A->indptr, &A->indptr_type),
+          csrn_index_view(A->indices, &A->indices_type),
           csrn_cuda_state_of(ctx)->control};
 }
 
