@@ -370,13 +370,14 @@ static int prove_device(void) {
   const char *required = getenv("CSRNORM_REQUIRE_CUDA");
   csrn_context_options options = CSRN_CONTEXT_OPTIONS_INIT;
   csrn_context *ctx = NULL;
-  options.backend = CSRN_BACKEND_CUDA;
-  csrn_status status = strcmp(device, "cuda") ? CSRN_OK : csrn_context_create(&options, &ctx);
-  if (status)
-    printf("skipped: %s\n", csrn_error_detail(NULL));
+  options.backend = strcmp(device, "cuda") ? CSRN_BACKEND_CPU : CSRN_BACKEND_CUDA;
+  csrn_status status = csrn_context_create(&options, &ctx);
   csrn_context_destroy(ctx);
   const bool missing = status == CSRN_NOT_BUILT || status == CSRN_NO_DEVICE;
-  return missing && !(required && !strcmp(required, "1")) ? SKIPPED : status != CSRN_OK;
+  const bool skips = missing && !(required && !strcmp(required, "1"));
+  if (status)
+    printf("%s: %s\n", skips ? "skipped" : "no context", csrn_error_detail(NULL));
+  return skips ? SKIPPED : status != CSRN_OK;
 }
 
 int main(int argc, char **argv) {

@@ -105,4 +105,8 @@ grep -q '"name": "suite", "outcome": "failed".*axis_sum.cuda' "$record" || fail 
 grep -q '"name": "memcheck", "outcome": "missing".*refused' "$record" || fail "a tool that refuses is not missing"
 grep -q '"gpu_bench": null' "$record" || fail "results of a failed benchmark"
 expect 1 'steps that failed there: suite benchmark' "$verify" --check
+program "$build/bin/test_axis_sum" 'exit 0'
+program "$build/bin/gpu_bench" 'sleep 30'
+sed -i 's/^  step benchmark [0-9]*/  step benchmark 1/' "$verify"
+expect 1 'benchmark +failed .* not done within 1 seconds' "$verify" "$build"
 echo "all right"
