@@ -8,24 +8,6 @@
 
 #include "cpu/cpu_internal.h"
 
-/* Whether the intrinsics of kernel_avx512.h may be used; set where tests emulate them. */
-#ifndef CSRN_AVX512
-#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__) &&       \
-    !defined(CSRN_NO_INTRINSICS)
-#define CSRN_AVX512 1
-#else
-#define CSRN_AVX512 0
-#endif
-#endif
-
-/* Whether those of kernel_transform.h for eight lanes may be used. */
-#if defined(__AVX2__) && !CSRN_AVX512 && !defined(CSRN_NO_INTRINSICS)
-#define CSRN_AVX2 1
-#include <immintrin.h>
-#else
-#define CSRN_AVX2 0
-#endif
-
 #define INLINE static inline __attribute__((always_inline))
 
 /* Data and index types with their C types: the one list from which kernels are made. */

@@ -5,8 +5,8 @@
 #ifndef CSRN_KERNEL_SUMS_H
 #define CSRN_KERNEL_SUMS_H
 
-#include "kernel_avx512_sums.h"
 #include "kernel_load.h"
+#include "kernel_vector_sums.h"
 #include "numerics.h"
 
 /* A value, or +0 if its column is excluded; `indices` NULL excludes nothing. */
@@ -36,9 +36,9 @@ INLINE double real_value(const masked_values *v, int64_t i) {
 
 /* The canonical sum of at most CSRN_BLOCK values. */
 INLINE double block_sum(const masked_values *v, int64_t begin, int64_t end) {
-#if CSRN_AVX512
+#if CSRN_VECTORS
   if (v->index_type == CSRN_I32)
-    return kept_sum_avx512(v->data, v->type, v->indices, v->excluded, begin, end);
+    return kept_sum(v->data, v->type, v->indices, v->excluded, begin, end);
 #endif
   double lanes[CSRN_LANES] = {0};
   int64_t i = begin;
@@ -85,9 +85,9 @@ INLINE csrn_wide integer_sum(const masked_values *v, int64_t begin, int64_t end)
 }
 
 INLINE void sum_rows(const masked_values *v, const int64_t *indptr, int64_t n, void *sums) {
-#if CSRN_AVX512
+#if CSRN_VECTORS
   if (is_real(v->type) && !v->indices) {
-    sum_rows_avx512(v->data, v->type, indptr, n, sums);
+    sum_rows_by_vectors(v->data, v->type, indptr, n, sums);
     return;
   }
 #endif

@@ -10,13 +10,13 @@
 #ifndef CSRN_KERNEL_TRANSFORM_H
 #define CSRN_KERNEL_TRANSFORM_H
 
-#include "kernel_avx512_divide.h"
 #include "kernel_load.h"
+#include "kernel_vector_divide.h"
+#include "kernel_vector_table.h"
 #include "numerics.h"
 
 enum {
   CHUNK = 2048,        /* elements between a step and its logarithm: 8 or 16 KiB */
-  TABLE_SIZE = 64,     /* 99.9 % of the counts of a typical matrix are below */
   TABLE_MIN_ROW = 512, /* shorter rows do not earn back the filling of the table */
   GROUP = 16           /* elements that take the table, or not, together */
 };
@@ -32,6 +32,17 @@ enum {
       _Pragma("omp simd") for (int64_t i = begin; i < end; i++) out[i] = (O)(load(data, type, i) * factor);  \
     } else {                                                                                                 \
       _Pragma("omp simd") for (int64_t i = begin; i < end; i++) out[i] = (O)load(data, type, i);             \
+    }                                                                                                        \
+  }                                                                                                          \
+  /* Each element with a factor of its own, from factors[0] on. */                                           \
+  INLINE void spread_step_##suffix(csrn_step step, const void *data, csrn_dtype type, int64_t begin,         \
+                                   int64_t end, const C *factors, O *out) {                                  \
+    if (step == CSRN_STEP_DIVIDE) {                                                                          \
+      _Pragma("omp simd") for (int64_t i = begin; i < end; i++) out[i] =                                     \
+          (O)(load(data, type, i) / factors[i - begin]);                                                     \
+    } else {                                                                                                 \
+      _Pragma("omp simd") for (int64_t i = begin; i < end; i++) out[i] =                                     \
+          (O)(load(data, type, i) * factors[i - begin]);                                                     \
     }                                                                                                        \
   }                                                                                                          \
   INLINE void gather_step_##suffix(csrn_step step, const void *data, csrn_dtype type, const void *indices,   \
@@ -81,24 +92,16 @@ INLINE uint32_t small_count(const void *data, csrn_dtype type, int64_t i) {
   return bits == back_bits ? (uint32_t)count : TABLE_SIZE;
 }
 
-#if CSRN_AVX512
-
 INLINE void step_f32(csrn_step step, const void *data, csrn_dtype type, int64_t begin, int64_t end,
                      float factor, float *out) {
-  if (step == CSRN_STEP_DIVIDE && has_load16(type))
-    divide_range_avx512(data, type, begin, end, factor, out);
-  else
-    step_f32_to_f32(step, data, type, begin, end, factor, out);
-}
-
-#else
-
-INLINE void step_f32(csrn_step step, const void *data, csrn_dtype type, int64_t begin, int64_t end,
-                     float factor, float *out) {
+#if CSRN_VECTORS
+  if (step == CSRN_STEP_DIVIDE && has_vec_load(type)) {
+    divide_range(data, type, begin, end, factor, out);
+    return;
+  }
+#endif
   step_f32_to_f32(step, data, type, begin, end, factor, out);
 }
-
-#endif
 
 INLINE void step_f64(csrn_step step, const void *data, csrn_dtype type, int64_t begin, int64_t end,
                      double factor, double *out) {
@@ -145,90 +148,50 @@ DEFINE_TABLE(f32, float)
 DEFINE_TABLE(f64, double)
 #undef DEFINE_TABLE
 
-#if CSRN_AVX512
+#if CSRN_VECTORS
 
-/* 16 values that are not all small counts. */
-static __attribute__((noinline)) __m512 transform16(const csrn_transform *how, __m512 x, float factor) {
-  float values[16];
-  _mm512_storeu_ps(values, x);
-  step_f32(how->step, values, CSRN_F32, 0, 16, factor, values);
-  log1p_range_f32(values, 16, how->log_base);
-  return _mm512_loadu_ps(values);
-}
-
-/* 16 values by the table, or by the formula, which is counted. */
-INLINE void table16(const csrn_transform *how, const void *data, csrn_dtype type, int64_t i, __mmask16 lanes,
-                    float factor, const table64 *table, int64_t *misses, float *out) {
-  __m512 x = load16(data, type, i, lanes), y;
-  __m512i counts;
-  if (small_counts16(x, &counts) == 0xffff) {
-    y = look_up16(table, counts);
-  } else {
-    ++*misses;
-    y = transform16(how, x, factor);
+/* LOOKED_UP values from data[i] on, that are not all small counts, to out[0 ...]. */
+INLINE void miss(const csrn_transform *how, const void *data, csrn_dtype type, int64_t i, float factor,
+                 float *out) {
+  const vec y = vec_all(factor);
+  for (int64_t k = 0; k < 4; k++) {
+    const vec x = vec_load_all(data, type, i + k * WIDTH);
+    vec_store(out + k * WIDTH, how->step == CSRN_STEP_DIVIDE ? vec_div(x, y) : x);
   }
-  _mm512_mask_storeu_ps(out + i, lanes, y);
+  log1p_range_f32(out, LOOKED_UP, how->log_base);
 }
 
-/* table_row_f32() with the table in registers, aligned stores and masked ends: the whole
- * row, unless its values turn out not to be small counts. */
-INLINE int64_t table_row_avx512(const csrn_transform *how, const void *data, csrn_dtype type, int64_t begin,
-                                int64_t end, float factor, const float *values, float *out) {
-  const table64 table = table64_of(values);
-  int64_t i = begin, misses = 0, head = before_alignment(out + begin, end - begin);
-  if (head) {
-    table16(how, data, type, i, first_lanes(head), factor, &table, &misses, out);
-    i += head;
-  }
-  for (; i + 64 <= end && 4 * misses <= (i - begin) / 16 + 16; i += 64) {
-    for (int k = look_up_64(&table, data, type, i, out) ? 64 : 0; k < 64; k += 16)
-      table16(how, data, type, i + k, 0xffff, factor, &table, &misses, out);
-  }
-  for (; i < end && end - i < 64; i += 16)
-    table16(how, data, type, i, first_lanes(end - i), factor, &table, &misses, out);
-  return i < end ? i : end;
-}
-
-#endif
-
-#if CSRN_AVX2
-
-/* table[counts], counts from 0 to 31: four permutations of eight entries, chosen by the bits 3 and 4. */
-INLINE __m256 look_up8(const __m256 table[4], __m256i counts) {
-  const __m256 bit3 = _mm256_castsi256_ps(_mm256_slli_epi32(counts, 28));
-  const __m256 bit4 = _mm256_castsi256_ps(_mm256_slli_epi32(counts, 27));
-  const __m256 low = _mm256_blendv_ps(_mm256_permutevar8x32_ps(table[0], counts),
-                                      _mm256_permutevar8x32_ps(table[1], counts), bit3);
-  const __m256 high = _mm256_blendv_ps(_mm256_permutevar8x32_ps(table[2], counts),
-                                       _mm256_permutevar8x32_ps(table[3], counts), bit3);
-  return _mm256_blendv_ps(low, high, bit4);
-}
-
-/* table_row_f32() for float32 with half the table in registers: groups of counts below 32, nine of ten in a
- * typical matrix, are looked up eight at a time; others take the formula, which is faster here than single
- * look-ups. */
-INLINE int64_t table_row_avx2(const csrn_transform *how, const float *data, int64_t begin, int64_t end,
-                              float factor, const float *values, float *out) {
-  const __m256i above = _mm256_set1_epi32(~31);
-  __m256 table[4];
+/* The last n < LOOKED_UP values of a row. */
+INLINE void table_rest(const csrn_transform *how, const void *data, csrn_dtype type, int64_t i, int64_t n,
+                       float factor, const vec_table *table, float *out) {
+  float values[LOOKED_UP];
   for (int64_t k = 0; k < 4; k++)
-    table[k] = _mm256_loadu_ps(values + 8 * k);
+    vec_store(values + k * WIDTH,
+              vec_load_data(data, type, i + k * WIDTH, first_lanes(n > k * WIDTH ? n - k * WIDTH : 0)));
+  if (!look_up(table, values, CSRN_F32, 0, values))
+    miss(how, values, CSRN_F32, 0, factor, values);
+  for (int64_t k = 0; k * WIDTH < n; k++)
+    vec_store_some(out + i + k * WIDTH, first_lanes(n - k * WIDTH), vec_load(values + k * WIDTH));
+}
+
+/* table_row_f32() by vectors: the whole row, unless its values turn out not to be small
+ * counts. */
+INLINE int64_t table_row_by_vectors(const csrn_transform *how, const void *data, csrn_dtype type,
+                                    int64_t begin, int64_t end, float factor, const float *values,
+                                    float *out) {
+  vec_table table;
+  load_table(&table, values);
   int64_t i = begin, misses = 0;
-  for (; i + GROUP <= end && 4 * misses <= (i - begin) / GROUP + 16; i += GROUP) {
-    const __m256 x0 = _mm256_loadu_ps(data + i), x1 = _mm256_loadu_ps(data + i + 8);
-    const __m256i c0 = _mm256_cvttps_epi32(x0), c1 = _mm256_cvttps_epi32(x1);
-    const __m256 fraction0 = _mm256_xor_ps(_mm256_cvtepi32_ps(c0), x0); /* of the bits, so that -0 is none */
-    const __m256 fraction1 = _mm256_xor_ps(_mm256_cvtepi32_ps(c1), x1);
-    const __m256i other = _mm256_or_si256(_mm256_castps_si256(_mm256_or_ps(fraction0, fraction1)),
-                                          _mm256_and_si256(_mm256_or_si256(c0, c1), above));
-    if (_mm256_testz_si256(other, other)) {
-      _mm256_storeu_ps(out + i, look_up8(table, c0));
-      _mm256_storeu_ps(out + i + 8, look_up8(table, c1));
-    } else {
+  for (; i + LOOKED_UP <= end && 4 * misses <= (i - begin) / LOOKED_UP + 4; i += LOOKED_UP) {
+    prefetch_ahead(data, type, i, 4);
+    if (!look_up(&table, data, type, i, out + i)) {
       misses++;
-      step_f32(how->step, data, CSRN_F32, i, i + GROUP, factor, out);
-      log1p_range_f32(out + i, GROUP, how->log_base);
+      miss(how, data, type, i, factor, out + i);
     }
+  }
+  if (i < end && end - i < LOOKED_UP) {
+    table_rest(how, data, type, i, end - i, factor, &table, out);
+    i = end;
   }
   return i;
 }
@@ -237,13 +200,9 @@ INLINE int64_t table_row_avx2(const csrn_transform *how, const float *data, int6
 
 INLINE int64_t table_f32(const csrn_transform *how, const void *data, csrn_dtype type, int64_t begin,
                          int64_t end, float factor, const float *table, float *out) {
-#if CSRN_AVX512
-  if (has_load16(type))
-    return table_row_avx512(how, data, type, begin, end, factor, table, out);
-#endif
-#if CSRN_AVX2
-  if (type == CSRN_F32)
-    return table_row_avx2(how, data, begin, end, factor, table, out);
+#if CSRN_VECTORS
+  if (has_vec_load(type))
+    return table_row_by_vectors(how, data, type, begin, end, factor, table, out);
 #endif
   return table_row_f32(how, data, type, begin, end, factor, table, out);
 }
@@ -253,25 +212,60 @@ INLINE int64_t table_f64(const csrn_transform *how, const void *data, csrn_dtype
   return table_row_f64(how, data, type, begin, end, factor, table, out);
 }
 
-/* Whether rows are short enough to be divided together; then does so. */
-INLINE bool divide_short_rows(const csrn_transform *how, const void *data, csrn_dtype type,
-                              const int64_t *indptr, int64_t n, const float *factors, float *out) {
-#if CSRN_AVX512
-  enum { SHORT_ROW = 256 };
-  if (how->step == CSRN_STEP_DIVIDE && has_load16(type) && n > 1 && indptr[n] - indptr[0] < SHORT_ROW * n) {
-    for (int64_t r = 0, rows; r < n; r += rows) {
-      rows = n - r < CSRN_ROW_GROUP ? n - r : CSRN_ROW_GROUP;
-      divide_rows_avx512(data, type, indptr + r, rows, factors + r, out);
-      if (how->log1p)
-        log1p_range_f32(out + indptr[r], indptr[r + rows] - indptr[r], how->log_base);
-    }
-    return true;
-  }
-#else
-  (void)how, (void)data, (void)type, (void)indptr, (void)n, (void)factors, (void)out;
-#endif
-  return false;
+/* ---- Short rows ------------------------------------------------------------ */
+
+/* Rows of fewer values on average are worked on together, SPREAD_NNZ values at a time: row
+ * by row, the branches that depend on their lengths would cost more than the arithmetic. */
+enum { SHORT_ROW = 256, SPREAD_NNZ = 2048, SPREAD_ROOM = 2 * SHORT_ROW };
+
+/* How many of the rows from indptr[0] on, at least one, are worked on together. */
+INLINE int64_t rows_together(const int64_t *indptr, int64_t n) {
+  int64_t rows = 1;
+  while (rows < n && indptr[rows + 1] - indptr[0] <= SPREAD_NNZ)
+    rows++;
+  return rows;
 }
+
+/* `spread` gets the factor of every value. Whatever the length of a row, it is written
+ * `ahead` <= SPREAD_ROOM times, and what is too much is overwritten by the next row. */
+#define DEFINE_SHORT(suffix, C)                                                                              \
+  INLINE void spread_##suffix(const int64_t *indptr, int64_t n, const C *factors, int64_t ahead,             \
+                              C *spread) {                                                                   \
+    int64_t i = 0;                                                                                           \
+    for (int64_t r = 0; r < n; r++) {                                                                        \
+      const int64_t end = indptr[r + 1] - indptr[0];                                                         \
+      for (int64_t k = 0; k < ahead; k += GROUP)                                                             \
+        for (int j = 0; j < GROUP; j++)                                                                      \
+          spread[i + k + j] = factors[r];                                                                    \
+      for (i += ahead; i < end; i += GROUP)                                                                  \
+        for (int j = 0; j < GROUP; j++)                                                                      \
+          spread[i + j] = factors[r];                                                                        \
+      i = end;                                                                                               \
+    }                                                                                                        \
+  }                                                                                                          \
+                                                                                                             \
+  INLINE void short_rows_##suffix(const csrn_transform *how, const void *data, csrn_dtype type,              \
+                                  const int64_t *indptr, int64_t n, const C *factors, C *out) {              \
+    _Alignas(64) C spread[SPREAD_NNZ + SPREAD_ROOM];                                                         \
+    const int64_t mean = (indptr[n] - indptr[0]) / n, ahead = (mean + mean / 4) / GROUP * GROUP + GROUP;     \
+    int64_t rows;                                                                                            \
+    for (int64_t r = 0; r < n; r += rows) {                                                                  \
+      rows = rows_together(indptr + r, n - r);                                                               \
+      const int64_t begin = indptr[r], end = indptr[r + rows];                                               \
+      if (rows == 1) {                                                                                       \
+        step_##suffix(how->step, data, type, begin, end, factors[r], out);                                   \
+      } else {                                                                                               \
+        spread_##suffix(indptr + r, rows, factors + r, ahead, spread);                                       \
+        spread_step_##suffix##_to_##suffix(how->step, data, type, begin, end, spread, out);                  \
+      }                                                                                                      \
+      if (how->log1p)                                                                                        \
+        log1p_range_##suffix(out + begin, end - begin, how->log_base);                                       \
+    }                                                                                                        \
+  }
+
+DEFINE_SHORT(f32, float)
+DEFINE_SHORT(f64, double)
+#undef DEFINE_SHORT
 
 /* A row without its logarithm, but where that would be more than CHUNK behind. `logged` is
  * the offset up to which the logarithm is done; returns the new one. */
@@ -293,6 +287,10 @@ INLINE bool divide_short_rows(const csrn_transform *how, const void *data, csrn_
   /* Rows of a transform whose result has the type it is computed in. */                                     \
   INLINE void transform_rows_##suffix(const csrn_transform *how, const void *data, csrn_dtype type,          \
                                       const int64_t *indptr, int64_t n, const C *factors, C *out) {          \
+    if (how->step != CSRN_STEP_NONE && n > 1 && indptr[n] - indptr[0] < SHORT_ROW * n) {                     \
+      short_rows_##suffix(how, data, type, indptr, n, factors, out);                                         \
+      return;                                                                                                \
+    }                                                                                                        \
     C table[TABLE_SIZE];                                                                                     \
     int64_t logged = indptr[0];                                                                              \
     for (int64_t r = 0; r < n; r++) {                                                                        \
@@ -312,6 +310,25 @@ INLINE bool divide_short_rows(const csrn_transform *how, const void *data, csrn_
 DEFINE_ROWS(f32, float)
 DEFINE_ROWS(f64, double)
 #undef DEFINE_ROWS
+
+/* Divides short rows together where vectors do that faster than short_rows_f32(). */
+INLINE bool divide_short_rows(const csrn_transform *how, const void *data, csrn_dtype type,
+                              const int64_t *indptr, int64_t n, const float *factors, float *out) {
+#if CSRN_AVX512
+  if (how->step == CSRN_STEP_DIVIDE && has_vec_load(type) && n > 1 && indptr[n] - indptr[0] < SHORT_ROW * n) {
+    for (int64_t r = 0, rows; r < n; r += rows) {
+      rows = n - r < WIDTH ? n - r : WIDTH;
+      divide_few_rows(data, type, indptr + r, rows, factors + r, out);
+      if (how->log1p)
+        log1p_range_f32(out + indptr[r], indptr[r + rows] - indptr[r], how->log_base);
+    }
+    return true;
+  }
+#else
+  (void)how, (void)data, (void)type, (void)indptr, (void)n, (void)factors, (void)out;
+#endif
+  return false;
+}
 
 INLINE void transform_rows(const csrn_transform *how, const void *data, csrn_dtype type,
                            const int64_t *indptr, int64_t n, const void *factors, void *out) {

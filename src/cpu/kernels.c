@@ -2,7 +2,7 @@
  * The kernels, compiled once per instruction set: CSRN_ISA_NAME is its name and
  * CSRN_ISA_SUFFIX what its table is called after. All of it is plain C that every
  * instruction set turns into the same bits; what little is written with intrinsics lies
- * in kernel_avx512.h and gives these bits too.
+ * in kernel_vector*.h and gives these bits too.
  */
 #include "kernel_load.h"
 

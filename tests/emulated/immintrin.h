@@ -1,6 +1,6 @@
 /*
  * AVX-512 without AVX-512: with this header in place of the compiler's own, the kernels of
- * src/cpu/kernel_avx512*.h become portable C, which every machine and every sanitizer runs.
+ * src/cpu/kernel_vector*.h become portable C, which every machine and every sanitizer runs.
  * What an instruction does is told by SIMDe; here is what SIMDe 0.7.4 lacks, or does not do
  * to the bit. Loads and stores touch their unmasked lanes only.
  */
@@ -75,11 +75,6 @@ EMULATED __m512 _mm512_fnmadd_ps(__m512 a, __m512 b, __m512 c) {
   RETURN_LANES(16, f32, ps, fmaf(-F32(a), F32(b), F32(c)));
 }
 
-#undef _mm512_abs_ps
-EMULATED __m512 _mm512_abs_ps(__m512 a) {
-  RETURN_LANES(16, f32, ps, fabsf(F32(a)));
-}
-
 #undef _mm512_sub_epi32
 EMULATED __m512i _mm512_sub_epi32(__m512i a, __m512i b) {
   RETURN_LANES(16, u32, si, U32(a) - U32(b));
@@ -90,11 +85,6 @@ EMULATED __m512i _mm512_sub_epi32(__m512i a, __m512i b) {
 #undef _mm512_maskz_loadu_ps
 EMULATED __m512 _mm512_maskz_loadu_ps(__mmask16 m, const void *p) {
   RETURN_LANES(16, f32, ps, IN(m) ? ((const float *)p)[k] : 0);
-}
-
-#undef _mm512_mask_loadu_ps
-EMULATED __m512 _mm512_mask_loadu_ps(__m512 src, __mmask16 m, const void *p) {
-  RETURN_LANES(16, f32, ps, IN(m) ? ((const float *)p)[k] : F32(src));
 }
 
 #undef _mm512_maskz_loadu_pd
@@ -136,13 +126,6 @@ EMULATED void _mm512_mask_storeu_ps(void *p, __mmask16 m, __m512 a) {
       ((float *)p)[k] = F32(a);
 }
 
-#undef _mm512_mask_storeu_pd
-EMULATED void _mm512_mask_storeu_pd(void *p, __mmask8 m, __m512d a) {
-  for (int k = 0; k < 8; k++)
-    if (IN(m))
-      ((double *)p)[k] = F64(a);
-}
-
 /* ---- Conversions ------------------------------------------------------------ */
 
 #undef _mm512_cvtepi32_ps
@@ -180,36 +163,12 @@ EMULATED __m512i _mm512_cvtepu8_epi32(__m128i a) {
 
 /* ---- Comparisons ------------------------------------------------------------ */
 
-#undef _mm512_cmpgt_epu32_mask
-EMULATED __mmask16 _mm512_cmpgt_epu32_mask(__m512i a, __m512i b) {
-  RETURN_MASK(U32(a) > U32(b));
-}
-
-#undef _mm512_mask_cmplt_epu32_mask
-EMULATED __mmask16 _mm512_mask_cmplt_epu32_mask(__mmask16 m, __m512i a, __m512i b) {
-  RETURN_MASK(IN(m) && U32(a) < U32(b));
-}
-
 #undef _mm512_mask_testn_epi32_mask
 EMULATED __mmask16 _mm512_mask_testn_epi32_mask(__mmask16 m, __m512i a, __m512i b) {
   RETURN_MASK(IN(m) && (U32(a) & U32(b)) == 0);
 }
 
 /* ---- Across lanes ----------------------------------------------------------- */
-
-#undef _mm512_extractf32x8_ps
-EMULATED __m256 _mm512_extractf32x8_ps(__m512 a, int half) {
-  return ((const register_lanes){.ps = a}).ps256[half];
-}
-
-#undef _mm512_reduce_add_ps
-EMULATED float _mm512_reduce_add_ps(__m512 a) {
-  register_lanes x = {.ps = a};
-  for (int n = 8; n > 0; n /= 2)
-    for (int k = 0; k < n; k++)
-      x.f32[k] += x.f32[k + n];
-  return x.f32[0];
-}
 
 /* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 

@@ -31,7 +31,10 @@ find_path(CCCL_INCLUDE_DIR thrust/version.h
   PATH_SUFFIXES include/cccl targets/x86_64-linux/include/cccl include)
 mark_as_advanced(BOOST_CONTEXT_INCLUDE_DIR BOOST_CONTEXT_LIBRARY CCCL_INCLUDE_DIR)
 
-if(CSRNORM_SANITIZE STREQUAL "thread")
+option(CSRNORM_TEST_CUDA_HOST "Test the CUDA sources on the host too" ON)
+if(NOT CSRNORM_TEST_CUDA_HOST)
+  set(csrnorm_cuda_host_missing "CSRNORM_TEST_CUDA_HOST is off")
+elseif(CSRNORM_SANITIZE STREQUAL "thread")
   set(csrnorm_cuda_host_missing "the thread sanitizer does not understand its fibers")
 elseif(NOT CMAKE_CXX_COMPILER)
   set(csrnorm_cuda_host_missing "no C++ compiler")
