@@ -11,7 +11,8 @@
 #include <stdint.h>
 
 /* Where an array lies. The page placements hold on the CPU; other backends have
- * shifted arrays between sentinels instead. */
+ * shifted arrays between sentinels instead, but inputs there end where their memory does,
+ * so that the address sanitizer (cuda-host) or compute-sanitizer sees a read beyond. */
 typedef enum placement {
   PLACE_ALIGNED,   /* at a multiple of 64 bytes */
   PLACE_SHIFTED,   /* one element further: aligned to its type only */
