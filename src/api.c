@@ -101,6 +101,11 @@ static void check_array(check *c, const char *name, const void *array, int64_t n
          csrn_dtype_name(type));
   if (!c->status && n > 0 && c->ctx->ops->check_place)
     c->status = c->ctx->ops->check_place(c->ctx, name, array, c->single);
+#if defined(CSRNORM_WITH_CUDA)
+  if (n > 0 && c->ctx->any_memory && csrn_cuda_owns(array))
+    FAIL(c, CSRN_INVALID_ARGUMENT,
+         "%s lies in device or managed memory; expected host memory, where A->indptr or values lie", name);
+#endif
   c->spans[c->n_spans++] = (span){name, array, (uint64_t)n * size, written};
 }
 
@@ -441,6 +446,10 @@ csrn_status csrn_context_reserve(csrn_context *ctx, int64_t n_rows, int64_t n_co
   if (n_rows < 0 || n_cols < 0 || n_rows > PTRDIFF_MAX / 64 || n_cols > PTRDIFF_MAX / 64)
     FAIL(&c, CSRN_INVALID_ARGUMENT,
          "n_rows x n_cols is %" PRId64 " x %" PRId64 "; expected sizes of a matrix", n_rows, n_cols);
+#if defined(CSRNORM_WITH_CUDA)
+  if (!c.status && ctx->any_memory && ctx->stream)
+    csrn_context_on_device(ctx, &c.status);
+#endif
   if (!c.status && ctx->on_device)
     c.status = ctx->on_device->ops->reserve(ctx->on_device, n_rows, n_cols);
   return c.status ? c.status : ctx->ops->reserve(ctx, n_rows, n_cols);

@@ -86,6 +86,9 @@ static csrn_status complete_options(const csrn_context_options *given, csrn_cont
   if (!options->allocator.allocate != !options->allocator.release)
     return csrn_fail(NULL, CSRN_INVALID_ARGUMENT,
                      "options->allocator has only one of allocate and release; expected both or none");
+  if (!options->device_allocator.allocate != !options->device_allocator.release)
+    return csrn_fail(NULL, CSRN_INVALID_ARGUMENT,
+                     "options->device_allocator has only one of allocate and release; expected both or none");
   if (!options->allocator.allocate) {
     options->allocator.allocate = default_allocate;
     options->allocator.release = default_release;
@@ -109,7 +112,8 @@ static csrn_status create(const csrn_context_options *options, csrn_backend back
   memset(ctx, 0, sizeof *ctx);
   ctx->ops = ops;
   ctx->allocator = *allocator;
-  ctx->custom_allocator = allocator->allocate != default_allocate;
+  ctx->device_allocator = options->device_allocator;
+  ctx->stream = options->stream;
   ctx->any_memory = options->backend == CSRN_BACKEND_AUTO && !owner;
   ctx->device = options->device;
   ctx->owner = owner;
@@ -155,6 +159,8 @@ csrn_context *csrn_context_on_device(csrn_context *ctx, csrn_status *status) {
   csrn_context_options options = CSRN_CONTEXT_OPTIONS_INIT;
   options.device = ctx->device;
   options.allocator = ctx->allocator;
+  options.device_allocator = ctx->device_allocator;
+  options.stream = ctx->stream;
   *status = ctx->on_device ? CSRN_OK : create(&options, CSRN_BACKEND_CUDA, ctx, &ctx->on_device);
   return ctx->on_device;
 }

@@ -344,10 +344,7 @@ size_t csrn_cuda_column_bytes(int64_t n_cols) {
 csrn_status csrn_cuda_column_sums(csrn_context *ctx, const csrn_csr *A, const uint8_t *excluded_rows,
                                   void *sums, csrn_dtype sums_type) {
   const csrn_cuda_state *state = csrn_cuda_state_of(ctx);
-  auto *memory = static_cast<unsigned long long *>(
-      csrn_cuda_scratch(ctx, CSRN_CUDA_COLUMNS, csrn_cuda_column_bytes(A->n_cols)));
-  if (!memory)
-    return CSRN_OUT_OF_MEMORY;
+  auto *memory = static_cast<unsigned long long *>(csrn_cuda_slot_of(ctx, CSRN_CUDA_COLUMNS));
   /* 2^31 values of at most 32 bits add up to less than 2^63. */
   const bool narrow = A->data_type != CSRN_I64 && A->nnz < (int64_t(1) << 31);
   const column_sums columns = {memory, memory + A->n_cols,
