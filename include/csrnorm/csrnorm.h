@@ -25,11 +25,18 @@
  *   contents of the outputs are unspecified, those of the inputs unchanged
  *   (unless worked in place).
  * - Arrays belong to the caller and are not kept after the call. Those of one call
- *   lie in one place: in host memory for a CPU context, in device or managed memory
- *   of its device for a CUDA context. Single numbers and reports (median, target,
- *   report) may also lie in pinned memory there. An AUTO context takes either, by
- *   where A->indptr (or `values`) lies.
- * - With host arrays it is synchronous. With device arrays it is enqueued on the
+ *   lie in one place: in host memory for a CPU context; for a CUDA context in device
+ *   or managed memory of its device, or all of them in host memory, pageable or
+ *   pinned. Beside arrays on a device, single numbers and reports (median, target,
+ *   report) may also lie in pinned memory. An AUTO context works on a device or on
+ *   the CPU, by where A->indptr (or `values`) lies.
+ * - With host arrays it is synchronous. A CUDA context then streams the values (and
+ *   the indices, where columns matter) through its device in chunks of rows, up and
+ *   down at once; the matrix may be larger than the memory of the device. Pinned
+ *   arrays travel as they are, others through pinned memory of the context. The call
+ *   first waits for earlier work of the context, and returns what went wrong there.
+ *   What it takes O(rows) or O(columns) to do, the CPU does.
+ * - With device arrays it is enqueued on the
  *   context's stream and does not wait for it (csrn_csr_check() alone does): the
  *   arrays must stay until the stream has come so far, results are there then, and
  *   what only the device can find out (a bad indptr, an overflow) is said by
@@ -185,12 +192,15 @@ typedef struct csrn_context_options {
   csrn_allocator device_allocator; /* of device memory; all NULL (default): the stream-ordered one of CUDA,
                                     * and cudaMalloc() on devices that have none */
   void *stream;                    /* as given to csrn_context_set_stream(); default NULL */
+  int64_t device_memory; /* bytes of device memory that the values of a matrix in host memory may take
+                          * at a time (at least some 100 KB are taken); 0 (default): most of what is
+                          * free, where it saves a second journey, else some chunks of 32 MB */
 } csrn_context_options;
 
 #define CSRN_CONTEXT_OPTIONS_INIT                                                                            \
   {                                                                                                          \
     sizeof(csrn_context_options), CSRN_BACKEND_AUTO, 0, 0, 0, NULL, {NULL, NULL, NULL}, {NULL, NULL, NULL},  \
-        NULL                                                                                                 \
+        NULL, 0                                                                                              \
   }
 
 /* Creates a context; `options` may be NULL for the defaults. On failure *context

@@ -3,6 +3,7 @@
  * becomes of errors. Memory and the operations themselves have files of their own.
  */
 #include "cuda_device.h"
+#include "cuda_host.h"
 
 #include <cinttypes>
 #include <cstdio>
@@ -84,6 +85,7 @@ cudaError_t forget_errors(csrn_cuda_state *state) {
 
 void destroy_state(csrn_context *ctx) {
   csrn_cuda_state *state = csrn_cuda_state_of(ctx);
+  csrn_cuda_host_destroy(ctx);
   for (auto &slot : state->slots)
     csrn_cuda_release(ctx, slot.memory, slot.bytes);
   csrn_cuda_release(ctx, state->control, sizeof *state->control);
@@ -210,7 +212,9 @@ csrn_status status_of_flags(csrn_context *ctx, const csrn_cuda_control *seen) {
   return CSRN_OK;
 }
 
-csrn_status synchronize(csrn_context *ctx) {
+} // namespace
+
+csrn_status csrn_cuda_synchronize(csrn_context *ctx) {
   csrn_cuda_state *state = csrn_cuda_state_of(ctx);
   const csrn_status status = csrn_cuda_refuse_capture(ctx, "the work would have to be waited for");
   if (status)
@@ -229,6 +233,8 @@ csrn_status synchronize(csrn_context *ctx) {
   return error == cudaSuccess ? status_of_flags(ctx, state->mirror)
                               : csrn_cuda_fail(ctx, error, "the work on the device");
 }
+
+namespace {
 
 /* ---- The beginning of an operation --------------------------------------------------- */
 
@@ -275,6 +281,14 @@ csrn_status csrn_cuda_begin(csrn_context *ctx, const csrn_csr *A, const double *
   return status;
 }
 
+csrn_status csrn_cuda_continue(csrn_context *ctx) {
+  csrn_cuda_state *state = csrn_cuda_state_of(ctx);
+  state->n_walks = 0;
+  const cudaError_t error =
+      cudaMemsetAsync(&state->control->now.left, 0, sizeof state->control->now.left, state->stream);
+  return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(ctx, error, "the next part of an operation");
+}
+
 /* ---- The table ----------------------------------------------------------------------- */
 
 namespace {
@@ -315,10 +329,10 @@ csrn_status find_row(csrn_context *ctx, const csrn_csr *A, int64_t offset, int64
 
 /* Its result is a status, so this one operation waits for the device. */
 csrn_status check_indices(csrn_context *ctx, const csrn_csr *A) {
-  csrn_status status = synchronize(ctx); /* what was wrong before is not this matrix's fault */
+  csrn_status status = csrn_cuda_synchronize(ctx); /* what was wrong before is not this matrix's fault */
   status = status ? status : csrn_cuda_begin(ctx, A, nullptr, CSRN_NONE);
   status = status ? status : csrn_cuda_check_columns(ctx, A);
-  status = status ? status : synchronize(ctx);
+  status = status ? status : csrn_cuda_synchronize(ctx);
   const csrn_cuda_control *seen = csrn_cuda_state_of(ctx)->mirror;
   if (status != CSRN_INVALID_MATRIX || !(seen->sticky_flags & CSRN_FLAG_INVALID_COLUMN))
     return status;
@@ -358,6 +372,33 @@ void buffer_release(csrn_context *ctx, void *buffer, size_t bytes) {
   csrn_cuda_release(ctx, buffer, bytes);
 }
 
+/* The same operations for arrays in host memory; what is not one of them is never asked for. */
+const csrn_backend_ops on_host_ops = {
+    CSRN_BACKEND_CPU, /* where single numbers may be looked at */
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    csrn_host_check_rows,
+    csrn_host_check_indices,
+    on_device<csrn_host_axis_sum>,
+    on_device<csrn_host_axis_scale>,
+    csrn_host_median_positive,
+    on_device<csrn_host_highly_expressed>,
+    on_device<csrn_host_normalize>,
+    on_device<csrn_host_log1p>,
+    nullptr,
+    nullptr,
+};
+
 } // namespace
 
 extern "C" const csrn_backend_ops csrn_cuda_ops = {
@@ -368,11 +409,12 @@ extern "C" const csrn_backend_ops csrn_cuda_ops = {
     cuda_threads,
     on_device<cuda_set_stream>,
     on_device<csrn_cuda_reserve>,
-    on_device<synchronize>,
+    on_device<csrn_cuda_synchronize>,
     on_device<csrn_cuda_buffer_allocate>,
     buffer_release,
     on_device<csrn_cuda_buffer_copy>,
-    csrn_cuda_check_place,
+    on_device<csrn_cuda_check_place>,
+    &on_host_ops,
     cuda_check_rows,
     on_device<check_indices>,
     on_device<axis_sum>,

@@ -69,6 +69,8 @@ typedef enum csrn_cuda_slot {
   CSRN_CUDA_N_SLOTS
 } csrn_cuda_slot;
 
+typedef struct csrn_cuda_host csrn_cuda_host;
+
 typedef struct csrn_cuda_state {
   int device;
   cudaStream_t stream;
@@ -80,6 +82,7 @@ typedef struct csrn_cuda_state {
   csrn_cuda_control *control; /* device */
   csrn_cuda_control *mirror;  /* pinned: what synchronize reads */
   int n_walks;                /* of the operation so far */
+  csrn_cuda_host *host;       /* for matrices in host memory: see cuda_host.h; NULL until the first */
   struct {
     void *memory;
     size_t bytes;
@@ -136,7 +139,8 @@ void *csrn_cuda_slot_of(const csrn_context *ctx, csrn_cuda_slot slot);
 csrn_status csrn_cuda_reserve(csrn_context *ctx, int64_t n_rows, int64_t n_cols);
 csrn_status csrn_cuda_buffer_allocate(csrn_context *ctx, size_t bytes, void **buffer);
 csrn_status csrn_cuda_buffer_copy(csrn_context *ctx, void *to, const void *from, size_t bytes);
-csrn_status csrn_cuda_check_place(csrn_context *ctx, const char *name, const void *array, bool single);
+csrn_status csrn_cuda_check_place(csrn_context *ctx, const char *name, const void *array, bool single,
+                                  csrn_place *place);
 
 /* CSRN_UNSUPPORTED with a sentence about `what` while the context's stream is being captured. */
 csrn_status csrn_cuda_refuse_capture(csrn_context *ctx, const char *what);
@@ -186,6 +190,11 @@ size_t csrn_cuda_column_bytes(int64_t n_cols);
 /* Zeroes control->now and checks indptr (A may be NULL) and *target (may be NULL): where one is wrong, the
  * flag is set and the kernels of this operation do nothing. */
 csrn_status csrn_cuda_begin(csrn_context *ctx, const csrn_csr *A, const double *target, csrn_dtype out_type);
+/* For one more part of a matrix that comes in parts, whose rows are known to be sound: walks begin anew,
+ * while flags and what column sums have found out stay. */
+csrn_status csrn_cuda_continue(csrn_context *ctx);
+/* Waits, and returns what went wrong on the device since the last call. */
+csrn_status csrn_cuda_synchronize(csrn_context *ctx);
 
 /* The steps that operations are made of, after csrn_cuda_begin(). `notes`: the sums, in float64, are also
  * counted for the selection of their median. */
@@ -193,6 +202,16 @@ csrn_status csrn_cuda_row_sums(csrn_context *ctx, const csrn_csr *A, const uint8
                                csrn_dtype sums_type, bool notes);
 csrn_status csrn_cuda_column_sums(csrn_context *ctx, const csrn_csr *A, const uint8_t *excluded_rows,
                                   void *sums, csrn_dtype sums_type);
+/* The steps of column sums, for a matrix that comes in parts: counts are added over all parts; if
+ * control->now.refused is set then, they are no counts, and the largest value is looked for and then all is
+ * added in fixed point, over all parts each. `narrow` is csrn_cuda_columns_narrow() of the whole. */
+enum csrn_columns_step { CSRN_COLUMNS_COUNTS, CSRN_COLUMNS_LARGEST, CSRN_COLUMNS_FIXED_POINT };
+bool csrn_cuda_columns_narrow(const csrn_csr *A);
+csrn_status csrn_cuda_columns_begin(csrn_context *ctx, int64_t n_cols);
+csrn_status csrn_cuda_columns_add(csrn_context *ctx, const csrn_csr *A, csrn_columns_step step,
+                                  const uint8_t *excluded_rows, bool narrow);
+csrn_status csrn_cuda_columns_store(csrn_context *ctx, const csrn_csr *A, bool narrow, void *sums,
+                                    csrn_dtype sums_type);
 /* Raises a flag where an index is no column. */
 csrn_status csrn_cuda_check_columns(csrn_context *ctx, const csrn_csr *A);
 /* mask[n_cols] = 1 where an entry exceeds max_fraction of the total of its row; the totals go to

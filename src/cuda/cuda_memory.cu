@@ -166,32 +166,37 @@ csrn_status csrn_cuda_buffer_copy(csrn_context *ctx, void *to, const void *from,
 
 /* ---- Where arrays lie -------------------------------------------------------------- */
 
-/* A single number (a report, a median, a target) may also lie in pinned memory, which the device reads and
- * writes. */
-csrn_status csrn_cuda_check_place(csrn_context *ctx, const char *name, const void *array, bool single) {
+namespace {
+
+csrn_status refuse(csrn_context *ctx, const char *name, const char *where, bool on_host) {
+  return csrn_fail(ctx, CSRN_INVALID_ARGUMENT, "%s lies in %s; expected %s, where the arrays before it lie",
+                   name, where, on_host ? "host memory" : "memory of the device");
+}
+
+} // namespace
+
+/* Pinned memory is host memory; but the device can read and write it, so that beside arrays on the device a
+ * single number (a report, a median, a target) may lie there. */
+csrn_status csrn_cuda_check_place(csrn_context *ctx, const char *name, const void *array, bool single,
+                                  csrn_place *place) {
   cudaPointerAttributes found;
   const cudaError_t error = cudaPointerGetAttributes(&found, array);
   if (error != cudaSuccess)
     return csrn_cuda_fail(ctx, error, "asking where an array lies");
   const int device = csrn_cuda_state_of(ctx)->device;
-  switch (found.type) {
-  case cudaMemoryTypeManaged:
-    return CSRN_OK;
-  case cudaMemoryTypeDevice:
-    if (found.device == device)
-      return CSRN_OK;
+  const bool on_host = found.type != cudaMemoryTypeManaged && found.type != cudaMemoryTypeDevice;
+  if (found.type == cudaMemoryTypeDevice && found.device != device)
     return csrn_fail(ctx, CSRN_INVALID_ARGUMENT, "%s lies on device %d; expected device %d, the context's",
                      name, found.device, device);
-  case cudaMemoryTypeHost:
-    if (single)
-      return CSRN_OK;
-    return csrn_fail(ctx, CSRN_INVALID_ARGUMENT,
-                     "%s lies in pinned host memory; expected memory of device %d", name, device);
-  default:
-    return csrn_fail(ctx, CSRN_INVALID_ARGUMENT,
-                     "%s lies in pageable host memory; expected memory of device %d%s", name, device,
-                     single ? " or pinned memory" : "");
-  }
+  if (*place == CSRN_PLACE_UNKNOWN)
+    *place = on_host ? CSRN_PLACE_HOST : CSRN_PLACE_DEVICE;
+  if (on_host == (*place == CSRN_PLACE_HOST) || (single && found.type == cudaMemoryTypeHost))
+    return CSRN_OK;
+  return refuse(ctx, name,
+                !on_host                           ? "device or managed memory"
+                : found.type == cudaMemoryTypeHost ? "pinned host memory"
+                                                   : "pageable host memory",
+                *place == CSRN_PLACE_HOST);
 }
 
 bool csrn_cuda_owns(const void *array) {

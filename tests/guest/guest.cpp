@@ -24,6 +24,9 @@ void guest_fail_launch(int64_t n) {
 void guest_fail_allocation(int64_t n) {
   simt_machine().fail_allocation = n;
 }
+void guest_fail_stream(int64_t n) {
+  simt_machine().fail_stream = n;
+}
 void guest_devices(int n) {
   simt_machine().devices = n;
 }
@@ -44,6 +47,7 @@ int64_t guest_waits(void) {
 }
 void guest_fail_launch(int64_t) {}
 void guest_fail_allocation(int64_t) {}
+void guest_fail_stream(int64_t) {}
 void guest_devices(int) {}
 void guest_streams(int, uint64_t) {}
 void guest_reset(void) {}

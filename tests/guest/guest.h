@@ -38,6 +38,7 @@ int64_t guest_allocations(void); /* of device and pinned memory, by anybody */
 int64_t guest_waits(void);       /* of the host for the device */
 void guest_fail_launch(int64_t n);
 void guest_fail_allocation(int64_t n);
+void guest_fail_stream(int64_t n);
 void guest_devices(int n);
 /* 0: work on streams runs at once; 1: as late as it may; 2: at moments that vary with the seed. */
 void guest_streams(int when, uint64_t seed);
