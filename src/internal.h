@@ -89,14 +89,15 @@ bool csrn_cuda_owns(const void *array);
 csrn_context *csrn_context_on_device(csrn_context *ctx, csrn_status *status);
 /* The same for the CPU's part of a CUDA context. */
 csrn_context *csrn_context_on_host(csrn_context *ctx, csrn_status *status);
+#endif
 
-/* What a CUDA context needs of its CPU's part beside the operations: the offset of a row; a copy in host
- * memory by all threads; the median (NaN: none) or mean of the positive finite values. */
+/* What the CUDA backend needs of the CPU's beside its operations: indptr[row] of any index type; a copy in
+ * host memory by all threads of a CPU context; median and mean (by a canonical sum) of the positive finite
+ * values, NaN if there is none. */
 int64_t csrn_cpu_offset(const csrn_csr *A, int64_t row);
 void csrn_cpu_copy(const csrn_context *ctx, void *to, const void *from, size_t bytes);
 csrn_status csrn_cpu_median(csrn_context *ctx, const double *values, int64_t n, double *median);
 csrn_status csrn_cpu_mean(csrn_context *ctx, const double *values, int64_t n, double *mean);
-#endif
 
 /* The context that works on arrays of which `array` is one: ctx itself, or for an AUTO context the one of the
  * device that holds them. NULL with *status set (the sentence is in ctx) if that cannot be made. */

@@ -182,8 +182,8 @@ typedef struct csrn_context_options {
   size_t size;          /* sizeof(csrn_context_options) */
   csrn_backend backend; /* default CSRN_BACKEND_AUTO */
   int32_t device;       /* device number for CUDA and AUTO; default 0 */
-  int32_t threads;      /* CPU threads; 0 (default): as OpenMP would choose */
-  int32_t reserved;     /* 0 */
+  int32_t threads; /* CPU threads (of a CUDA context: for host arrays); 0 (default): as OpenMP would choose */
+  int32_t reserved; /* 0 */
   /* Instruction set of the CPU kernels: "generic", "x86-64", "x86-64-v3" or
    * "x86-64-v4"; NULL (default): the environment variable CSRNORM_ISA if it is set
    * and not empty, else the best that this machine runs. */
@@ -397,7 +397,7 @@ CSRN_API csrn_status csrn_log1p(csrn_context *ctx, const csrn_csr *A, double bas
 
 /* The full structural check in O(nnz): everything other calls check, and that every
  * index is in [0, n_cols). CSRN_INVALID_MATRIX with the row and the index found.
- * A->data may be NULL here. */
+ * A->data may be NULL here. For host arrays the CPU looks, also in a CUDA context. */
 CSRN_API csrn_status csrn_csr_check(csrn_context *ctx, const csrn_csr *A);
 
 /* ---- Versions and devices ------------------------------------------------ */

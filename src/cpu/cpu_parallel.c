@@ -90,8 +90,6 @@ void csrn_cpu_pieces(const csrn_piece_work *work, int64_t begin, int64_t end) {
   csrn_cpu_parallel(csrn_cpu_threads_for(work->ctx, end - begin), run_piece, &p);
 }
 
-#if defined(CSRNORM_WITH_CUDA) /* for its staging */
-
 typedef struct copy_work {
   char *to;
   const char *from;
@@ -111,8 +109,6 @@ void csrn_cpu_copy(const csrn_context *ctx, void *to, const void *from, size_t b
   copy_work copy = {to, from, (int64_t)bytes};
   csrn_cpu_parallel(csrn_cpu_threads_for(ctx, copy.bytes / BYTES_PER_VALUE), copy_range, &copy);
 }
-
-#endif
 
 /* ---- Rows ----------------------------------------------------------------- */
 

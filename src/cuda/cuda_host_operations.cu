@@ -73,7 +73,24 @@ csrn_status sum_long_row(csrn_context *ctx, int64_t row, const void *arg) {
       static_cast<char *>(job->sums) + static_cast<size_t>(row) * sizeof(double), job->type);
 }
 
+/* A row without values, with which the CPU is tried before a pass: what it allocates for a row that is longer
+ * than a chunk is there then, so that nothing fails for lack of memory once results are written. */
+csrn_csr empty_row(const csrn_csr *A) {
+  static const uint8_t offsets[2] = {0, 0};
+  csrn_csr view = *A;
+  view.indptr = offsets;
+  view.indptr_type = CSRN_U8;
+  view.n_rows = 1;
+  return view;
+}
+
 csrn_status run_row_sums(csrn_context *ctx, const row_sums *job) {
+  const csrn_csr empty = empty_row(job->A);
+  double sum;
+  const csrn_status status =
+      ctx->on_host->ops->axis_sum(ctx->on_host, &empty, CSRN_PER_ROW, job->excluded, &sum, job->type);
+  if (status)
+    return status;
   csrn_host_pass pass = {};
   pass.data = true;
   pass.indices = job->excluded != nullptr;
@@ -179,9 +196,13 @@ csrn_status mark_columns(csrn_context *ctx, const csrn_csr *A, double max_fracti
   pass.work = mark_columns_of_chunk;
   pass.long_row = mark_columns_of_long_row;
   pass.arg = &job;
+  const csrn_csr empty = empty_row(A);
+  csrn_status status =
+      ctx->on_host->ops->highly_expressed(ctx->on_host, &empty, CSRN_PER_ROW, max_fraction, room);
   memset(room, 0, n);
   const cudaError_t error = cudaMemsetAsync(on_device, 0, n, csrn_cuda_state_of(ctx)->stream);
-  csrn_status status = error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(ctx, error, "clearing a mask");
+  if (!status && error != cudaSuccess)
+    status = csrn_cuda_fail(ctx, error, "clearing a mask");
   status = status ? status : csrn_host_run(ctx, &pass);
   status = status ? status : csrn_host_copy(ctx, mask, on_device, n);
   for (size_t c = 0; c < n && !status; c++)
@@ -401,7 +422,13 @@ csrn_status divide_rows(normalization *n) {
   pass.long_row = is_fused(n) ? sum_long_row_of_division : nullptr;
   pass.sends_parts = true;
   pass.arg = &job;
-  const csrn_status status = csrn_host_copy(n->ctx, target, &n->target, sizeof n->target);
+  csrn_status status = csrn_host_copy(n->ctx, target, &n->target, sizeof n->target);
+  if (!status && is_fused(n)) {
+    const csrn_csr empty = empty_row(n->A);
+    double sum;
+    status = n->ctx->on_host->ops->axis_sum(n->ctx->on_host, &empty, CSRN_PER_ROW, job.sums.excluded, &sum,
+                                            CSRN_F64);
+  }
   return status ? status : csrn_host_run(n->ctx, &pass);
 }
 

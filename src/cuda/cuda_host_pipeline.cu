@@ -199,17 +199,6 @@ void make_resident(csrn_context *ctx, csrn_cuda_host *host, bool indices, size_t
   host->resident_bytes = bytes;
 }
 
-bool has_long_rows(const csrn_cuda_host *host) {
-  int64_t begin = host->first;
-  for (int64_t row = 0; row < host->A->n_rows; row++) {
-    const int64_t end = csrn_cpu_offset(host->A, row + 1);
-    if (end - begin > host->most_values)
-      return true;
-    begin = end;
-  }
-  return false;
-}
-
 /* Whether all of an array of the caller's is pinned. */
 bool is_pinned(const void *array, size_t bytes) {
   if (!array || bytes == 0)
@@ -249,9 +238,7 @@ csrn_status csrn_host_open(csrn_context *ctx, const csrn_csr *A, csrn_dtype out_
   if (status)
     return status;
   choose_chunks(host, indices > 0, room);
-  /* So that nothing fails for lack of memory in the midst of a pass. */
-  const bool cuts = has_long_rows(host);
-  status = ctx->on_host->ops->reserve(ctx->on_host, 1, cuts ? A->n_cols : 1);
+  status = ctx->on_host->ops->reserve(ctx->on_host, 1, 1); /* what the CPU needs for any row */
   if (status)
     return status;
   status = grow_slots(ctx, host, host->at.bytes);

@@ -19,15 +19,19 @@ static cudaStream_t stream_of_tests() {
   return stream;
 }
 
+static csrn_context *context_with(const csrn_context_options *options) {
+  csrn_context *ctx = nullptr;
+  if (csrn_context_create(options, &ctx) != CSRN_OK)
+    fail_msg("csrn_context_create: %s", csrn_error_detail(nullptr));
+  assert_int_equal(csrn_context_backend(ctx), CSRN_BACKEND_CUDA);
+  return ctx;
+}
+
 static csrn_context *make_context(int64_t device_memory, ledger *book = nullptr) {
   csrn_context_options options = guest_options(stream_of_tests(), book);
   options.device_memory = device_memory;
   options.threads = 2;
-  csrn_context *ctx = nullptr;
-  if (csrn_context_create(&options, &ctx) != CSRN_OK)
-    fail_msg("csrn_context_create: %s", csrn_error_detail(nullptr));
-  assert_int_equal(csrn_context_backend(ctx), CSRN_BACKEND_CUDA);
-  return ctx;
+  return context_with(&options);
 }
 
 /* The CPU's results; test.ctx is a CPU context from here on, so that arrays lie in host memory. */
@@ -267,6 +271,44 @@ static void every_allocation_fails_once(void **) {
   assert_true(errors > 4 * (N_OPERATIONS - 3) && others >= 5);
 }
 
+/* The same for memory of the host, with a row that the CPU sums in the midst of a pass. */
+static void every_allocation_of_the_host_fails_once(void **) {
+  static const int64_t lengths[] = {4000, 4000, 4000, 4000,
+                                    4000, 4000, 5000, 7}; /* more chunks than slots, then it */
+  const sample_shape shape = {lengths, COUNT(lengths), 50, 0, 0};
+  const sample m = sample_make(&shape, CSRN_F32, SAMPLE_POSITIVE, 763);
+  uint64_t expected[N_OPERATIONS];
+  results_of_cpu(&m, expected);
+  int errors = 0;
+  for (int i = 0; i < N_OPERATIONS; i++)
+    for (int64_t n = 0;; n++) {
+      ledger book;
+      csrn_context_options options = guest_options(stream_of_tests(), nullptr);
+      options.device_memory = SMALLEST;
+      options.allocator = ledger_allocator(&book);
+      csrn_context *ctx = context_with(&options);
+      battery b = battery_place(&m);
+      battery_clear(&b);
+      buffers_remember();
+      book.fail_at = book.calls + n;
+      const csrn_status status = battery_operations[i].run(ctx, &b);
+      book.fail_at = -1;
+      if (status) {
+        assert_int_equal(status, CSRN_OUT_OF_MEMORY);
+        buffers_check_unchanged();
+        expect_bits(ctx, &b, i, expected[i]);
+        errors++;
+      }
+      csrn_context_destroy(ctx);
+      assert_int_equal(book.outstanding, 0);
+      assert_null(book.complaint);
+      buffers_release();
+      if (!status)
+        break;
+    }
+  assert_true(errors > 3 * N_OPERATIONS);
+}
+
 /* A launch fails in the midst of a pass, with copies under way: all comes to rest before the call returns. */
 static void launches_that_fail(void **) {
   if (!guest_is_emulated)
@@ -400,6 +442,7 @@ int main(int argc, char **argv) {
       TEST(pinned_arrays),
       TEST(in_place),
       TEST(every_allocation_fails_once),
+      TEST(every_allocation_of_the_host_fails_once),
       TEST(launches_that_fail),
       TEST(streams_that_cannot_be_made),
       TEST(errors_of_the_matrix),
