@@ -4,7 +4,7 @@
  * are those of `csrnorm bench` (cli/bench.h); what differs is the clock: CUDA events around
  * work that is enqueued without a gap. Needs neither HDF5 nor any file.
  *
- *   gpu_bench [--small]      one JSON object: {"matrices": [...]}; progress on stderr
+ *   gpu_bench [--small]      one JSON object: {"host": {...}, "matrices": [...]}; progress on stderr
  *
  * --small: matrices that only show that the program works. Exit codes: 0 measured; 1 a result
  * was wrong or an operation failed; 77 no device.
@@ -193,7 +193,10 @@ int main(int argc, char **argv) {
   int code = BENCH_OK;
   const matrix_size *sizes = quick ? small : large;
   const size_t n = quick ? sizeof small / sizeof *small : sizeof large / sizeof *large;
-  std::printf("{\"matrices\": [\n");
+  std::printf("{\"host\": ");
+  if (gpu_bench_host(quick))
+    code = BENCH_FAILED;
+  std::printf(",\n\"matrices\": [\n");
   for (size_t i = 0; i < n; i++) {
     std::printf(i ? ", " : "");
     if (measure(sizes[i], quick))

@@ -10,6 +10,8 @@
 
 /* Writes the operations to `operations` and returns their number: 0 in a build without cuSPARSE. */
 int gpu_bench_peers(bench_operation *operations);
+/* Prints an object with the table of matrices in host memory, and returns an exit code. */
+int gpu_bench_host(bool quick);
 /* Gives back what the peers hold of the last matrix. */
 void gpu_bench_forget();
 

@@ -4,7 +4,6 @@
  */
 #include "commands.h"
 #include "json.h"
-#include "place.h"
 #include "session.h"
 
 #include <inttypes.h>
@@ -90,14 +89,30 @@ static void print_findings(const cli_session *session, const csrn_io_matrix *mat
   }
 }
 
-/* Reading has checked it on the CPU; on a device that was asked for, once more. */
+/* Reading has checked it on the CPU; on a device that was asked for, once more: there, since of a matrix in
+ * host memory it would be the CPU that looks. */
 static int check_on_device(const cli_session *session, const csrn_csr *csr) {
   if (session->reader == session->ctx || !csr->indices)
     return CLI_OK;
-  cli_place place = cli_place_begin(session->ctx);
-  const csrn_csr A = cli_place_matrix(&place, csr, true);
-  const csrn_status status = place.status ? place.status : csrn_csr_check(session->ctx, &A);
-  return cli_place_end(&place, status) ? cli_session_core_fail(session) : CLI_OK;
+  const size_t bytes[2] = {(size_t)(csr->n_rows + 1) * csrn_dtype_size(csr->indptr_type),
+                           (size_t)csr->nnz * csrn_dtype_size(csr->indices_type)};
+  const void *const arrays[2] = {csr->indptr, csr->indices};
+  void *placed[2] = {NULL, NULL};
+  csrn_status status = CSRN_OK;
+  for (int k = 0; k < 2 && !status; k++) {
+    status = csrn_buffer_allocate(session->ctx, bytes[k], &placed[k]);
+    if (!status)
+      status = csrn_buffer_copy(session->ctx, placed[k], arrays[k], bytes[k]);
+  }
+  csrn_csr A = *csr;
+  A.indptr = placed[0];
+  A.indices = placed[1];
+  A.data = NULL;
+  if (!status)
+    status = csrn_csr_check(session->ctx, &A);
+  for (int k = 0; k < 2; k++)
+    csrn_buffer_release(session->ctx, placed[k], bytes[k]);
+  return status ? cli_session_core_fail(session) : CLI_OK;
 }
 
 int cli_check(const cli_arguments *arguments) {

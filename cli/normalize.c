@@ -4,7 +4,6 @@
  */
 #include "commands.h"
 #include "json.h"
-#include "place.h"
 #include "session.h"
 
 #include <inttypes.h>
@@ -158,21 +157,6 @@ static int print_plan(const job *j) {
   return CLI_OK;
 }
 
-static csrn_status normalize(job *j, void *out, int64_t n_cells) {
-  const csrn_csr *csr = &j->matrix.csr;
-  const size_t size = csrn_dtype_size(j->out_type);
-  const bool with_indices = j->options.exclude_highly_expressed || j->options.axis == CSRN_PER_COLUMN;
-  cli_place place = cli_place_begin(j->session.ctx);
-  const csrn_csr A = cli_place_matrix(&place, csr, with_indices);
-  out = cli_place_result(&place, out, (size_t)csr->nnz * size);
-  void *factors = cli_place_result(&place, j->factors, (size_t)n_cells * size);
-  csrn_normalize_report *report = cli_place_result(&place, &j->report, sizeof j->report);
-  csrn_status status = place.status;
-  if (!status)
-    status = csrn_normalize_total(j->session.ctx, &A, &j->options, out, j->out_type, factors, report);
-  return cli_place_end(&place, status);
-}
-
 /* The new values take the place of the old where these are of the same size. */
 static int compute(job *j) {
   csrn_csr *csr = &j->matrix.csr;
@@ -183,7 +167,7 @@ static int compute(job *j) {
   int code = CLI_OK;
   if (!out || !j->factors)
     code = cli_fail(j->session.arguments, "%s: out of memory", j->session.arguments->operand);
-  else if (normalize(j, out, n_cells))
+  else if (csrn_normalize_total(j->session.ctx, csr, &j->options, out, j->out_type, j->factors, &j->report))
     code = cli_session_core_fail(&j->session);
   if (in_place) {
     csr->data_type = code ? csr->data_type : j->out_type;

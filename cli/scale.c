@@ -1,7 +1,6 @@
 /* `csrnorm scale`: rows or columns multiplied or divided by numbers from a file. */
 #include "commands.h"
 #include "json.h"
-#include "place.h"
 #include "session.h"
 
 #include <inttypes.h>
@@ -49,16 +48,8 @@ static int parse(job *j) {
 }
 
 static csrn_status scale(const job *j, csrn_axis axis, void *out, csrn_dtype out_type) {
-  const csrn_csr *csr = &j->matrix.csr;
-  cli_place place = cli_place_begin(j->session.ctx);
-  const csrn_csr A = cli_place_matrix(&place, csr, axis == CSRN_PER_COLUMN);
-  const double *factors = cli_place_input(&place, j->factors, (size_t)j->n_factors * sizeof *factors);
-  out = cli_place_result(&place, out, (size_t)csr->nnz * csrn_dtype_size(out_type));
-  csrn_status status = place.status;
-  if (!status)
-    status = csrn_axis_scale(j->session.ctx, &A, axis, (csrn_scale_op)j->op, factors, CSRN_F64,
-                             (csrn_zero_policy)j->zero, out, out_type);
-  return cli_place_end(&place, status);
+  return csrn_axis_scale(j->session.ctx, &j->matrix.csr, axis, (csrn_scale_op)j->op, j->factors, CSRN_F64,
+                         (csrn_zero_policy)j->zero, out, out_type);
 }
 
 /* Reals keep their type; integers become float32, as everywhere. The factors are float64,

@@ -1,7 +1,6 @@
 /* `csrnorm sums`: the sums of cells or genes, as decimals that read back to the same bits. */
 #include "commands.h"
 #include "json.h"
-#include "place.h"
 #include "session.h"
 
 #include <inttypes.h>
@@ -53,17 +52,6 @@ static void print_json(const cli_session *session, const void *sums, csrn_dtype 
   cli_json_close(&json, '}');
 }
 
-static csrn_status sum(const cli_session *session, const csrn_csr *csr, csrn_axis axis, void *sums,
-                       csrn_dtype type, int64_t n) {
-  cli_place place = cli_place_begin(session->ctx);
-  const csrn_csr A = cli_place_matrix(&place, csr, axis == CSRN_PER_COLUMN);
-  sums = cli_place_result(&place, sums, (size_t)n * csrn_dtype_size(type));
-  csrn_status status = place.status;
-  if (!status)
-    status = csrn_axis_sum(session->ctx, &A, axis, sums, type);
-  return cli_place_end(&place, status);
-}
-
 static int sum_matrix(cli_session *session, csrn_io_matrix *matrix, int columns) {
   const cli_arguments *a = session->arguments;
   const char *path = cli_value(a, "output");
@@ -78,7 +66,7 @@ static int sum_matrix(cli_session *session, csrn_io_matrix *matrix, int columns)
   void *sums = malloc((size_t)n * 8 + 1);
   if (!sums)
     return cli_fail(a, "out of memory");
-  if (sum(session, &matrix->csr, axis, sums, type, n)) {
+  if (csrn_axis_sum(session->ctx, &matrix->csr, axis, sums, type)) {
     code = cli_session_core_fail(session);
   } else if (path) {
     csrn_io_status status = csrn_io_write_vector(path, cli_flag(a, "force"), sums, type, n, &session->error);

@@ -14,8 +14,8 @@ endif()
 add_library(csrnorm_flags INTERFACE)
 target_compile_features(csrnorm_flags INTERFACE c_std_11)
 target_compile_options(csrnorm_flags INTERFACE
-  -ffp-contract=off -fvisibility=hidden -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes
-  -Wmissing-prototypes -Wvla -Wwrite-strings)
+  -ffp-contract=off -fvisibility=hidden -Wall -Wextra -Wshadow -Wpointer-arith
+  $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes> -Wvla -Wwrite-strings)
 target_compile_definitions(csrnorm_flags INTERFACE _POSIX_C_SOURCE=200809L _DEFAULT_SOURCE)
 if(CSRNORM_WERROR)
   target_compile_options(csrnorm_flags INTERFACE -Werror)

@@ -42,6 +42,7 @@ typedef struct check {
   csrn_context *ctx;
   csrn_status status;
   bool single; /* the arrays that follow are one number or report each */
+  csrn_place place;
   span spans[MAX_SPANS];
   int n_spans;
 } check;
@@ -68,6 +69,12 @@ static check check_begin(csrn_context *ctx, const void *array) {
 
 static check check_begin_matrix(csrn_context *ctx, const csrn_csr *A) {
   return check_begin(ctx, A ? A->indptr : NULL);
+}
+
+/* The operations for arrays that lie where those of this call do. */
+static const csrn_backend_ops *operations(const check *c) {
+  const csrn_backend_ops *ops = c->ctx->ops;
+  return c->place == CSRN_PLACE_HOST && ops->on_host ? ops->on_host : ops;
 }
 
 static bool is_float(csrn_dtype type) {
@@ -100,7 +107,12 @@ static void check_array(check *c, const char *name, const void *array, int64_t n
     FAIL(c, CSRN_INVALID_ARGUMENT, "%s is at address %p, not aligned to its type %s", name, array,
          csrn_dtype_name(type));
   if (!c->status && n > 0 && c->ctx->ops->check_place)
-    c->status = c->ctx->ops->check_place(c->ctx, name, array, c->single);
+    c->status = c->ctx->ops->check_place(c->ctx, name, array, c->single, &c->place);
+#if defined(CSRNORM_WITH_CUDA)
+  if (n > 0 && c->ctx->any_memory && csrn_cuda_owns(array))
+    FAIL(c, CSRN_INVALID_ARGUMENT,
+         "%s lies in device or managed memory; expected host memory, where A->indptr or values lie", name);
+#endif
   c->spans[c->n_spans++] = (span){name, array, (uint64_t)n * size, written};
 }
 
@@ -187,7 +199,7 @@ static int64_t other_length(const csrn_csr *A, csrn_axis axis) {
 static bool check_end(check *c, const csrn_csr *A, const void *out, csrn_dtype out_type) {
   check_overlaps(c, A, out, out_type);
   if (!c->status && A)
-    c->status = c->ctx->ops->check_rows(c->ctx, A);
+    c->status = operations(c)->check_rows(c->ctx, A);
   return !c->status;
 }
 
@@ -229,7 +241,7 @@ static csrn_status axis_sum(csrn_context *ctx, const csrn_csr *A, csrn_axis axis
   }
   if (!check_end(&c, A, NULL, CSRN_NONE))
     return c.status;
-  return c.ctx->ops->axis_sum(c.ctx, A, axis, excluded, sums, sums_type);
+  return operations(&c)->axis_sum(c.ctx, A, axis, excluded, sums, sums_type);
 }
 
 csrn_status csrn_axis_sum_excluding(csrn_context *ctx, const csrn_csr *A, csrn_axis axis,
@@ -260,7 +272,7 @@ static csrn_status axis_scale(csrn_context *ctx, const csrn_csr *A, csrn_axis ax
   }
   if (!check_end(&c, A, out, out_type))
     return c.status;
-  return c.ctx->ops->axis_scale(c.ctx, A, axis, op, factors, factors_type, zeros, out, out_type);
+  return operations(&c)->axis_scale(c.ctx, A, axis, op, factors, factors_type, zeros, out, out_type);
 }
 
 csrn_status csrn_axis_scale(csrn_context *ctx, const csrn_csr *A, csrn_axis axis, csrn_scale_op op,
@@ -283,7 +295,7 @@ csrn_status csrn_median_positive(csrn_context *ctx, const double *values, int64_
   c.single = true;
   check_array(&c, "median", median, 1, CSRN_F64, true, false);
   if (check_end(&c, NULL, NULL, CSRN_NONE))
-    c.status = c.ctx->ops->median_positive(c.ctx, values, n, median);
+    c.status = operations(&c)->median_positive(c.ctx, values, n, median);
   return float_leave(&saved, c.status);
 }
 
@@ -298,7 +310,7 @@ csrn_status csrn_highly_expressed(csrn_context *ctx, const csrn_csr *A, csrn_axi
   if (!c.status)
     check_array(&c, "mask", mask, other_length(A, axis), CSRN_U8, true, false);
   if (check_end(&c, A, NULL, CSRN_NONE))
-    c.status = c.ctx->ops->highly_expressed(c.ctx, A, axis, max_fraction, mask);
+    c.status = operations(&c)->highly_expressed(c.ctx, A, axis, max_fraction, mask);
   return float_leave(&saved, c.status);
 }
 
@@ -352,7 +364,7 @@ static csrn_status normalize_total(csrn_context *ctx, const csrn_csr *A,
     check_target(&c, "options->target_sum", plan->options.target_sum, plan->out_type);
   if (!check_end(&c, A, plan->out, plan->out_type))
     return c.status;
-  return c.ctx->ops->normalize(c.ctx, A, plan);
+  return operations(&c)->normalize(c.ctx, A, plan);
 }
 
 csrn_status csrn_normalize_total(csrn_context *ctx, const csrn_csr *A, const csrn_normalize_options *options,
@@ -382,11 +394,11 @@ static csrn_status normalize_with(csrn_context *ctx, const csrn_csr *A, const cs
   c.single = true;
   check_array(&c, "target", plan->target, 1, CSRN_F64, false, false);
   /* A target on a device is looked at there. */
-  if (!c.status && c.ctx->ops->backend == CSRN_BACKEND_CPU && !isnan(*plan->target))
+  if (!c.status && operations(&c)->backend == CSRN_BACKEND_CPU && !isnan(*plan->target))
     check_target(&c, "*target", *plan->target, plan->out_type);
   if (!check_end(&c, A, plan->out, plan->out_type))
     return c.status;
-  return c.ctx->ops->normalize(c.ctx, A, plan);
+  return operations(&c)->normalize(c.ctx, A, plan);
 }
 
 csrn_status csrn_normalize_with(csrn_context *ctx, const csrn_csr *A, const double *totals,
@@ -413,7 +425,7 @@ csrn_status csrn_log1p(csrn_context *ctx, const csrn_csr *A, double base, void *
   if (!c.status)
     check_array(&c, "out", out, A->nnz, out_type, true, false);
   if (check_end(&c, A, out, out_type))
-    c.status = c.ctx->ops->log1p(c.ctx, A, base, out, out_type);
+    c.status = operations(&c)->log1p(c.ctx, A, base, out, out_type);
   return float_leave(&saved, c.status);
 }
 
@@ -424,7 +436,7 @@ csrn_status csrn_csr_check(csrn_context *ctx, const csrn_csr *A) {
   check_matrix(&c, A, true, false);
   if (!check_end(&c, A, NULL, CSRN_NONE))
     return c.status;
-  return c.ctx->ops->check_indices(c.ctx, A);
+  return operations(&c)->check_indices(c.ctx, A);
 }
 
 csrn_status csrn_context_set_stream(csrn_context *ctx, void *stream) {
@@ -441,6 +453,10 @@ csrn_status csrn_context_reserve(csrn_context *ctx, int64_t n_rows, int64_t n_co
   if (n_rows < 0 || n_cols < 0 || n_rows > PTRDIFF_MAX / 64 || n_cols > PTRDIFF_MAX / 64)
     FAIL(&c, CSRN_INVALID_ARGUMENT,
          "n_rows x n_cols is %" PRId64 " x %" PRId64 "; expected sizes of a matrix", n_rows, n_cols);
+#if defined(CSRNORM_WITH_CUDA)
+  if (!c.status && ctx->any_memory && ctx->stream)
+    csrn_context_on_device(ctx, &c.status);
+#endif
   if (!c.status && ctx->on_device)
     c.status = ctx->on_device->ops->reserve(ctx->on_device, n_rows, n_cols);
   return c.status ? c.status : ctx->ops->reserve(ctx, n_rows, n_cols);

@@ -4,6 +4,7 @@
  */
 #include "internal.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,11 +82,17 @@ static csrn_status complete_options(const csrn_context_options *given, csrn_cont
   if (options->threads < 0)
     return csrn_fail(NULL, CSRN_INVALID_ARGUMENT, "options->threads is %d; expected 0 or more",
                      options->threads);
+  if (options->device_memory < 0)
+    return csrn_fail(NULL, CSRN_INVALID_ARGUMENT, "options->device_memory is %" PRId64 "; expected 0 or more",
+                     options->device_memory);
   if (options->reserved != 0)
     return csrn_fail(NULL, CSRN_INVALID_ARGUMENT, "options->reserved is %d; expected 0", options->reserved);
   if (!options->allocator.allocate != !options->allocator.release)
     return csrn_fail(NULL, CSRN_INVALID_ARGUMENT,
                      "options->allocator has only one of allocate and release; expected both or none");
+  if (!options->device_allocator.allocate != !options->device_allocator.release)
+    return csrn_fail(NULL, CSRN_INVALID_ARGUMENT,
+                     "options->device_allocator has only one of allocate and release; expected both or none");
   if (!options->allocator.allocate) {
     options->allocator.allocate = default_allocate;
     options->allocator.release = default_release;
@@ -93,7 +100,7 @@ static csrn_status complete_options(const csrn_context_options *given, csrn_cont
   return CSRN_OK;
 }
 
-/* A context with completed options; `owner` is not NULL for the part of an AUTO context on a device. */
+/* A context with completed options; `owner` is not NULL for the part of another context. */
 static csrn_status create(const csrn_context_options *options, csrn_backend backend, csrn_context *owner,
                           csrn_context **context) {
   csrn_status status = CSRN_OK;
@@ -109,7 +116,10 @@ static csrn_status create(const csrn_context_options *options, csrn_backend back
   memset(ctx, 0, sizeof *ctx);
   ctx->ops = ops;
   ctx->allocator = *allocator;
-  ctx->custom_allocator = allocator->allocate != default_allocate;
+  ctx->device_allocator = options->device_allocator;
+  ctx->stream = options->stream;
+  ctx->threads = options->threads;
+  ctx->device_memory = options->device_memory;
   ctx->any_memory = options->backend == CSRN_BACKEND_AUTO && !owner;
   ctx->device = options->device;
   ctx->owner = owner;
@@ -144,8 +154,10 @@ static void destroy(csrn_context *ctx) {
 }
 
 void csrn_context_destroy(csrn_context *ctx) {
-  if (ctx)
+  if (ctx) {
     destroy(ctx->on_device);
+    destroy(ctx->on_host);
+  }
   destroy(ctx);
 }
 
@@ -155,8 +167,18 @@ csrn_context *csrn_context_on_device(csrn_context *ctx, csrn_status *status) {
   csrn_context_options options = CSRN_CONTEXT_OPTIONS_INIT;
   options.device = ctx->device;
   options.allocator = ctx->allocator;
+  options.device_allocator = ctx->device_allocator;
+  options.stream = ctx->stream;
   *status = ctx->on_device ? CSRN_OK : create(&options, CSRN_BACKEND_CUDA, ctx, &ctx->on_device);
   return ctx->on_device;
+}
+
+csrn_context *csrn_context_on_host(csrn_context *ctx, csrn_status *status) {
+  csrn_context_options options = CSRN_CONTEXT_OPTIONS_INIT;
+  options.threads = ctx->threads;
+  options.allocator = ctx->allocator;
+  *status = ctx->on_host ? CSRN_OK : create(&options, CSRN_BACKEND_CPU, ctx, &ctx->on_host);
+  return ctx->on_host;
 }
 
 csrn_context *csrn_context_of(csrn_context *ctx, const void *array, csrn_status *status) {

@@ -22,6 +22,8 @@ typedef struct csrn_normalize_plan {
   csrn_normalize_report *report; /* NULL: not wanted */
 } csrn_normalize_plan;
 
+typedef enum csrn_place { CSRN_PLACE_UNKNOWN, CSRN_PLACE_DEVICE, CSRN_PLACE_HOST } csrn_place;
+
 /* The operations of a backend, all required; arguments are valid as the public
  * header demands, and A has at least one row and one column unless said otherwise. */
 typedef struct csrn_backend_ops {
@@ -36,9 +38,12 @@ typedef struct csrn_backend_ops {
   csrn_status (*buffer_allocate)(csrn_context *ctx, size_t bytes, void **buffer);
   void (*buffer_release)(csrn_context *ctx, void *buffer, size_t bytes);
   csrn_status (*buffer_copy)(csrn_context *ctx, void *to, const void *from, size_t bytes);
-  /* Whether the backend can work on an array that lies there; `single`: one number or report. NULL: anywhere.
-   */
-  csrn_status (*check_place)(csrn_context *ctx, const char *name, const void *array, bool single);
+  /* Whether the backend can work on an array that lies there; `single`: one number or report. *place is where
+   * the arrays of this call lie, found by the first of them. NULL: anywhere. */
+  csrn_status (*check_place)(csrn_context *ctx, const char *name, const void *array, bool single,
+                             csrn_place *place);
+  /* The checks and operations for arrays in host memory; NULL: these here. */
+  const struct csrn_backend_ops *on_host;
   /* Monotone indptr inside [0, nnz], where the backend can see it without waiting. */
   csrn_status (*check_rows)(csrn_context *ctx, const csrn_csr *A);
   csrn_status (*check_indices)(csrn_context *ctx, const csrn_csr *A);
@@ -58,14 +63,19 @@ typedef struct csrn_backend_ops {
 
 struct csrn_context {
   const csrn_backend_ops *ops;
-  csrn_allocator allocator;
-  bool custom_allocator;
-  void *state; /* the backend's own */
+  csrn_allocator allocator;        /* of host memory */
+  csrn_allocator device_allocator; /* without functions: the backend's own */
+  void *stream;                    /* that the context was made with; the backend knows the one of now */
+  void *state;                     /* the backend's own */
   /* Made as AUTO: a CPU context that has another one for arrays on a device, made when the first is met. */
   bool any_memory;
   int32_t device;
   csrn_context *on_device;
-  csrn_context *owner; /* of the context on the device: errors are stored there */
+  csrn_context *owner; /* of the contexts on the device and on the host: errors are stored there */
+  /* The CPU's part of a CUDA context that is given arrays in host memory, made when the first is met. */
+  csrn_context *on_host;
+  int32_t threads;       /* for that */
+  int64_t device_memory; /* as in the options */
   char detail[512];
 };
 
@@ -77,7 +87,17 @@ bool csrn_cuda_owns(const void *array);
 /* The part of an AUTO context that works on a device, made now if need be; NULL with *status set if it cannot
  * be. */
 csrn_context *csrn_context_on_device(csrn_context *ctx, csrn_status *status);
+/* The same for the CPU's part of a CUDA context. */
+csrn_context *csrn_context_on_host(csrn_context *ctx, csrn_status *status);
 #endif
+
+/* What the CUDA backend needs of the CPU's beside its operations: indptr[row] of any index type; a copy in
+ * host memory by all threads of a CPU context; median and mean (by a canonical sum) of the positive finite
+ * values, NaN if there is none. */
+int64_t csrn_cpu_offset(const csrn_csr *A, int64_t row);
+void csrn_cpu_copy(const csrn_context *ctx, void *to, const void *from, size_t bytes);
+csrn_status csrn_cpu_median(csrn_context *ctx, const double *values, int64_t n, double *median);
+csrn_status csrn_cpu_mean(csrn_context *ctx, const double *values, int64_t n, double *mean);
 
 /* The context that works on arrays of which `array` is one: ctx itself, or for an AUTO context the one of the
  * device that holds them. NULL with *status set (the sentence is in ctx) if that cannot be made. */

@@ -39,6 +39,9 @@ static void init_macro_is_the_default(void **state) {
   assert_null(options.isa);
   assert_null(options.allocator.allocate);
   assert_null(options.allocator.release);
+  assert_null(options.device_allocator.allocate);
+  assert_null(options.device_allocator.release);
+  assert_null(options.stream);
   csrn_normalize_options normalize = CSRN_NORMALIZE_OPTIONS_INIT;
   assert_int_equal(normalize.size, sizeof normalize);
   assert_int_equal(normalize.axis, CSRN_PER_ROW);
@@ -249,6 +252,9 @@ static void streams_are_not_for_the_cpu(void **state) {
   if (csrn_context_backend(test.ctx) != CSRN_BACKEND_CPU)
     skip();
   int something;
+  csrn_context_options options = fixture_options(1);
+  options.stream = &something;
+  expect_refused(&options, CSRN_INVALID_ARGUMENT, "stream");
   expect_failure(CSRN_INVALID_ARGUMENT, csrn_context_set_stream(test.ctx, &something), "stream");
 }
 

@@ -25,11 +25,18 @@
  *   contents of the outputs are unspecified, those of the inputs unchanged
  *   (unless worked in place).
  * - Arrays belong to the caller and are not kept after the call. Those of one call
- *   lie in one place: in host memory for a CPU context, in device or managed memory
- *   of its device for a CUDA context. Single numbers and reports (median, target,
- *   report) may also lie in pinned memory there. An AUTO context takes either, by
- *   where A->indptr (or `values`) lies.
- * - With host arrays it is synchronous. With device arrays it is enqueued on the
+ *   lie in one place: in host memory for a CPU context; for a CUDA context in device
+ *   or managed memory of its device, or all of them in host memory, pageable or
+ *   pinned. Beside arrays on a device, single numbers and reports (median, target,
+ *   report) may also lie in pinned memory. An AUTO context works on a device or on
+ *   the CPU, by where A->indptr (or `values`) lies.
+ * - With host arrays it is synchronous. A CUDA context then streams the values (and
+ *   the indices, where columns matter) through its device in chunks of rows, up and
+ *   down at once; the matrix may be larger than the memory of the device. Pinned
+ *   arrays travel as they are, others through pinned memory of the context. The call
+ *   first waits for earlier work of the context, and returns what went wrong there.
+ *   What it takes O(rows) or O(columns) to do, the CPU does.
+ * - With device arrays it is enqueued on the
  *   context's stream and does not wait for it (csrn_csr_check() alone does): the
  *   arrays must stay until the stream has come so far, results are there then, and
  *   what only the device can find out (a bad indptr, an overflow) is said by
@@ -85,7 +92,8 @@ typedef enum csrn_status {
   CSRN_OUT_OF_MEMORY = 4,    /* the allocator returned NULL, on the host or a device */
   CSRN_NOT_BUILT = 5,        /* this build of the library has no such backend */
   CSRN_NO_DEVICE = 6,        /* the backend is there, but no device that it can use */
-  CSRN_UNSUPPORTED = 7,      /* this machine cannot run the requested instruction set */
+  CSRN_UNSUPPORTED = 7,      /* this machine cannot run the requested instruction set; or the call cannot be
+                              * captured in a CUDA graph, and the context's stream is being captured */
   CSRN_DEVICE_ERROR = 8      /* the device reported a fault; see csrn_error_detail() */
 } csrn_status;
 
@@ -153,13 +161,19 @@ typedef enum csrn_backend {
 typedef struct csrn_context csrn_context;
 
 /* Where a context takes scratch memory from. Both functions are called only from
- * the thread that calls the library, never from its worker threads. */
+ * the thread that calls the library, never from its worker threads.
+ *
+ * For device memory both are stream-ordered, as cudaMallocAsync() and
+ * cudaFreeAsync() are: what allocate() returns is used by work enqueued on `stream`
+ * afterwards, and work on `stream` enqueued before release() may still be using what
+ * is given back. The context's device is the current one. */
 typedef struct csrn_allocator {
   /* `bytes` (> 0) bytes aligned to `alignment` (a power of two), or NULL. `stream`
    * is the context's stream for device memory (cudaStreamLegacy, which is not NULL,
    * for the default one), NULL for host memory. */
   void *(*allocate)(void *user, size_t bytes, size_t alignment, void *stream);
-  /* Gives back what allocate() returned, with the same `bytes`. */
+  /* Gives back what allocate() returned, with the same `bytes`. The stream may be
+   * another one than at allocate(), if the context has been given another since. */
   void (*release)(void *user, void *pointer, size_t bytes, void *stream);
   void *user;
 } csrn_allocator;
@@ -168,20 +182,25 @@ typedef struct csrn_context_options {
   size_t size;          /* sizeof(csrn_context_options) */
   csrn_backend backend; /* default CSRN_BACKEND_AUTO */
   int32_t device;       /* device number for CUDA and AUTO; default 0 */
-  int32_t threads;      /* CPU threads; 0 (default): as OpenMP would choose */
-  int32_t reserved;     /* 0 */
+  int32_t threads; /* CPU threads (of a CUDA context: for host arrays); 0 (default): as OpenMP would choose */
+  int32_t reserved; /* 0 */
   /* Instruction set of the CPU kernels: "generic", "x86-64", "x86-64-v3" or
    * "x86-64-v4"; NULL (default): the environment variable CSRNORM_ISA if it is set
    * and not empty, else the best that this machine runs. */
   const char *isa;
-  csrn_allocator allocator; /* all NULL (default): the C library's */
+  csrn_allocator allocator;        /* of host memory; all NULL (default): the C library's */
+  csrn_allocator device_allocator; /* of device memory; all NULL (default): the stream-ordered one of CUDA,
+                                    * and cudaMalloc() on devices that have none */
+  void *stream;                    /* as given to csrn_context_set_stream(); default NULL */
+  int64_t device_memory; /* bytes of device memory that the values of a matrix in host memory may take
+                          * at a time (at least some 100 KB are taken); 0 (default): most of what is
+                          * free, where it saves a second journey, else some chunks of 32 MB */
 } csrn_context_options;
 
 #define CSRN_CONTEXT_OPTIONS_INIT                                                                            \
   {                                                                                                          \
-    sizeof(csrn_context_options), CSRN_BACKEND_AUTO, 0, 0, 0, NULL, {                                        \
-      NULL, NULL, NULL                                                                                       \
-    }                                                                                                        \
+    sizeof(csrn_context_options), CSRN_BACKEND_AUTO, 0, 0, 0, NULL, {NULL, NULL, NULL}, {NULL, NULL, NULL},  \
+        NULL, 0                                                                                              \
   }
 
 /* Creates a context; `options` may be NULL for the defaults. On failure *context
@@ -197,16 +216,33 @@ typedef struct csrn_context_options {
  * results are the same. */
 CSRN_API csrn_status csrn_context_create(const csrn_context_options *options, csrn_context **context);
 
-/* Releases everything that the context owns; NULL is allowed. */
+/* Releases everything that the context owns; NULL is allowed. Device memory is given
+ * back in the order of the context's stream, without waiting for it; a CUDA graph that
+ * holds calls of the context must not run any more. */
 CSRN_API void csrn_context_destroy(csrn_context *ctx);
 
-/* Work of later calls with device pointers goes to `stream` (a cudaStream_t; NULL:
- * the default stream), which must live until another is set or the context is
- * destroyed. CSRN_INVALID_ARGUMENT for a non-NULL stream on a CPU context. */
+/* Work of later calls with device pointers goes to `stream` (a cudaStream_t of the
+ * context's device; NULL: the default stream), which must live until another is set
+ * or the context is destroyed. What was enqueued before, on the stream until now, is
+ * done first, since the scratch memory is the same; that order is the caller's to
+ * keep where one of the two is being captured. Does not wait for anything.
+ * CSRN_INVALID_ARGUMENT for a non-NULL stream on a CPU context. */
 CSRN_API csrn_status csrn_context_set_stream(csrn_context *ctx, void *stream);
 
 /* Allocates now what calls on matrices of at most n_rows x n_cols need, so that
- * they allocate nothing. Without it the memory grows on demand. */
+ * they allocate nothing. Without it the memory grows on demand.
+ *
+ * After it every call with device pointers but csrn_csr_check() may be captured in a
+ * CUDA graph: it allocates nothing, waits for nothing, and only launches kernels and
+ * sets memory on the context's stream. (Run it once before: kernels are loaded when
+ * they are first launched.) A replay is the same call on the same arrays, and uses
+ * the scratch memory of the context: it must not run beside other work of the
+ * context, and not after a call on a larger matrix, or csrn_context_destroy(). What
+ * would need more memory while the stream is being captured is CSRN_UNSUPPORTED, with
+ * nothing enqueued; so are calls that wait (csrn_context_synchronize(), ...).
+ *
+ * An AUTO context makes its part for a device when it first meets device memory or a
+ * stream, and reserves for it only then: set the stream first. */
 CSRN_API csrn_status csrn_context_reserve(csrn_context *ctx, int64_t n_rows, int64_t n_cols);
 
 /* Waits for the work enqueued by this context and returns what went wrong on the
@@ -228,7 +264,9 @@ CSRN_API const char *csrn_error_detail(const csrn_context *ctx);
 
 /* Memory where the context's backend works (host memory for the CPU), through the
  * context's allocator, aligned to 64 bytes; so that programs need not branch on the
- * backend. Copies go between any two places and are complete on return. */
+ * backend. It may be used from any stream at once; work of other streams than the
+ * context's must be done when it is released. Copies go between any two places and
+ * are complete on return. */
 CSRN_API csrn_status csrn_buffer_allocate(csrn_context *ctx, size_t bytes, void **buffer);
 CSRN_API void csrn_buffer_release(csrn_context *ctx, void *buffer, size_t bytes);
 CSRN_API csrn_status csrn_buffer_copy(csrn_context *ctx, void *to, const void *from, size_t bytes);
@@ -359,7 +397,7 @@ CSRN_API csrn_status csrn_log1p(csrn_context *ctx, const csrn_csr *A, double bas
 
 /* The full structural check in O(nnz): everything other calls check, and that every
  * index is in [0, n_cols). CSRN_INVALID_MATRIX with the row and the index found.
- * A->data may be NULL here. */
+ * A->data may be NULL here. For host arrays the CPU looks, also in a CUDA context. */
 CSRN_API csrn_status csrn_csr_check(csrn_context *ctx, const csrn_csr *A);
 
 /* ---- Versions and devices ------------------------------------------------ */

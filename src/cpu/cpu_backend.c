@@ -17,6 +17,9 @@ static csrn_status cpu_create(csrn_context *ctx, const csrn_context_options *opt
   if (options->device != 0 && !ctx->any_memory) /* of an AUTO context it is the GPU's number */
     return csrn_fail(ctx, CSRN_INVALID_ARGUMENT, "options->device is %d; expected 0 for the CPU",
                      options->device);
+  if (options->stream && !ctx->any_memory)
+    return csrn_fail(ctx, CSRN_INVALID_ARGUMENT, "options->stream is %p; expected NULL for the CPU",
+                     options->stream);
   const csrn_kernels *kernels;
   csrn_status status = csrn_cpu_choose_kernels(ctx, options->isa, &kernels);
   if (status)

@@ -128,9 +128,6 @@ int csrn_cpu_threads_for(const csrn_context *ctx, int64_t values);
 /* Range [*begin, *end) of thread `thread` in [0, n), cut at multiples of `grain`. */
 void csrn_cpu_range(int64_t n, int64_t grain, int thread, int n_threads, int64_t *begin, int64_t *end);
 
-/* indptr[row] of any index type. */
-int64_t csrn_cpu_offset(const csrn_csr *A, int64_t row);
-
 /* Rows that one call of a batch function gets at most; and those that kernels work on
  * together where rows are short, of which a batch has whole groups if it can. */
 enum { CSRN_BATCH_ROWS = 512, CSRN_ROW_GROUP = 16 };
@@ -218,10 +215,6 @@ csrn_status csrn_cpu_axis_scale(csrn_context *ctx, const csrn_csr *A, csrn_axis 
                                 const void *factors, csrn_dtype factors_type, csrn_zero_policy zeros,
                                 void *out, csrn_dtype out_type);
 csrn_status csrn_cpu_log1p(csrn_context *ctx, const csrn_csr *A, double base, void *out, csrn_dtype out_type);
-
-csrn_status csrn_cpu_median(csrn_context *ctx, const double *values, int64_t n, double *median);
-/* Mean of the positive finite values by a canonical sum; NaN if there is none. */
-csrn_status csrn_cpu_mean(csrn_context *ctx, const double *values, int64_t n, double *mean);
 
 csrn_status csrn_cpu_highly_expressed(csrn_context *ctx, const csrn_csr *A, csrn_axis axis,
                                       double max_fraction, uint8_t *mask);

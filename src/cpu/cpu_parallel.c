@@ -9,6 +9,7 @@
 
 #include <fenv.h>
 #include <pthread.h>
+#include <string.h>
 #if defined(_OPENMP)
 #include <omp.h>
 #endif
@@ -87,6 +88,26 @@ static void run_piece(void *arg, int thread, int n_threads) {
 void csrn_cpu_pieces(const csrn_piece_work *work, int64_t begin, int64_t end) {
   pieces p = {work, begin, end};
   csrn_cpu_parallel(csrn_cpu_threads_for(work->ctx, end - begin), run_piece, &p);
+}
+
+typedef struct copy_work {
+  char *to;
+  const char *from;
+  int64_t bytes;
+} copy_work;
+
+static void copy_range(void *arg, int thread, int n_threads) {
+  enum { PAGE = 4096 };
+  const copy_work *copy = arg;
+  int64_t begin, end;
+  csrn_cpu_range(copy->bytes, PAGE, thread, n_threads, &begin, &end);
+  memcpy(copy->to + begin, copy->from + begin, (size_t)(end - begin));
+}
+
+void csrn_cpu_copy(const csrn_context *ctx, void *to, const void *from, size_t bytes) {
+  enum { BYTES_PER_VALUE = 8 };
+  copy_work copy = {to, from, (int64_t)bytes};
+  csrn_cpu_parallel(csrn_cpu_threads_for(ctx, copy.bytes / BYTES_PER_VALUE), copy_range, &copy);
 }
 
 /* ---- Rows ----------------------------------------------------------------- */

@@ -1,13 +1,13 @@
 /*
- * The CUDA backend's table of operations, the life of its contexts, their memory, and what
- * becomes of errors. The operations themselves have files of their own.
+ * The CUDA backend's table of operations, the life of its contexts, their streams, and what
+ * becomes of errors. Memory and the operations themselves have files of their own.
  */
 #include "cuda_device.h"
+#include "cuda_host.h"
 
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
-#include <dlfcn.h>
 
 /* ---- Errors ---------------------------------------------------------------------- */
 
@@ -19,28 +19,6 @@ csrn_status csrn_cuda_fail(csrn_context *ctx, cudaError_t error, const char *wha
 }
 
 namespace {
-
-/* The device of a context is the current one while the library works, the caller's again afterwards. */
-class device_guard {
-public:
-  explicit device_guard(int device) {
-    cudaGetDevice(&before);
-    if (before != device)
-      cudaSetDevice(device);
-    changed = before != device;
-  }
-  explicit device_guard(const csrn_context *ctx) : device_guard(csrn_cuda_state_of(ctx)->device) {}
-  ~device_guard() {
-    if (changed)
-      cudaSetDevice(before);
-  }
-  device_guard(const device_guard &) = delete;
-  device_guard &operator=(const device_guard &) = delete;
-
-private:
-  int before = 0;
-  bool changed = false;
-};
 
 /* ---- Devices --------------------------------------------------------------------- */
 
@@ -78,79 +56,6 @@ csrn_status cuda_device_info(int32_t device, csrn_device_properties *properties)
   return CSRN_OK;
 }
 
-/* ---- Memory ---------------------------------------------------------------------- */
-
-/* A custom allocator tells device memory by its stream, which is never NULL for it. */
-void *stream_name(const csrn_cuda_state *state) {
-  return state->stream ? static_cast<void *>(state->stream) : static_cast<void *>(cudaStreamLegacy);
-}
-
-void *allocate(csrn_context *ctx, size_t bytes) {
-  void *pointer = nullptr;
-  if (ctx->custom_allocator) {
-    pointer = ctx->allocator.allocate(ctx->allocator.user, bytes, 256, stream_name(csrn_cuda_state_of(ctx)));
-    if (!pointer)
-      csrn_fail(ctx, CSRN_OUT_OF_MEMORY, "the allocator returned NULL for %zu bytes of device memory", bytes);
-    return pointer;
-  }
-  const cudaError_t error = cudaMalloc(&pointer, bytes);
-  if (error == cudaSuccess)
-    return pointer;
-  cudaGetLastError();
-  csrn_fail(ctx, CSRN_OUT_OF_MEMORY, "%zu bytes of device memory could not be allocated: %s", bytes,
-            cudaGetErrorString(error));
-  return nullptr;
-}
-
-/* Memory that kernels under way still use is given back only when they are done. */
-void release(csrn_context *ctx, void *pointer, size_t bytes) {
-  if (!pointer)
-    return;
-  if (ctx->custom_allocator)
-    ctx->allocator.release(ctx->allocator.user, pointer, bytes, stream_name(csrn_cuda_state_of(ctx)));
-  else
-    cudaFree(pointer);
-}
-
-} // namespace
-
-void *csrn_cuda_scratch(csrn_context *ctx, csrn_cuda_slot slot, size_t bytes) {
-  csrn_cuda_state *state = csrn_cuda_state_of(ctx);
-  if (bytes == 0)
-    bytes = 1;
-  if (state->slots[slot].bytes >= bytes)
-    return state->slots[slot].memory;
-  void *memory = allocate(ctx, bytes);
-  if (!memory)
-    return nullptr;
-  release(ctx, state->slots[slot].memory, state->slots[slot].bytes);
-  state->slots[slot].memory = memory;
-  state->slots[slot].bytes = bytes;
-  return memory;
-}
-
-namespace {
-
-csrn_status cuda_buffer_allocate(csrn_context *ctx, size_t bytes, void **buffer) {
-  const device_guard guard(ctx);
-  *buffer = allocate(ctx, bytes);
-  return *buffer ? CSRN_OK : CSRN_OUT_OF_MEMORY;
-}
-
-void cuda_buffer_release(csrn_context *ctx, void *buffer, size_t bytes) {
-  const device_guard guard(ctx);
-  release(ctx, buffer, bytes);
-}
-
-csrn_status cuda_buffer_copy(csrn_context *ctx, void *to, const void *from, size_t bytes) {
-  const device_guard guard(ctx);
-  const cudaStream_t stream = csrn_cuda_state_of(ctx)->stream;
-  cudaError_t error = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream);
-  if (error == cudaSuccess)
-    error = cudaStreamSynchronize(stream);
-  return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(ctx, error, "a copy");
-}
-
 /* ---- Contexts -------------------------------------------------------------------- */
 
 __global__ void probe_kernel() {}
@@ -180,11 +85,14 @@ cudaError_t forget_errors(csrn_cuda_state *state) {
 
 void destroy_state(csrn_context *ctx) {
   csrn_cuda_state *state = csrn_cuda_state_of(ctx);
+  csrn_cuda_host_destroy(ctx);
   for (auto &slot : state->slots)
-    release(ctx, slot.memory, slot.bytes);
-  release(ctx, state->control, sizeof *state->control);
+    csrn_cuda_release(ctx, slot.memory, slot.bytes);
+  csrn_cuda_release(ctx, state->control, sizeof *state->control);
   if (state->mirror)
     cudaFreeHost(state->mirror);
+  if (state->moved)
+    cudaEventDestroy(state->moved);
   csrn_scratch_release(ctx, state, sizeof *state);
   ctx->state = nullptr;
 }
@@ -199,12 +107,19 @@ csrn_status fill_state(csrn_context *ctx, csrn_cuda_state *state) {
     error = cudaDeviceGetAttribute(&value, cudaDevAttrMaxSharedMemoryPerMultiprocessor, state->device);
   state->shared_per_unit = static_cast<size_t>(value);
   if (error == cudaSuccess)
+    error = cudaDeviceGetAttribute(&value, cudaDevAttrMemoryPoolsSupported, state->device);
+  state->has_pools = value != 0;
+  if (error == cudaSuccess)
+    error = cudaEventCreateWithFlags(&state->moved, cudaEventDisableTiming);
+  if (error == cudaSuccess)
     error = cudaMallocHost(reinterpret_cast<void **>(&state->mirror), sizeof *state->mirror);
   if (error != cudaSuccess)
     return csrn_cuda_fail(ctx, error, "preparing the device");
-  state->control = static_cast<csrn_cuda_control *>(allocate(ctx, sizeof *state->control));
-  if (!state->control)
-    return CSRN_OUT_OF_MEMORY;
+  void *control;
+  const csrn_status status = csrn_cuda_allocate(ctx, sizeof *state->control, &control);
+  if (status)
+    return status;
+  state->control = static_cast<csrn_cuda_control *>(control);
   error = cudaMemsetAsync(state->control, 0, sizeof *state->control, state->stream);
   if (error == cudaSuccess)
     error = forget_errors(state);
@@ -218,7 +133,9 @@ csrn_status cuda_create(csrn_context *ctx, const csrn_context_options *options) 
   if (options->device >= count)
     return csrn_fail(ctx, CSRN_NO_DEVICE, "options->device is %d; this machine has CUDA devices 0 to %d",
                      options->device, count - 1);
-  const device_guard guard(options->device);
+  const csrn_device_guard guard(options->device);
+  if (guard.error != cudaSuccess)
+    return csrn_cuda_fail(ctx, guard.error, "choosing the device");
   csrn_status status = check_code(ctx, options->device);
   if (status)
     return status;
@@ -227,6 +144,7 @@ csrn_status cuda_create(csrn_context *ctx, const csrn_context_options *options) 
     return CSRN_OUT_OF_MEMORY;
   memset(state, 0, sizeof *state);
   state->device = options->device;
+  state->stream = static_cast<cudaStream_t>(options->stream);
   ctx->state = state;
   status = fill_state(ctx, state);
   if (status)
@@ -235,8 +153,7 @@ csrn_status cuda_create(csrn_context *ctx, const csrn_context_options *options) 
 }
 
 void cuda_destroy(csrn_context *ctx) {
-  const device_guard guard(ctx);
-  cudaStreamSynchronize(csrn_cuda_state_of(ctx)->stream);
+  const csrn_device_guard guard(ctx);
   destroy_state(ctx);
 }
 
@@ -248,27 +165,29 @@ int32_t cuda_threads(const csrn_context *) {
   return 1;
 }
 
-csrn_status cuda_set_stream(csrn_context *ctx, void *stream) {
-  csrn_cuda_state_of(ctx)->stream = static_cast<cudaStream_t>(stream);
-  return CSRN_OK;
+bool is_captured(cudaStream_t stream) {
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  if (cudaStreamIsCapturing(stream, &capture) == cudaSuccess)
+    return capture != cudaStreamCaptureStatusNone;
+  cudaGetLastError();
+  return true; /* the default stream, beside the capture of one that it waits for */
 }
 
-csrn_status cuda_reserve(csrn_context *ctx, int64_t n_rows, int64_t n_cols) {
-  const device_guard guard(ctx);
-  size_t free_bytes = 0, all_bytes = 0;
-  if (cudaMemGetInfo(&free_bytes, &all_bytes) != cudaSuccess)
-    all_bytes = SIZE_MAX;
-  const int64_t most_nnz = static_cast<int64_t>(all_bytes / 2); /* no matrix on the device has more values */
-  const size_t longest = static_cast<size_t>(n_rows > n_cols ? n_rows : n_cols);
-  size_t bytes[CSRN_CUDA_N_SLOTS];
-  bytes[CSRN_CUDA_TOTALS] = bytes[CSRN_CUDA_CANDIDATES] = bytes[CSRN_CUDA_FACTORS] = longest * sizeof(double);
-  bytes[CSRN_CUDA_LISTS] = csrn_cuda_list_bytes(n_rows, most_nnz);
-  bytes[CSRN_CUDA_PIECES] = csrn_cuda_piece_bytes();
-  bytes[CSRN_CUDA_COLUMNS] = csrn_cuda_column_bytes(n_cols);
-  bytes[CSRN_CUDA_MASK] = longest;
-  for (int i = 0; i < CSRN_CUDA_N_SLOTS; i++)
-    if (!csrn_cuda_scratch(ctx, static_cast<csrn_cuda_slot>(i), bytes[i]))
-      return CSRN_OUT_OF_MEMORY;
+/* Scratch memory is that of before, so the new stream waits for the old one. A capture must neither be waited
+ * for nor drawn into: where there is one, the order is the caller's. */
+csrn_status cuda_set_stream(csrn_context *ctx, void *name) {
+  csrn_cuda_state *state = csrn_cuda_state_of(ctx);
+  const auto stream = static_cast<cudaStream_t>(name);
+  if (stream == state->stream)
+    return CSRN_OK;
+  if (!is_captured(state->stream) && !is_captured(stream)) {
+    cudaError_t error = cudaEventRecord(state->moved, state->stream);
+    if (error == cudaSuccess)
+      error = cudaStreamWaitEvent(stream, state->moved, 0);
+    if (error != cudaSuccess)
+      return csrn_cuda_fail(ctx, error, "changing the stream");
+  }
+  state->stream = stream;
   return CSRN_OK;
 }
 
@@ -293,9 +212,13 @@ csrn_status status_of_flags(csrn_context *ctx, const csrn_cuda_control *seen) {
   return CSRN_OK;
 }
 
-csrn_status cuda_synchronize(csrn_context *ctx) {
-  const device_guard guard(ctx);
+} // namespace
+
+csrn_status csrn_cuda_synchronize(csrn_context *ctx) {
   csrn_cuda_state *state = csrn_cuda_state_of(ctx);
+  const csrn_status status = csrn_cuda_refuse_capture(ctx, "the work would have to be waited for");
+  if (status)
+    return status;
   const size_t first = offsetof(csrn_cuda_control, sticky_flags);
   cudaError_t error = cudaMemcpyAsync(reinterpret_cast<char *>(state->mirror) + first,
                                       reinterpret_cast<const char *>(state->control) + first,
@@ -309,55 +232,6 @@ csrn_status cuda_synchronize(csrn_context *ctx) {
   error = forget_errors(state);
   return error == cudaSuccess ? status_of_flags(ctx, state->mirror)
                               : csrn_cuda_fail(ctx, error, "the work on the device");
-}
-
-/* ---- Where arrays lie -------------------------------------------------------------- */
-
-/* A single number (a report, a median, a target) may also lie in pinned memory, which the device reads and
- * writes. */
-csrn_status cuda_check_place(csrn_context *ctx, const char *name, const void *array, bool single) {
-  cudaPointerAttributes found;
-  const cudaError_t error = cudaPointerGetAttributes(&found, array);
-  if (error != cudaSuccess)
-    return csrn_cuda_fail(ctx, error, "asking where an array lies");
-  const int device = csrn_cuda_state_of(ctx)->device;
-  switch (found.type) {
-  case cudaMemoryTypeManaged:
-    return CSRN_OK;
-  case cudaMemoryTypeDevice:
-    if (found.device == device)
-      return CSRN_OK;
-    return csrn_fail(ctx, CSRN_INVALID_ARGUMENT, "%s lies on device %d; expected device %d, the context's",
-                     name, found.device, device);
-  case cudaMemoryTypeHost:
-    if (single)
-      return CSRN_OK;
-    return csrn_fail(ctx, CSRN_INVALID_ARGUMENT,
-                     "%s lies in pinned host memory; expected memory of device %d", name, device);
-  default:
-    return csrn_fail(ctx, CSRN_INVALID_ARGUMENT,
-                     "%s lies in pageable host memory; expected memory of device %d%s", name, device,
-                     single ? " or pinned memory" : "");
-  }
-}
-
-} // namespace
-
-bool csrn_cuda_owns(const void *array) {
-#if !defined(CSRN_SIMT_HOST)
-  /* Without the driver's library in the process there is no device memory, and asking would load and start
-   * it. */
-  void *driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_NOLOAD);
-  if (!driver)
-    return false;
-  dlclose(driver);
-#endif
-  cudaPointerAttributes found;
-  if (cudaPointerGetAttributes(&found, array) != cudaSuccess) {
-    cudaGetLastError();
-    return false;
-  }
-  return found.type == cudaMemoryTypeDevice || found.type == cudaMemoryTypeManaged;
 }
 
 namespace {
@@ -407,6 +281,14 @@ csrn_status csrn_cuda_begin(csrn_context *ctx, const csrn_csr *A, const double *
   return status;
 }
 
+csrn_status csrn_cuda_continue(csrn_context *ctx) {
+  csrn_cuda_state *state = csrn_cuda_state_of(ctx);
+  state->n_walks = 0;
+  const cudaError_t error =
+      cudaMemsetAsync(&state->control->now.left, 0, sizeof state->control->now.left, state->stream);
+  return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(ctx, error, "the next part of an operation");
+}
+
 /* ---- The table ----------------------------------------------------------------------- */
 
 namespace {
@@ -416,18 +298,12 @@ csrn_status cuda_check_rows(csrn_context *, const csrn_csr *) {
   return CSRN_OK;
 }
 
-/* An operation with the context's device as the current one. */
-template <auto Function, typename... Arguments>
-csrn_status on_device(csrn_context *ctx, Arguments... arguments) {
-  const device_guard guard(ctx);
-  return Function(ctx, arguments...);
-}
-
 /* One element of an index array, copied from the device. */
 csrn_status read_index(csrn_context *ctx, const void *array, csrn_dtype type, int64_t i, int64_t *value) {
   const size_t size = csrn_dtype_size(type);
   unsigned char bytes[sizeof(int64_t)] = {0}; /* little-endian, as every machine with CUDA is */
-  const csrn_status status = cuda_buffer_copy(ctx, bytes, static_cast<const char *>(array) + size * i, size);
+  const csrn_status status =
+      csrn_cuda_buffer_copy(ctx, bytes, static_cast<const char *>(array) + size * i, size);
   memcpy(value, bytes, sizeof *value);
   if (type == CSRN_I32)
     *value = static_cast<int32_t>(*value);
@@ -452,12 +328,11 @@ csrn_status find_row(csrn_context *ctx, const csrn_csr *A, int64_t offset, int64
 }
 
 /* Its result is a status, so this one operation waits for the device. */
-csrn_status cuda_check_indices(csrn_context *ctx, const csrn_csr *A) {
-  const device_guard guard(ctx);
-  csrn_status status = cuda_synchronize(ctx); /* what was wrong before is not this matrix's fault */
+csrn_status check_indices(csrn_context *ctx, const csrn_csr *A) {
+  csrn_status status = csrn_cuda_synchronize(ctx); /* what was wrong before is not this matrix's fault */
   status = status ? status : csrn_cuda_begin(ctx, A, nullptr, CSRN_NONE);
   status = status ? status : csrn_cuda_check_columns(ctx, A);
-  status = status ? status : cuda_synchronize(ctx);
+  status = status ? status : csrn_cuda_synchronize(ctx);
   const csrn_cuda_control *seen = csrn_cuda_state_of(ctx)->mirror;
   if (status != CSRN_INVALID_MATRIX || !(seen->sticky_flags & CSRN_FLAG_INVALID_COLUMN))
     return status;
@@ -473,15 +348,56 @@ csrn_status cuda_check_indices(csrn_context *ctx, const csrn_csr *A) {
                    offset, row, value, A->n_cols - 1);
 }
 
-csrn_status cuda_axis_sum(csrn_context *ctx, const csrn_csr *A, csrn_axis axis, const uint8_t *excluded,
-                          void *sums, csrn_dtype sums_type) {
-  const device_guard guard(ctx);
-  const csrn_status status = csrn_cuda_begin(ctx, A, nullptr, CSRN_NONE);
+csrn_status axis_sum(csrn_context *ctx, const csrn_csr *A, csrn_axis axis, const uint8_t *excluded,
+                     void *sums, csrn_dtype sums_type) {
+  const unsigned columns = axis == CSRN_PER_COLUMN ? csrn_cuda_bit(CSRN_CUDA_COLUMNS) : 0;
+  csrn_status status = csrn_cuda_need_for(ctx, csrn_cuda_bit(CSRN_CUDA_LISTS) | columns, A);
+  status = status ? status : csrn_cuda_begin(ctx, A, nullptr, CSRN_NONE);
   if (status)
     return status;
   return axis == CSRN_PER_ROW ? csrn_cuda_row_sums(ctx, A, excluded, sums, sums_type, false)
                               : csrn_cuda_column_sums(ctx, A, excluded, sums, sums_type);
 }
+
+/* An operation with the context's device as the current one. */
+template <auto Function, typename... Arguments>
+csrn_status on_device(csrn_context *ctx, Arguments... arguments) {
+  const csrn_device_guard guard(ctx);
+  return guard.error == cudaSuccess ? Function(ctx, arguments...)
+                                    : csrn_cuda_fail(ctx, guard.error, "choosing the device");
+}
+
+void buffer_release(csrn_context *ctx, void *buffer, size_t bytes) {
+  const csrn_device_guard guard(ctx);
+  csrn_cuda_release(ctx, buffer, bytes);
+}
+
+/* The same operations for arrays in host memory; what is not one of them is never asked for. */
+const csrn_backend_ops on_host_ops = {
+    CSRN_BACKEND_CPU, /* where single numbers may be looked at */
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    csrn_host_check_rows,
+    csrn_host_check_indices,
+    on_device<csrn_host_axis_sum>,
+    on_device<csrn_host_axis_scale>,
+    csrn_host_median_positive,
+    on_device<csrn_host_highly_expressed>,
+    on_device<csrn_host_normalize>,
+    on_device<csrn_host_log1p>,
+    nullptr,
+    nullptr,
+};
 
 } // namespace
 
@@ -491,16 +407,17 @@ extern "C" const csrn_backend_ops csrn_cuda_ops = {
     cuda_destroy,
     cuda_isa,
     cuda_threads,
-    cuda_set_stream,
-    cuda_reserve,
-    cuda_synchronize,
-    cuda_buffer_allocate,
-    cuda_buffer_release,
-    cuda_buffer_copy,
-    cuda_check_place,
+    on_device<cuda_set_stream>,
+    on_device<csrn_cuda_reserve>,
+    on_device<csrn_cuda_synchronize>,
+    on_device<csrn_cuda_buffer_allocate>,
+    buffer_release,
+    on_device<csrn_cuda_buffer_copy>,
+    on_device<csrn_cuda_check_place>,
+    &on_host_ops,
     cuda_check_rows,
-    cuda_check_indices,
-    cuda_axis_sum,
+    on_device<check_indices>,
+    on_device<axis_sum>,
     on_device<csrn_cuda_axis_scale>,
     on_device<csrn_cuda_median_positive>,
     on_device<csrn_cuda_highly_expressed>,

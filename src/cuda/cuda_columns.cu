@@ -11,6 +11,8 @@
  */
 #include "cuda_walk.h"
 
+#include <initializer_list>
+
 namespace {
 
 /* What is not finite in a column. */
@@ -306,33 +308,45 @@ csrn_status count_all(csrn_context *ctx, const csrn_csr *A, const csrn_device_ma
   return csrn_cuda_launch(ctx, status, shape, kernel, view, static_cast<const T *>(A->data), sums, n_shared);
 }
 
-/* Reals that are no counts. */
 template <typename T>
-csrn_status add_fixed_point(csrn_context *ctx, const csrn_csr *A, const csrn_device_matrix &view,
-                            visit_rows<T> visit) {
+csrn_status find_largest(csrn_context *ctx, const csrn_csr *A, const column_sums &sums) {
   const csrn_launch shape = {
       csrn_cuda_blocks(A->nnz + A->n_cols, CSRN_THREADS, csrn_cuda_state_of(ctx)->n_units * 8), CSRN_THREADS,
       0};
-  csrn_status status =
-      csrn_cuda_launch(ctx, CSRN_OK, shape, begin_fixed_point_kernel<T>, view, visit.data, visit.sums);
-  visit.mode = FIXED_POINT;
-  status = status ? status : csrn_cuda_walk_rows(ctx, A, visit);
-  visit.mode = SPECIALS;
-  return status ? status : csrn_cuda_walk_rows(ctx, A, visit);
+  return csrn_cuda_launch(ctx, CSRN_OK, shape, begin_fixed_point_kernel<T>, csrn_device_view(ctx, A),
+                          static_cast<const T *>(A->data), sums);
 }
 
 template <typename T>
-csrn_status sum_columns(csrn_context *ctx, const csrn_csr *A, const uint8_t *excluded_rows,
-                        const column_sums &sums, void *result, csrn_dtype sums_type) {
-  constexpr bool is_real = T(0.5) != T(0);
-  const csrn_device_matrix view = csrn_device_view(ctx, A);
-  const visit_rows<T> visit = {static_cast<const T *>(A->data), excluded_rows, sums, COUNTS};
-  csrn_status status = excluded_rows ? csrn_cuda_walk_rows(ctx, A, visit) : count_all<T>(ctx, A, view, sums);
-  if constexpr (is_real)
-    status = status ? status : add_fixed_point<T>(ctx, A, view, visit);
+csrn_status add(csrn_context *ctx, const csrn_csr *A, csrn_columns_step step, const uint8_t *excluded_rows,
+                const column_sums &sums) {
+  visit_rows<T> visit = {static_cast<const T *>(A->data), excluded_rows, sums, COUNTS};
+  if (step == CSRN_COLUMNS_COUNTS)
+    return excluded_rows ? csrn_cuda_walk_rows(ctx, A, visit)
+                         : count_all<T>(ctx, A, csrn_device_view(ctx, A), sums);
+  if constexpr (T(0.5) != T(0)) {
+    if (step == CSRN_COLUMNS_LARGEST)
+      return find_largest<T>(ctx, A, sums);
+    visit.mode = FIXED_POINT;
+    const csrn_status status = csrn_cuda_walk_rows(ctx, A, visit);
+    visit.mode = SPECIALS;
+    return status ? status : csrn_cuda_walk_rows(ctx, A, visit);
+  }
+  return CSRN_OK; /* integers are counts */
+}
+
+template <typename T>
+csrn_status store(csrn_context *ctx, const csrn_csr *A, const column_sums &sums, void *result,
+                  csrn_dtype sums_type) {
   const csrn_launch shape = {csrn_cuda_blocks(A->n_cols, CSRN_THREADS, csrn_cuda_state_of(ctx)->n_units * 8),
                              CSRN_THREADS, 0};
-  return csrn_cuda_launch(ctx, status, shape, store_columns_kernel<T>, view, sums, result, sums_type);
+  return csrn_cuda_launch(ctx, CSRN_OK, shape, store_columns_kernel<T>, csrn_device_view(ctx, A), sums,
+                          result, sums_type);
+}
+
+column_sums sums_of(const csrn_context *ctx, int64_t n_cols, bool narrow) {
+  auto *memory = static_cast<unsigned long long *>(csrn_cuda_slot_of(ctx, CSRN_CUDA_COLUMNS));
+  return {memory, memory + n_cols, reinterpret_cast<unsigned *>(memory + 2 * n_cols), narrow};
 }
 
 } // namespace
@@ -341,30 +355,54 @@ size_t csrn_cuda_column_bytes(int64_t n_cols) {
   return bytes_of(n_cols);
 }
 
-csrn_status csrn_cuda_column_sums(csrn_context *ctx, const csrn_csr *A, const uint8_t *excluded_rows,
-                                  void *sums, csrn_dtype sums_type) {
+/* 2^31 values of at most 32 bits add up to less than 2^63. */
+bool csrn_cuda_columns_narrow(const csrn_csr *A) {
+  return A->data_type != CSRN_I64 && A->nnz < (int64_t(1) << 31);
+}
+
+csrn_status csrn_cuda_columns_begin(csrn_context *ctx, int64_t n_cols) {
   const csrn_cuda_state *state = csrn_cuda_state_of(ctx);
-  auto *memory = static_cast<unsigned long long *>(
-      csrn_cuda_scratch(ctx, CSRN_CUDA_COLUMNS, csrn_cuda_column_bytes(A->n_cols)));
-  if (!memory)
-    return CSRN_OUT_OF_MEMORY;
-  /* 2^31 values of at most 32 bits add up to less than 2^63. */
-  const bool narrow = A->data_type != CSRN_I64 && A->nnz < (int64_t(1) << 31);
-  const column_sums columns = {memory, memory + A->n_cols,
-                               reinterpret_cast<unsigned *>(memory + 2 * A->n_cols), narrow};
-  cudaError_t error = cudaMemsetAsync(memory, 0, bytes_of(A->n_cols), state->stream);
+  cudaError_t error =
+      cudaMemsetAsync(csrn_cuda_slot_of(ctx, CSRN_CUDA_COLUMNS), 0, bytes_of(n_cols), state->stream);
   /* What an earlier sum of this operation has found out is none of this one's business. */
   if (error == cudaSuccess)
     error = cudaMemsetAsync(&state->control->now.refused, 0, sizeof(unsigned), state->stream);
-  if (error != cudaSuccess)
-    return csrn_cuda_fail(ctx, error, "clearing the sums of columns");
+  return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(ctx, error, "clearing the sums of columns");
+}
+
+csrn_status csrn_cuda_columns_add(csrn_context *ctx, const csrn_csr *A, csrn_columns_step step,
+                                  const uint8_t *excluded_rows, bool narrow) {
+  const column_sums sums = sums_of(ctx, A->n_cols, narrow);
 #define CASE(code, T)                                                                                        \
   case code:                                                                                                 \
-    return sum_columns<T>(ctx, A, excluded_rows, columns, sums, sums_type);
+    return add<T>(ctx, A, step, excluded_rows, sums);
   switch (A->data_type) {
     CSRN_CUDA_DATA_TYPES(CASE)
   default:
     return CSRN_INVALID_ARGUMENT; /* api.c lets no other type through */
   }
 #undef CASE
+}
+
+csrn_status csrn_cuda_columns_store(csrn_context *ctx, const csrn_csr *A, bool narrow, void *sums,
+                                    csrn_dtype sums_type) {
+  const column_sums columns = sums_of(ctx, A->n_cols, narrow);
+#define CASE(code, T)                                                                                        \
+  case code:                                                                                                 \
+    return store<T>(ctx, A, columns, sums, sums_type);
+  switch (A->data_type) {
+    CSRN_CUDA_DATA_TYPES(CASE)
+  default:
+    return CSRN_INVALID_ARGUMENT; /* api.c lets no other type through */
+  }
+#undef CASE
+}
+
+csrn_status csrn_cuda_column_sums(csrn_context *ctx, const csrn_csr *A, const uint8_t *excluded_rows,
+                                  void *sums, csrn_dtype sums_type) {
+  const bool narrow = csrn_cuda_columns_narrow(A);
+  csrn_status status = csrn_cuda_columns_begin(ctx, A->n_cols);
+  for (const csrn_columns_step step : {CSRN_COLUMNS_COUNTS, CSRN_COLUMNS_LARGEST, CSRN_COLUMNS_FIXED_POINT})
+    status = status ? status : csrn_cuda_columns_add(ctx, A, step, excluded_rows, narrow);
+  return status ? status : csrn_cuda_columns_store(ctx, A, narrow, sums, sums_type);
 }

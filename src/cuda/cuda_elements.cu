@@ -129,7 +129,9 @@ csrn_status csrn_cuda_divide_columns(csrn_context *ctx, const csrn_csr *A, const
 csrn_status csrn_cuda_axis_scale(csrn_context *ctx, const csrn_csr *A, csrn_axis axis, csrn_scale_op op,
                                  const void *factors, csrn_dtype factors_type, csrn_zero_policy zeros,
                                  void *out, csrn_dtype out_type) {
-  const csrn_status status = csrn_cuda_begin(ctx, A, nullptr, CSRN_NONE);
+  csrn_status status =
+      axis == CSRN_PER_ROW ? csrn_cuda_need_for(ctx, csrn_cuda_bit(CSRN_CUDA_LISTS), A) : CSRN_OK;
+  status = status ? status : csrn_cuda_begin(ctx, A, nullptr, CSRN_NONE);
   if (status)
     return status;
   const csrn_cuda_how how = {op == CSRN_MULTIPLY ? CSRN_CUDA_MULTIPLY : CSRN_CUDA_DIVIDE, false, 0.0};

@@ -69,15 +69,20 @@ typedef enum csrn_cuda_slot {
   CSRN_CUDA_N_SLOTS
 } csrn_cuda_slot;
 
+typedef struct csrn_cuda_host csrn_cuda_host;
+
 typedef struct csrn_cuda_state {
   int device;
   cudaStream_t stream;
+  cudaEvent_t moved;          /* recorded on the stream before another one is set */
+  bool has_pools;             /* memory of the device can be allocated in the order of a stream */
   int n_units;                /* multiprocessors */
   size_t shared_per_block;    /* bytes that a block may have at most */
   size_t shared_per_unit;     /* bytes that the blocks on one multiprocessor share */
   csrn_cuda_control *control; /* device */
   csrn_cuda_control *mirror;  /* pinned: what synchronize reads */
   int n_walks;                /* of the operation so far */
+  csrn_cuda_host *host;       /* for matrices in host memory: see cuda_host.h; NULL until the first */
   struct {
     void *memory;
     size_t bytes;
@@ -88,8 +93,57 @@ static inline csrn_cuda_state *csrn_cuda_state_of(const csrn_context *ctx) {
   return static_cast<csrn_cuda_state *>(ctx->state);
 }
 
-/* At least `bytes` of a slot; its old contents are lost. NULL with the error stored. */
-void *csrn_cuda_scratch(csrn_context *ctx, csrn_cuda_slot slot, size_t bytes);
+/* The device of a context is the current one while the library works, the caller's again afterwards. */
+class csrn_device_guard {
+public:
+  explicit csrn_device_guard(int device) {
+    error = cudaGetDevice(&before);
+    if (error == cudaSuccess && before != device) {
+      error = cudaSetDevice(device);
+      changed = error == cudaSuccess;
+    }
+  }
+  explicit csrn_device_guard(const csrn_context *ctx) : csrn_device_guard(csrn_cuda_state_of(ctx)->device) {}
+  ~csrn_device_guard() {
+    if (changed)
+      cudaSetDevice(before);
+  }
+  csrn_device_guard(const csrn_device_guard &) = delete;
+  csrn_device_guard &operator=(const csrn_device_guard &) = delete;
+
+  cudaError_t error; /* what came of it */
+
+private:
+  int before = 0;
+  bool changed = false;
+};
+
+/* ---- Memory ------------------------------------------------------------------ */
+
+/* Device memory in the order of the context's stream; refused while that is being captured. */
+csrn_status csrn_cuda_allocate(csrn_context *ctx, size_t bytes, void **memory);
+void csrn_cuda_release(csrn_context *ctx, void *memory, size_t bytes);
+
+static inline unsigned csrn_cuda_bit(csrn_cuda_slot slot) {
+  return 1U << slot;
+}
+
+/* Makes the slots of a set of bits large enough for a matrix of such a size, once for the whole operation and
+ * before it enqueues anything: afterwards nothing fails for lack of memory. */
+csrn_status csrn_cuda_need(csrn_context *ctx, unsigned slots, int64_t n_rows, int64_t n_cols, int64_t nnz);
+/* The same for A; with the lists that walks need comes what giant rows need. */
+csrn_status csrn_cuda_need_for(csrn_context *ctx, unsigned slots, const csrn_csr *A);
+/* The memory of a slot that the operation has asked for. */
+void *csrn_cuda_slot_of(const csrn_context *ctx, csrn_cuda_slot slot);
+
+csrn_status csrn_cuda_reserve(csrn_context *ctx, int64_t n_rows, int64_t n_cols);
+csrn_status csrn_cuda_buffer_allocate(csrn_context *ctx, size_t bytes, void **buffer);
+csrn_status csrn_cuda_buffer_copy(csrn_context *ctx, void *to, const void *from, size_t bytes);
+csrn_status csrn_cuda_check_place(csrn_context *ctx, const char *name, const void *array, bool single,
+                                  csrn_place *place);
+
+/* CSRN_UNSUPPORTED with a sentence about `what` while the context's stream is being captured. */
+csrn_status csrn_cuda_refuse_capture(csrn_context *ctx, const char *what);
 
 /* Stores what a runtime call or launch returned, as a status with its sentence. */
 csrn_status csrn_cuda_fail(csrn_context *ctx, cudaError_t error, const char *what);
@@ -126,7 +180,9 @@ static inline int64_t csrn_cuda_blocks(int64_t n, int64_t per_block, int64_t lim
 
 /* ---- Operations ----------------------------------------------------------- */
 
-/* The bytes of slots whose size is not obvious. nnz bounds the number of giant rows. */
+/* The bytes of slots whose size is not obvious. nnz bounds the number of giant rows, of which there may be
+ * none. */
+bool csrn_cuda_has_giants(int64_t nnz);
 size_t csrn_cuda_list_bytes(int64_t n_rows, int64_t nnz);
 size_t csrn_cuda_piece_bytes(void);
 size_t csrn_cuda_column_bytes(int64_t n_cols);
@@ -134,6 +190,11 @@ size_t csrn_cuda_column_bytes(int64_t n_cols);
 /* Zeroes control->now and checks indptr (A may be NULL) and *target (may be NULL): where one is wrong, the
  * flag is set and the kernels of this operation do nothing. */
 csrn_status csrn_cuda_begin(csrn_context *ctx, const csrn_csr *A, const double *target, csrn_dtype out_type);
+/* For one more part of a matrix that comes in parts, whose rows are known to be sound: walks begin anew,
+ * while flags and what column sums have found out stay. */
+csrn_status csrn_cuda_continue(csrn_context *ctx);
+/* Waits, and returns what went wrong on the device since the last call. */
+csrn_status csrn_cuda_synchronize(csrn_context *ctx);
 
 /* The steps that operations are made of, after csrn_cuda_begin(). `notes`: the sums, in float64, are also
  * counted for the selection of their median. */
@@ -141,6 +202,16 @@ csrn_status csrn_cuda_row_sums(csrn_context *ctx, const csrn_csr *A, const uint8
                                csrn_dtype sums_type, bool notes);
 csrn_status csrn_cuda_column_sums(csrn_context *ctx, const csrn_csr *A, const uint8_t *excluded_rows,
                                   void *sums, csrn_dtype sums_type);
+/* The steps of column sums, for a matrix that comes in parts: counts are added over all parts; if
+ * control->now.refused is set then, they are no counts, and the largest value is looked for and then all is
+ * added in fixed point, over all parts each. `narrow` is csrn_cuda_columns_narrow() of the whole. */
+enum csrn_columns_step { CSRN_COLUMNS_COUNTS, CSRN_COLUMNS_LARGEST, CSRN_COLUMNS_FIXED_POINT };
+bool csrn_cuda_columns_narrow(const csrn_csr *A);
+csrn_status csrn_cuda_columns_begin(csrn_context *ctx, int64_t n_cols);
+csrn_status csrn_cuda_columns_add(csrn_context *ctx, const csrn_csr *A, csrn_columns_step step,
+                                  const uint8_t *excluded_rows, bool narrow);
+csrn_status csrn_cuda_columns_store(csrn_context *ctx, const csrn_csr *A, bool narrow, void *sums,
+                                    csrn_dtype sums_type);
 /* Raises a flag where an index is no column. */
 csrn_status csrn_cuda_check_columns(csrn_context *ctx, const csrn_csr *A);
 /* mask[n_cols] = 1 where an entry exceeds max_fraction of the total of its row; the totals go to

@@ -73,20 +73,25 @@ bool by_rows(const normalization &n) {
 /* What the call needs is allocated before anything is written. */
 csrn_status allocate(normalization *n) {
   const csrn_normalize_options *options = &n->plan->options;
-  const bool given = n->plan->totals != nullptr;
-  const bool keeps_totals = !given && (!by_rows(*n) || options->target != CSRN_TARGET_FIXED);
-  if (keeps_totals) {
-    n->totals = static_cast<double *>(
-        csrn_cuda_scratch(n->ctx, CSRN_CUDA_TOTALS, static_cast<size_t>(n->n_cells) * sizeof(double)));
-    if (!n->totals)
-      return CSRN_OUT_OF_MEMORY;
-  }
-  if (given || !options->exclude_highly_expressed)
-    return CSRN_OK;
-  n->mask = options->excluded ? options->excluded
-                              : static_cast<uint8_t *>(csrn_cuda_scratch(n->ctx, CSRN_CUDA_MASK,
-                                                                         static_cast<size_t>(n->n_genes)));
-  return n->mask ? CSRN_OK : CSRN_OUT_OF_MEMORY;
+  const bool given = n->plan->totals != nullptr, fixed = options->target == CSRN_TARGET_FIXED;
+  const bool keeps_totals = !given && (!by_rows(*n) || !fixed);
+  const bool excludes = !given && options->exclude_highly_expressed;
+  unsigned slots = csrn_cuda_bit(CSRN_CUDA_LISTS);
+  if (keeps_totals)
+    slots |= csrn_cuda_bit(CSRN_CUDA_TOTALS);
+  if (keeps_totals && !fixed)
+    slots |= csrn_cuda_bit(options->target == CSRN_TARGET_MEAN ? CSRN_CUDA_PIECES : CSRN_CUDA_CANDIDATES);
+  if (!by_rows(*n))
+    slots |= csrn_cuda_bit(CSRN_CUDA_FACTORS) | (given ? 0 : csrn_cuda_bit(CSRN_CUDA_COLUMNS));
+  if (excludes && !options->excluded)
+    slots |= csrn_cuda_bit(CSRN_CUDA_MASK);
+  const csrn_status status = csrn_cuda_need_for(n->ctx, slots, n->A);
+  if (keeps_totals)
+    n->totals = static_cast<double *>(csrn_cuda_slot_of(n->ctx, CSRN_CUDA_TOTALS));
+  if (excludes)
+    n->mask = options->excluded ? options->excluded
+                                : static_cast<uint8_t *>(csrn_cuda_slot_of(n->ctx, CSRN_CUDA_MASK));
+  return status;
 }
 
 /* The target from n->totals, whose histogram is filled if it is to be the median. */
@@ -142,10 +147,7 @@ csrn_status column_totals(normalization *n) {
 }
 
 template <typename O> csrn_status divide_columns(normalization *n) {
-  auto *divisors = static_cast<O *>(
-      csrn_cuda_scratch(n->ctx, CSRN_CUDA_FACTORS, static_cast<size_t>(n->n_cells) * sizeof(O)));
-  if (!divisors)
-    return CSRN_OUT_OF_MEMORY;
+  auto *divisors = static_cast<O *>(csrn_cuda_slot_of(n->ctx, CSRN_CUDA_FACTORS));
   const csrn_cell<O> cell = {n->job.target, n->plan->options.target_sum, static_cast<O *>(n->plan->factors)};
   const find_divisor<O> find = {csrn_device_view(n->ctx, n->A), cell, n->job.totals, divisors};
   const csrn_status status = csrn_cuda_each(n->ctx, CSRN_OK, n->n_cells, find);
@@ -193,14 +195,10 @@ csrn_status csrn_cuda_highly_expressed(csrn_context *ctx, const csrn_csr *A, csr
   const bool rows = axis == CSRN_PER_ROW;
   const normalization n = {ctx, A,       nullptr, rows ? A->n_rows : A->n_cols, rows ? A->n_cols : A->n_rows,
                            {},  nullptr, mask};
-  double *totals = nullptr;
-  if (!rows) {
-    totals = static_cast<double *>(
-        csrn_cuda_scratch(ctx, CSRN_CUDA_TOTALS, static_cast<size_t>(A->n_cols) * sizeof(double)));
-    if (!totals)
-      return CSRN_OUT_OF_MEMORY;
-  }
-  csrn_status status = csrn_cuda_begin(ctx, A, nullptr, CSRN_NONE);
+  const unsigned columns = csrn_cuda_bit(CSRN_CUDA_TOTALS) | csrn_cuda_bit(CSRN_CUDA_COLUMNS);
+  csrn_status status = csrn_cuda_need_for(ctx, csrn_cuda_bit(CSRN_CUDA_LISTS) | (rows ? 0 : columns), A);
+  auto *totals = static_cast<double *>(csrn_cuda_slot_of(ctx, CSRN_CUDA_TOTALS));
+  status = status ? status : csrn_cuda_begin(ctx, A, nullptr, CSRN_NONE);
   status = status ? status : clear_mask(n, mask);
   if (rows)
     return status ? status : csrn_cuda_mark_columns(ctx, A, max_fraction, mask, nullptr);
@@ -209,7 +207,8 @@ csrn_status csrn_cuda_highly_expressed(csrn_context *ctx, const csrn_csr *A, csr
 }
 
 csrn_status csrn_cuda_median_positive(csrn_context *ctx, const double *values, int64_t n, double *median) {
-  csrn_status status = csrn_cuda_begin(ctx, nullptr, nullptr, CSRN_NONE);
+  csrn_status status = csrn_cuda_need(ctx, csrn_cuda_bit(CSRN_CUDA_CANDIDATES), n, 0, 0);
+  status = status ? status : csrn_cuda_begin(ctx, nullptr, nullptr, CSRN_NONE);
   status = csrn_cuda_count_values(ctx, status, values, n);
   return csrn_cuda_select_median(ctx, status, values, n, median);
 }

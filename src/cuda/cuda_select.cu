@@ -278,11 +278,7 @@ csrn_status csrn_cuda_count_values(csrn_context *ctx, csrn_status status, const 
 csrn_status csrn_cuda_select_median(csrn_context *ctx, csrn_status status, const double *values, int64_t n,
                                     double *median) {
   const csrn_cuda_state *state = csrn_cuda_state_of(ctx);
-  auto *candidates = static_cast<unsigned long long *>(
-      status ? nullptr
-             : csrn_cuda_scratch(ctx, CSRN_CUDA_CANDIDATES, static_cast<size_t>(n) * sizeof(double)));
-  if (!status && !candidates)
-    return CSRN_OUT_OF_MEMORY;
+  auto *candidates = static_cast<unsigned long long *>(csrn_cuda_slot_of(ctx, CSRN_CUDA_CANDIDATES));
   const csrn_launch shape = {csrn_cuda_blocks(n, CSRN_THREADS, state->n_units * 4), CSRN_THREADS, 0};
   status =
       csrn_cuda_launch(ctx, status, shape, gather_candidates_kernel, state->control, values, n, candidates);
@@ -291,12 +287,9 @@ csrn_status csrn_cuda_select_median(csrn_context *ctx, csrn_status status, const
 }
 
 csrn_status csrn_cuda_mean(csrn_context *ctx, csrn_status status, const double *values, int64_t n) {
-  enum { STRETCH = 1 << 18 };
+  enum { STRETCH = 1 << 18 }; /* of float64: half of the pieces' memory */
   const csrn_cuda_state *state = csrn_cuda_state_of(ctx);
-  auto *sums = static_cast<double *>(
-      status ? nullptr : csrn_cuda_scratch(ctx, CSRN_CUDA_PIECES, STRETCH * sizeof(double)));
-  if (!status && !sums)
-    return CSRN_OUT_OF_MEMORY;
+  auto *sums = static_cast<double *>(csrn_cuda_slot_of(ctx, CSRN_CUDA_PIECES));
   const int64_t n_pieces = csrn_cuda_blocks(n, CSRN_BLOCK, 0);
   int64_t stretch = 0;
   do {

@@ -34,10 +34,11 @@ __device__ __forceinline__ void note_total(csrn_cuda_control *control, double to
 }
 
 /* Writes the median of values[n], whose histogram is filled, to *median and to the context's target; NaN if
- * none takes part. values and median are device memory. */
+ * none takes part. values and median are device memory. Needs CSRN_CUDA_CANDIDATES. */
 csrn_status csrn_cuda_select_median(csrn_context *ctx, csrn_status status, const double *values, int64_t n,
                                     double *median);
-/* The mean of the positive finite values by the canonical sum, to the context's target. */
+/* The mean of the positive finite values by the canonical sum, to the context's target. Needs
+ * CSRN_CUDA_PIECES. */
 csrn_status csrn_cuda_mean(csrn_context *ctx, csrn_status status, const double *values, int64_t n);
 /* Fills the histogram. */
 csrn_status csrn_cuda_count_values(csrn_context *ctx, csrn_status status, const double *values, int64_t n);

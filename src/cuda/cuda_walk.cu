@@ -19,6 +19,10 @@ size_t row_list_bytes(int64_t n_rows) {
 
 } // namespace
 
+bool csrn_cuda_has_giants(int64_t nnz) {
+  return nnz > GIANT_ROW;
+}
+
 size_t csrn_cuda_list_bytes(int64_t n_rows, int64_t nnz) {
   return row_list_bytes(n_rows) + static_cast<size_t>(most_giants(n_rows, nnz)) * sizeof(csrn_giant);
 }
@@ -27,20 +31,14 @@ size_t csrn_cuda_piece_bytes(void) {
   return static_cast<size_t>(PIECES_PER_STRETCH) * PIECE_BYTES;
 }
 
-csrn_status csrn_cuda_walk(csrn_context *ctx, const csrn_csr *A, csrn_walk *walk) {
+void csrn_cuda_walk(csrn_context *ctx, const csrn_csr *A, csrn_walk *walk) {
   csrn_cuda_state *state = csrn_cuda_state_of(ctx);
-  char *lists =
-      static_cast<char *>(csrn_cuda_scratch(ctx, CSRN_CUDA_LISTS, csrn_cuda_list_bytes(A->n_rows, A->nnz)));
-  void *pieces =
-      A->nnz > GIANT_ROW ? csrn_cuda_scratch(ctx, CSRN_CUDA_PIECES, csrn_cuda_piece_bytes()) : nullptr;
-  if (!lists || (!pieces && A->nnz > GIANT_ROW))
-    return CSRN_OUT_OF_MEMORY;
+  char *lists = static_cast<char *>(csrn_cuda_slot_of(ctx, CSRN_CUDA_LISTS));
   walk->A = csrn_device_view(ctx, A);
   walk->list = reinterpret_cast<int64_t *>(lists);
   walk->giants = reinterpret_cast<csrn_giant *>(lists + row_list_bytes(A->n_rows));
   walk->left = &state->control->now.left[state->n_walks++];
-  walk->pieces = pieces;
-  return CSRN_OK;
+  walk->pieces = csrn_cuda_slot_of(ctx, CSRN_CUDA_PIECES);
 }
 
 csrn_status csrn_cuda_allow_shared(csrn_context *ctx, csrn_status status, const void *kernel, size_t bytes) {

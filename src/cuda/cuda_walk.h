@@ -398,8 +398,8 @@ __global__ void __launch_bounds__(CSRN_THREADS, blocks_per_unit<Op>())
 /* Rows of fewer values on average are walked by 8 threads each. */
 enum { SHORT_ROWS = 192 };
 
-/* Allocates the lists and fills in what does not depend on the operation. */
-csrn_status csrn_cuda_walk(csrn_context *ctx, const csrn_csr *A, csrn_walk *walk);
+/* Fills in what does not depend on the operation. */
+void csrn_cuda_walk(csrn_context *ctx, const csrn_csr *A, csrn_walk *walk);
 /* Lets kernels that keep elements have `bytes` of shared memory. */
 csrn_status csrn_cuda_allow_shared(csrn_context *ctx, csrn_status status, const void *kernel, size_t bytes);
 /* The bytes of dynamic shared memory for blocks of which `blocks` are to run on one multiprocessor. */
@@ -448,14 +448,15 @@ csrn_status launch_long_rows(csrn_context *ctx, csrn_status status, const csrn_w
   return status;
 }
 
-/* Runs `op` on all rows of A, after csrn_cuda_begin(). Where elements are kept, a multiprocessor gets 24
- * warps or more with 2,048 float32 each if it has the shared memory of an H100, fewer elements elsewhere. */
+/* Runs `op` on all rows of A, after csrn_cuda_need_for() for CSRN_CUDA_LISTS and csrn_cuda_begin(). Where
+ * elements are kept, a multiprocessor gets 24 warps or more with 2,048 float32 each if it has the shared
+ * memory of an H100, fewer elements elsewhere. */
 template <typename Op> csrn_status csrn_cuda_walk_rows(csrn_context *ctx, const csrn_csr *A, const Op &op) {
   using T = typename Op::T;
   constexpr bool keeps = Op::SUMS && Op::FINISHES;
   const bool short_rows = A->nnz < SHORT_ROWS * A->n_rows;
   csrn_walk w;
-  csrn_status status = csrn_cuda_walk(ctx, A, &w);
+  csrn_cuda_walk(ctx, A, &w);
   size_t shared = 0;
   w.warp_limit = CSRN_BLOCK;
   w.block_limit = GIANT_ROW;
@@ -468,7 +469,7 @@ template <typename Op> csrn_status csrn_cuda_walk_rows(csrn_context *ctx, const 
     w.block_limit = static_cast<int64_t>(csrn_cuda_shared_share(ctx, 6) / sizeof(T)) / CSRN_WARP * CSRN_WARP;
   }
   w.group_limit = short_rows ? w.warp_limit / 4 : w.warp_limit;
-  status = launch_rows(ctx, status, w, op, short_rows, shared);
+  const csrn_status status = launch_rows(ctx, CSRN_OK, w, op, short_rows, shared);
   return launch_long_rows(ctx, status, w, op, A->nnz);
 }
 

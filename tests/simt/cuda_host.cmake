@@ -71,7 +71,7 @@ endif()
 
 add_library(csrnorm_simt STATIC EXCLUDE_FROM_ALL
   ${csrnorm_simt}/simt_scheduler.cpp ${csrnorm_simt}/simt_collectives.cpp ${csrnorm_simt}/simt_memory.cpp
-  ${csrnorm_simt}/simt_runtime.cpp)
+  ${csrnorm_simt}/simt_runtime.cpp ${csrnorm_simt}/simt_streams.cpp)
 target_include_directories(csrnorm_simt SYSTEM PRIVATE ${BOOST_CONTEXT_INCLUDE_DIR})
 target_link_libraries(csrnorm_simt PUBLIC csrnorm_simt_flags PRIVATE ${BOOST_CONTEXT_LIBRARY})
 

@@ -20,6 +20,8 @@
  *   CSRN_SIMT_SHARED_KIB       shared memory that a block may ask for: default 227
  *   CSRN_SIMT_MEMORY_MIB       memory of the device: default 8192
  *   CSRN_SIMT_FAIL_ALLOCATION  n: allocation n, counted from 0, fails
+ *   CSRN_SIMT_STREAMS          late: work on streams runs only when something waits for it; varied: at any
+ *                              moment that the waits allow
  */
 #ifndef SIMT_H
 #define SIMT_H
@@ -54,12 +56,19 @@ private:
 
 enum simt_order { SIMT_VARIED, SIMT_FORWARD, SIMT_BACKWARD, SIMT_SHUFFLE };
 
+/* When work on a stream runs; that on the default stream always runs at once. */
+enum simt_stream_time { SIMT_AT_ONCE, SIMT_LATE, SIMT_VARIED_STREAMS };
+
 struct simt_settings {
   simt_order order;
   uint64_t seed;
   int devices, multiprocessors;
   size_t shared_optin, memory; /* bytes */
-  int64_t fail_allocation;     /* how many more succeed before one fails; below 0: none fails */
+  simt_stream_time streams;
+  /* How many more allocations, launches, creations of a stream succeed before one fails; below 0: none fails.
+   */
+  int64_t fail_allocation, fail_launch, fail_stream;
+  int64_t allocations, waits; /* counted: of device and pinned memory; of the host for the device */
 };
 
 /* Read from the environment at first use; changes count for what comes after them. */

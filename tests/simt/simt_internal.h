@@ -8,6 +8,8 @@
 
 #include "cuda_pipeline.h"
 
+#include <functional>
+#include <thread>
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -103,9 +105,23 @@ void run_grid(const cudaLaunchConfig_t &config, void (*body)(void *), void *data
 cudaError_t fail(cudaError_t error);
 /* Ends the program if a kernel calls the runtime. */
 void refuse_kernels(const char *function);
+int current_device();
+
+/* ---- Streams ------------------------------------------------------------------- */
+
+using simt_work = std::function<cudaError_t()>;
+
 /* cudaSuccess if the stream is one. */
 cudaError_t check_stream(cudaStream_t stream);
-int current_device();
+/* Work that runs in the order of the stream, or becomes part of the graph that is being captured; `waits`: it
+ * is done when this returns, which a capture forbids. It must not fail once it is enqueued. */
+cudaError_t enqueue(cudaStream_t stream, const simt_work &work, bool waits = false);
+/* What may not be called while any stream is being captured, or on one that is: an error, that ends the
+ * capture. */
+cudaError_t refuse_unsafe();
+cudaError_t refuse_captured(cudaStream_t stream);
+/* Runs all that is enqueued. */
+void wait_for_device();
 
 } // namespace simt
 

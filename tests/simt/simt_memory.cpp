@@ -76,6 +76,7 @@ static cudaError_t allocate(void **memory, size_t bytes, cudaMemoryType type) {
   if (!memory)
     return fail(cudaErrorInvalidValue);
   *memory = nullptr;
+  machine.allocations++;
   if (machine.devices == 0)
     return fail(cudaErrorNoDevice);
   if (bytes == 0)
@@ -132,18 +133,29 @@ static bool is_memory(const void *pointer, size_t bytes, bool may_be_host, bool 
   }
 }
 
-static cudaError_t move(void *to, const void *from, size_t bytes, cudaMemcpyKind kind) {
-  if (bytes == 0)
-    return cudaSuccess;
+/* Whether the host may not touch it before the stream has. */
+static bool is_pageable(const void *pointer) {
+  guard hold(lock());
+  return !find(pointer);
+}
+
+static cudaError_t check_copy(const void *to, const void *from, size_t bytes, cudaMemcpyKind kind) {
   const bool any = kind == cudaMemcpyDefault;
   const bool to_host = kind == cudaMemcpyHostToHost || kind == cudaMemcpyDeviceToHost;
   const bool from_host = kind == cudaMemcpyHostToHost || kind == cudaMemcpyHostToDevice;
-  simt_device_scope scope;
-  if (!is_memory(to, bytes, any || to_host, any || !to_host) ||
-      !is_memory(from, bytes, any || from_host, any || !from_host))
+  guard hold(lock());
+  if (bytes && (!is_memory(to, bytes, any || to_host, any || !to_host) ||
+                !is_memory(from, bytes, any || from_host, any || !from_host)))
     return fail(cudaErrorInvalidValue);
-  memmove(to, from, bytes);
   return cudaSuccess;
+}
+
+static cudaError_t move(void *to, const void *from, size_t bytes, cudaMemcpyKind kind) {
+  simt_device_scope scope;
+  const cudaError_t error = check_copy(to, from, bytes, kind); /* it may have been given back */
+  if (!error && bytes)
+    memmove(to, from, bytes);
+  return error;
 }
 
 } // namespace simt
@@ -166,62 +178,96 @@ simt_device_scope::~simt_device_scope() {
   lock().unlock();
 }
 
+static cudaError_t allocate_now(const char *function, void **memory, size_t bytes, cudaMemoryType type) {
+  refuse_kernels(function);
+  const cudaError_t error = refuse_unsafe();
+  return error ? error : allocate(memory, bytes, type);
+}
+
 cudaError_t cudaMalloc(void **memory, size_t bytes) {
-  refuse_kernels("cudaMalloc");
-  return allocate(memory, bytes, cudaMemoryTypeDevice);
+  return allocate_now("cudaMalloc", memory, bytes, cudaMemoryTypeDevice);
 }
 
 cudaError_t cudaMallocAsync(void **memory, size_t bytes, cudaStream_t stream) {
   refuse_kernels("cudaMallocAsync");
-  cudaError_t error = check_stream(stream);
+  cudaError_t error = refuse_captured(stream);
   return error ? error : allocate(memory, bytes, cudaMemoryTypeDevice);
 }
 
+cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t *pool, int device) {
+  *pool = reinterpret_cast<cudaMemPool_t>(static_cast<uintptr_t>(device) + 1);
+  return device >= 0 && device < simt_machine().devices ? cudaSuccess : fail(cudaErrorInvalidDevice);
+}
+
+cudaError_t cudaMallocFromPoolAsync(void **memory, size_t bytes, cudaMemPool_t pool, cudaStream_t stream) {
+  const uintptr_t number = reinterpret_cast<uintptr_t>(pool);
+  if (number == 0 || number > static_cast<uintptr_t>(simt_machine().devices))
+    return fail(cudaErrorInvalidValue);
+  return cudaMallocAsync(memory, bytes, stream);
+}
+
 cudaError_t cudaMallocHost(void **memory, size_t bytes, unsigned) {
-  refuse_kernels("cudaMallocHost");
-  return allocate(memory, bytes, cudaMemoryTypeHost);
+  return allocate_now("cudaMallocHost", memory, bytes, cudaMemoryTypeHost);
 }
 
 cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned) {
-  refuse_kernels("cudaHostAlloc");
-  return allocate(memory, bytes, cudaMemoryTypeHost);
+  return allocate_now("cudaHostAlloc", memory, bytes, cudaMemoryTypeHost);
 }
 
 cudaError_t cudaMallocManaged(void **memory, size_t bytes, unsigned) {
-  refuse_kernels("cudaMallocManaged");
-  return allocate(memory, bytes, cudaMemoryTypeManaged);
+  return allocate_now("cudaMallocManaged", memory, bytes, cudaMemoryTypeManaged);
 }
 
 cudaError_t cudaFree(void *memory) {
   refuse_kernels("cudaFree");
+  const cudaError_t error = refuse_unsafe();
+  if (error)
+    return error;
+  wait_for_device();
   return release(memory, false);
 }
 
 cudaError_t cudaFreeAsync(void *memory, cudaStream_t stream) {
   refuse_kernels("cudaFreeAsync");
-  cudaError_t error = check_stream(stream);
-  return error ? error : release(memory, false);
+  const cudaError_t error = refuse_captured(stream);
+  if (error)
+    return error;
+  if (memory && is_pageable(memory))
+    return fail(cudaErrorInvalidValue);
+  return enqueue(stream, [memory] { return release(memory, false); });
 }
 
+/* Unlike cudaFree() it waits for nothing: who has copies under way to what is given back is found out. */
 cudaError_t cudaFreeHost(void *memory) {
   refuse_kernels("cudaFreeHost");
-  return release(memory, true);
+  const cudaError_t error = refuse_unsafe();
+  return error ? error : release(memory, true);
+}
+
+/* Copies on a stream are looked at when they are enqueued; those of pageable memory are also done then. */
+static cudaError_t copy_on(void *to, const void *from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream,
+                           bool waits) {
+  const cudaError_t error = check_copy(to, from, bytes, kind);
+  if (error)
+    return error;
+  waits = waits || is_pageable(to) || is_pageable(from);
+  return enqueue(
+      stream, [=] { return move(to, from, bytes, kind); }, waits);
 }
 
 cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind) {
   refuse_kernels("cudaMemcpy");
-  return move(to, from, bytes, kind);
+  const cudaError_t error = refuse_unsafe();
+  return error ? error : copy_on(to, from, bytes, kind, nullptr, true);
 }
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
   refuse_kernels("cudaMemcpyAsync");
-  cudaError_t error = check_stream(stream);
-  return error ? error : move(to, from, bytes, kind);
+  return copy_on(to, from, bytes, kind, stream, false);
 }
 
-cudaError_t cudaMemset(void *memory, int value, size_t bytes) {
-  refuse_kernels("cudaMemset");
+static cudaError_t fill(void *memory, int value, size_t bytes) {
   simt_device_scope scope;
   if (bytes == 0)
     return cudaSuccess;
@@ -231,9 +277,24 @@ cudaError_t cudaMemset(void *memory, int value, size_t bytes) {
   return cudaSuccess;
 }
 
+/* Of what is no memory of the device at once, else in the order of the stream. */
+static cudaError_t set_memory(void *memory, int value, size_t bytes, cudaStream_t stream) {
+  {
+    simt_device_scope scope;
+    if (bytes && !is_memory(memory, bytes, find(memory) != nullptr, true))
+      return fail(cudaErrorInvalidValue);
+  }
+  return enqueue(stream, [=] { return fill(memory, value, bytes); });
+}
+
+cudaError_t cudaMemset(void *memory, int value, size_t bytes) {
+  refuse_kernels("cudaMemset");
+  const cudaError_t error = refuse_unsafe();
+  return error ? error : set_memory(memory, value, bytes, nullptr);
+}
+
 cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream) {
-  cudaError_t error = check_stream(stream);
-  return error ? error : cudaMemset(memory, value, bytes);
+  return set_memory(memory, value, bytes, stream);
 }
 
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total) {

@@ -1,10 +1,9 @@
 /*
- * The rest of the runtime: errors, the pretended device and what it can do, streams and
- * events that only know whether they live, and the checks of a launch.
+ * The rest of the runtime: errors, the pretended device and what it can do, and the checks of a
+ * launch.
  */
 #include "simt_internal.h"
 
-#include <chrono>
 #include <cstdlib>
 #include <map>
 #include <mutex>
@@ -40,14 +39,28 @@ static long long number_from(const char *variable, long long otherwise) {
   return number;
 }
 
-static simt_order order_from(const char *variable) {
+/* The value of a variable that is one of some names; "" is one of them. */
+template <typename Value>
+static Value value_from(const char *variable, const std::map<std::string, Value> &names) {
   const char *text = getenv(variable);
-  const std::map<std::string, simt_order> names = {
-      {"", SIMT_VARIED}, {"forward", SIMT_FORWARD}, {"backward", SIMT_BACKWARD}, {"shuffle", SIMT_SHUFFLE}};
   auto found = names.find(text ? text : "");
+  std::string known;
+  for (const auto &name : names)
+    known += (known.empty() ? "" : ", ") + name.first;
   if (found == names.end())
-    simt_fatal("%s is \"%s\"; expected forward, backward or shuffle", variable, text);
+    simt_fatal("%s is \"%s\"; expected one of: %s", variable, text, known.c_str());
   return found->second;
+}
+
+static simt_order order_from(const char *variable) {
+  return value_from<simt_order>(
+      variable,
+      {{"", SIMT_VARIED}, {"forward", SIMT_FORWARD}, {"backward", SIMT_BACKWARD}, {"shuffle", SIMT_SHUFFLE}});
+}
+
+static simt_stream_time streams_from(const char *variable) {
+  return value_from<simt_stream_time>(
+      variable, {{"", SIMT_AT_ONCE}, {"late", SIMT_LATE}, {"varied", SIMT_VARIED_STREAMS}});
 }
 
 static simt_settings settings_from_environment() {
@@ -59,6 +72,8 @@ static simt_settings settings_from_environment() {
   s.shared_optin = static_cast<size_t>(number_from("CSRN_SIMT_SHARED_KIB", 227)) << 10;
   s.memory = static_cast<size_t>(number_from("CSRN_SIMT_MEMORY_MIB", 8192)) << 20;
   s.fail_allocation = number_from("CSRN_SIMT_FAIL_ALLOCATION", -1);
+  s.streams = streams_from("CSRN_SIMT_STREAMS");
+  s.fail_launch = s.fail_stream = -1;
   return s;
 }
 
@@ -200,11 +215,6 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int dev
   return cudaSuccess;
 }
 
-cudaError_t cudaDeviceSynchronize() {
-  refuse_kernels("cudaDeviceSynchronize");
-  return cudaSuccess;
-}
-
 cudaError_t cudaDriverGetVersion(int *version) {
   *version = CUDART_VERSION;
   return cudaSuccess;
@@ -212,126 +222,6 @@ cudaError_t cudaDriverGetVersion(int *version) {
 
 cudaError_t cudaRuntimeGetVersion(int *version) {
   *version = CUDART_VERSION;
-  return cudaSuccess;
-}
-
-/* ---- Streams and events ------------------------------------------------------------------ */
-
-static constexpr uint64_t ALIVE = 0x6576696c61; /* what lies in a stream or event until it is destroyed */
-
-struct simt_stream {
-  uint64_t alive;
-  int device;
-};
-
-struct simt_event {
-  uint64_t alive;
-  bool recorded;
-  std::chrono::steady_clock::time_point time;
-};
-
-cudaError_t simt::check_stream(cudaStream_t stream) {
-  const bool built_in = !stream || stream == cudaStreamLegacy || stream == cudaStreamPerThread;
-  return built_in || stream->alive == ALIVE ? cudaSuccess : fail(cudaErrorInvalidResourceHandle);
-}
-
-static cudaError_t check_event(cudaEvent_t event) {
-  return event && event->alive == ALIVE ? cudaSuccess : fail(cudaErrorInvalidResourceHandle);
-}
-
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned) {
-  refuse_kernels("cudaStreamCreateWithFlags");
-  *stream = nullptr;
-  if (simt_machine().devices == 0)
-    return fail(cudaErrorNoDevice);
-  *stream = new simt_stream{ALIVE, device_of_thread};
-  return cudaSuccess;
-}
-
-cudaError_t cudaStreamCreate(cudaStream_t *stream) {
-  return cudaStreamCreateWithFlags(stream, cudaStreamDefault);
-}
-
-cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  refuse_kernels("cudaStreamDestroy");
-  if (!stream || check_stream(stream))
-    return fail(cudaErrorInvalidResourceHandle);
-  stream->alive = 0;
-  delete stream;
-  return cudaSuccess;
-}
-
-cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-  refuse_kernels("cudaStreamSynchronize");
-  return check_stream(stream);
-}
-
-cudaError_t cudaStreamQuery(cudaStream_t stream) {
-  refuse_kernels("cudaStreamQuery");
-  return check_stream(stream);
-}
-
-cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
-  refuse_kernels("cudaStreamWaitEvent");
-  cudaError_t error = check_stream(stream);
-  return error ? error : check_event(event);
-}
-
-cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus *status) {
-  *status = cudaStreamCaptureStatusNone;
-  return check_stream(stream);
-}
-
-cudaError_t cudaStreamGetDevice(cudaStream_t stream, int *device) {
-  cudaError_t error = check_stream(stream);
-  if (!error)
-    *device = !stream || stream == cudaStreamLegacy || stream == cudaStreamPerThread ? device_of_thread
-                                                                                     : stream->device;
-  return error;
-}
-
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned) {
-  refuse_kernels("cudaEventCreateWithFlags");
-  *event = nullptr;
-  if (simt_machine().devices == 0)
-    return fail(cudaErrorNoDevice);
-  *event = new simt_event{ALIVE, false, {}};
-  return cudaSuccess;
-}
-
-cudaError_t cudaEventCreate(cudaEvent_t *event) {
-  return cudaEventCreateWithFlags(event, cudaEventDefault);
-}
-
-cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  if (check_event(event))
-    return cudaErrorInvalidResourceHandle;
-  event->alive = 0;
-  delete event;
-  return cudaSuccess;
-}
-
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  refuse_kernels("cudaEventRecord");
-  if (check_event(event) || check_stream(stream))
-    return cudaErrorInvalidResourceHandle;
-  event->recorded = true;
-  event->time = std::chrono::steady_clock::now();
-  return cudaSuccess;
-}
-
-cudaError_t cudaEventQuery(cudaEvent_t event) {
-  return check_event(event);
-}
-
-cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-  return check_event(event);
-}
-
-cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t start, cudaEvent_t end) {
-  if (check_event(start) || check_event(end) || !start->recorded || !end->recorded)
-    return fail(cudaErrorInvalidResourceHandle);
-  *milliseconds = std::chrono::duration<float, std::milli>(end->time - start->time).count();
   return cudaSuccess;
 }
 
@@ -387,7 +277,7 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, const voi
 }
 
 cudaError_t simt_launch(const cudaLaunchConfig_t &config, const void *kernel, void (*body)(void *),
-                        void *data) {
+                        const std::shared_ptr<void> &data) {
   refuse_kernels("a launch");
   const dim3 grid = config.gridDim, block = config.blockDim;
   cudaError_t error = check_stream(config.stream);
@@ -402,8 +292,12 @@ cudaError_t simt_launch(const cudaLaunchConfig_t &config, const void *kernel, vo
     return fail(cudaErrorInvalidConfiguration);
   if (config.dynamicSmemBytes > shared_limit(kernel, nullptr))
     return fail(cudaErrorInvalidValue);
-  in_kernel = true;
-  run_grid(config, body, data);
-  in_kernel = false;
-  return cudaSuccess;
+  if (simt_machine().fail_launch >= 0 && simt_machine().fail_launch-- == 0)
+    return fail(cudaErrorLaunchOutOfResources);
+  return enqueue(config.stream, [config, body, data] {
+    in_kernel = true;
+    run_grid(config, body, data.get());
+    in_kernel = false;
+    return cudaSuccess;
+  });
 }

@@ -1,13 +1,13 @@
 /*
  * The part of the CUDA runtime that the library uses, as plain calls on host memory.
- * Everything is complete when a call returns; streams and events only check that they are
- * used while they live. Values of enumerators are the toolkit's.
+ * When work on streams runs is a setting of simt.h. Values of enumerators are the toolkit's.
  */
 #ifndef SIMT_RUNTIME_H
 #define SIMT_RUNTIME_H
 
 #include "simt.h"
 
+#include <memory>
 #include <tuple>
 
 #define CUDART_VERSION 13000
@@ -28,12 +28,16 @@
   X(cudaErrorNoKernelImageForDevice, 209, "no kernel image is available for execution on the device")        \
   X(cudaErrorUnsupportedPtxVersion, 222, "the provided PTX was compiled with an unsupported toolchain.")     \
   X(cudaErrorInvalidResourceHandle, 400, "invalid resource handle")                                          \
+  X(cudaErrorIllegalState, 401, "the operation cannot be performed in the present state")                    \
   X(cudaErrorNotReady, 600, "device not ready")                                                              \
   X(cudaErrorIllegalAddress, 700, "an illegal memory access was encountered")                                \
   X(cudaErrorLaunchOutOfResources, 701, "too many resources requested for launch")                           \
   X(cudaErrorLaunchFailure, 719, "unspecified launch failure")                                               \
   X(cudaErrorNotSupported, 801, "operation not supported")                                                   \
   X(cudaErrorStreamCaptureUnsupported, 900, "operation not permitted when stream is capturing")              \
+  X(cudaErrorStreamCaptureInvalidated, 901, "operation failed due to a previous error during capture")       \
+  X(cudaErrorStreamCaptureImplicit, 906,                                                                     \
+    "operation would make the legacy stream depend on a capturing blocking stream")                          \
   X(cudaErrorUnknown, 999, "unknown error")
 
 enum cudaError_t {
@@ -112,6 +116,24 @@ enum cudaStreamCaptureStatus {
   cudaStreamCaptureStatusInvalidated = 2
 };
 
+enum cudaStreamCaptureMode {
+  cudaStreamCaptureModeGlobal = 0,
+  cudaStreamCaptureModeThreadLocal = 1,
+  cudaStreamCaptureModeRelaxed = 2
+};
+typedef struct simt_graph *cudaGraph_t;
+typedef struct simt_graph_exec *cudaGraphExec_t;
+typedef struct simt_graph_node *cudaGraphNode_t;
+
+/* Captures are of one stream: events, memory and other streams in one are refused, which CUDA would allow. */
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph);
+cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t *nodes, size_t *n); /* their number only */
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long flags);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
+
 cudaError_t cudaStreamCreate(cudaStream_t *stream);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
@@ -155,6 +177,9 @@ struct cudaPointerAttributes {
 
 cudaError_t cudaMalloc(void **memory, size_t bytes);
 cudaError_t cudaMallocAsync(void **memory, size_t bytes, cudaStream_t stream);
+typedef struct simt_pool *cudaMemPool_t; /* one for each device, and none of the caller's own */
+cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t *pool, int device);
+cudaError_t cudaMallocFromPoolAsync(void **memory, size_t bytes, cudaMemPool_t pool, cudaStream_t stream);
 cudaError_t cudaMallocHost(void **memory, size_t bytes, unsigned flags = cudaHostAllocDefault);
 cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags);
 cudaError_t cudaMallocManaged(void **memory, size_t bytes, unsigned flags = cudaMemAttachGlobal);
@@ -248,7 +273,7 @@ struct cudaLaunchConfig_t {
 
 /* Runs body(data) once for each thread of the grid; `kernel` is only a name. */
 cudaError_t simt_launch(const cudaLaunchConfig_t &config, const void *kernel, void (*body)(void *),
-                        void *data);
+                        const std::shared_ptr<void> &data);
 
 template <typename... Parameters, typename... Arguments>
 static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(Parameters...),
@@ -256,14 +281,17 @@ static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, v
   struct call {
     void (*kernel)(Parameters...);
     std::tuple<Parameters...> parameters;
-  } it = {kernel, std::tuple<Parameters...>(static_cast<Arguments &&>(arguments)...)};
+  };
+  const std::shared_ptr<void> it(
+      new call{kernel, std::tuple<Parameters...>(static_cast<Arguments &&>(arguments)...)},
+      [](void *data) { delete static_cast<call *>(data); });
   return simt_launch(
       *config, reinterpret_cast<const void *>(kernel),
       [](void *data) {
         /* By value, as on the device: every thread has its own copy. */
         std::apply(static_cast<call *>(data)->kernel, static_cast<call *>(data)->parameters);
       },
-      &it);
+      it);
 }
 
 #endif

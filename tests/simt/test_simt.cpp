@@ -401,7 +401,7 @@ static const simt_case cases[] = {{"shuffles", shuffles},
 
 int main(int argc, char **argv) {
   if (argc == 2)
-    for (const simt_case *list : {cases, simt_runtime_cases, simt_fault_cases})
+    for (const simt_case *list : {cases, simt_runtime_cases, simt_stream_cases, simt_fault_cases})
       for (; list->name; list++)
         if (strcmp(list->name, argv[1]) == 0) {
           list->run();

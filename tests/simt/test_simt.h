@@ -14,7 +14,8 @@ struct simt_case {
   void (*run)();
 };
 
-extern const simt_case simt_fault_cases[], simt_runtime_cases[]; /* up to one without a name */
+extern const simt_case simt_fault_cases[], simt_runtime_cases[],
+    simt_stream_cases[]; /* up to one without a name */
 void thrust_works();
 
 /* Ends the program with exit code 1, and says where. */

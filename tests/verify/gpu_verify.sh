@@ -66,18 +66,18 @@ expect 2 '^Usage' "$verify" --frobnicate
 
 # ---- With stand-ins for everything, as if packed on another machine
 with_gpu
-for name in isa_bits backend_bits views errors_matrix axis_sum gpu_bench; do program "$build/bin/test_$name" 'exit 0'; done
+for name in isa_bits backend_bits views errors_matrix axis_sum guest_streams guest_host gpu_bench; do program "$build/bin/test_$name" 'exit 0'; done
 program "$build/bin/gpu_bench" 'echo "{\"matrices\": ["; echo "{\"check\": \"ok\"}"; echo "]}"'
 program "$bin/compute-sanitizer" 'while [[ $1 == -* ]]; do shift 2; done; exec "$@"'
 program "$bin/ctest" "exec '$ctest' \"\$@\""
 printf 'CMAKE_CACHEFILE_DIR:INTERNAL=/elsewhere/build\nCMAKE_HOME_DIRECTORY:INTERNAL=/elsewhere\n' >"$build/CMakeCache.txt"
-for name in isa_bits backend_bits axis_sum; do
+for name in isa_bits backend_bits axis_sum guest_host; do
   printf 'add_test(%s.cuda "/elsewhere/build/bin/test_%s" "cuda")\n' $name $name >>"$build/CTestTestfile.cmake"
 done
 printf 'hash %s\ncommit 0123\n' "$before" >"$build/gpu-pack.txt"
 expect 0 'the record: ' "$verify" "$build"
 record=$(echo "$records"/gpu-stand-in-7-*.json)
-for step in device build suite bits memcheck racecheck initcheck synccheck benchmark; do
+for step in device build suite bits guest memcheck racecheck initcheck synccheck benchmark; do
   grep -q "{\"name\": \"$step\", \"outcome\": \"passed\"" "$record" || fail "$step has not passed: $(<"$record")"
 done
 grep -q '"name": "cupy", "outcome": "missing"' "$record" || fail "cupy is not missing"

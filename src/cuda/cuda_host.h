@@ -1,0 +1,67 @@
+/*
+ * Matrices in host memory: a pass sends the values of a matrix through the device in chunks of
+ * rows, up on one stream and down on another, while the kernels work on the context's own. An
+ * operation is one pass or several (cuda_host_operations.cu); how a pass runs is
+ * cuda_host_pipeline.cu's.
+ */
+#ifndef CSRN_CUDA_HOST_H
+#define CSRN_CUDA_HOST_H
+
+#include "cuda_internal.h"
+
+/* What the device has of one chunk while the kernels are enqueued. */
+struct csrn_host_chunk {
+  csrn_csr A;         /* its rows: offsets from 0 on, arrays on the device */
+  void *out;          /* [A.nnz] of the pass's type; A.data itself where sizes are equal */
+  const void *row_in; /* [A.n_rows], or NULL */
+  void *row_out;      /* [A.n_rows], or NULL; zeroed where it is to be or-ed */
+  int64_t row, begin; /* of the matrix: its first row, its first value */
+  bool is_part;       /* of a single row that is longer than a chunk */
+};
+
+/* What travels, and what is done with it; arrays are those of the host. */
+struct csrn_host_pass {
+  bool data, indices; /* go up, unless they are on the device already */
+  void *out;          /* [nnz] come down; NULL: none */
+  const void *row_in; /* [n_rows] go up; NULL: none */
+  size_t row_in_size;
+  void *row_out; /* [n_rows] come down, but not of parts of a row; NULL: none */
+  size_t row_out_size;
+  bool ors; /* bytes of row_out are or-ed to what is there, those of parts too */
+  csrn_status (*work)(csrn_context *ctx, const csrn_host_chunk *chunk, const void *arg);
+  /* A row that is longer than a chunk, before its parts are sent; NULL: nothing. `sends_parts`: they are. */
+  csrn_status (*long_row)(csrn_context *ctx, int64_t row, const void *arg);
+  bool sends_parts;
+  const void *arg;
+};
+
+/* Prepares the passes of one operation on A, with values of out_type (CSRN_NONE: none) to come down: memory
+ * for chunks, scratch memory in the slots, and, with several passes, for the whole matrix where it fits.
+ * Waits for earlier work and returns what went wrong there. `indices`: how many of the passes need them. */
+csrn_status csrn_host_open(csrn_context *ctx, const csrn_csr *A, csrn_dtype out_type, int passes, int indices,
+                           unsigned slots);
+/* One pass; all is done when it returns, also after a failure. */
+csrn_status csrn_host_run(csrn_context *ctx, const csrn_host_pass *pass);
+/* Ends the operation: what the device has found wrong, if `status` is CSRN_OK. */
+csrn_status csrn_host_close(csrn_context *ctx, csrn_status status);
+void csrn_cuda_host_destroy(csrn_context *ctx);
+
+/* Between host and device in the order of the context's stream, complete on return. */
+csrn_status csrn_host_copy(csrn_context *ctx, void *to, const void *from, size_t bytes);
+
+/* The operations: slots of the table for arrays in host memory. */
+csrn_status csrn_host_check_rows(csrn_context *ctx, const csrn_csr *A);
+csrn_status csrn_host_check_indices(csrn_context *ctx, const csrn_csr *A);
+csrn_status csrn_host_axis_sum(csrn_context *ctx, const csrn_csr *A, csrn_axis axis, const uint8_t *excluded,
+                               void *sums, csrn_dtype sums_type);
+csrn_status csrn_host_axis_scale(csrn_context *ctx, const csrn_csr *A, csrn_axis axis, csrn_scale_op op,
+                                 const void *factors, csrn_dtype factors_type, csrn_zero_policy zeros,
+                                 void *out, csrn_dtype out_type);
+csrn_status csrn_host_median_positive(csrn_context *ctx, const double *values, int64_t n, double *median);
+csrn_status csrn_host_highly_expressed(csrn_context *ctx, const csrn_csr *A, csrn_axis axis,
+                                       double max_fraction, uint8_t *mask);
+csrn_status csrn_host_normalize(csrn_context *ctx, const csrn_csr *A, const csrn_normalize_plan *plan);
+csrn_status csrn_host_log1p(csrn_context *ctx, const csrn_csr *A, double base, void *out,
+                            csrn_dtype out_type);
+
+#endif

@@ -1,0 +1,387 @@
+/*
+ * Streams and graphs: every operation on a stream of the caller's, captured in a graph and
+ * replayed with the same bits; nothing waited for and nothing allocated on the way; streams
+ * changed while work is under way; contexts beside each other; the current device kept.
+ */
+#include "guest.h"
+
+#include <cstring>
+
+static cudaStream_t make_stream() {
+  cudaStream_t stream = nullptr;
+  expect_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  return stream;
+}
+
+/* The usual result of each operation on the context's own stream. */
+static void usual_hashes(const sample *m, uint64_t hashes[N_OPERATIONS]) {
+  fixture_restart(3);
+  battery_hashes(m, battery_call, hashes);
+}
+
+/* ---- The stream of the caller ------------------------------------------------------- */
+
+/* Results are there when the stream has come so far; nothing before that is waited for or allocated. */
+static void on_a_stream_nothing_is_waited_for(void **) {
+  const csrn_dtype types[] = {CSRN_F32, CSRN_I32};
+  for (const csrn_dtype type : types) {
+    const sample m = guest_matrix(type, 601);
+    uint64_t expected[N_OPERATIONS];
+    usual_hashes(&m, expected);
+    for (int when = 0; when < 3; when++) {
+      guest_streams(when, 601);
+      const cudaStream_t stream = make_stream();
+      const csrn_context_options options = guest_options(stream, nullptr);
+      guest_restart(&options);
+      battery b = battery_place(&m);
+      expect_ok(csrn_context_reserve(test.ctx, m.n_rows, m.n_cols));
+      for (int i = 0; i < N_OPERATIONS; i++) {
+        const battery_operation *operation = &battery_operations[i];
+        battery_clear(&b);
+        const int64_t waits = guest_waits(), allocations = guest_allocations();
+        const csrn_status status = operation->run(test.ctx, &b);
+        if (!waits_by_itself(operation))
+          assert_int_equal(guest_waits(), waits);
+        assert_int_equal(guest_allocations(), allocations);
+        assert_int_equal(status, CSRN_OK);
+        expect_cuda(cudaStreamSynchronize(stream));
+        if (battery_hash(&b, operation) != expected[i])
+          fail_msg("%s gave other bits on a stream of the caller's", operation->name);
+        expect_ok(status);
+      }
+      fixture_restart(3);
+      expect_cuda(cudaStreamDestroy(stream));
+      guest_reset();
+    }
+  }
+}
+
+/* The scratch memory is in use on the first stream when work on the second is enqueued. */
+static void changing_the_stream_keeps_the_order(void **) {
+  const sample m = guest_matrix(CSRN_F32, 602);
+  uint64_t expected[N_OPERATIONS];
+  usual_hashes(&m, expected);
+  for (uint64_t seed = 0; seed < 6; seed++) {
+    guest_streams(seed == 0 ? 1 : 2, seed);
+    const cudaStream_t streams[] = {make_stream(), make_stream()};
+    ledger book;
+    const csrn_context_options options = guest_options(streams[0], &book);
+    guest_restart(&options);
+    battery b = battery_place(&m), other = battery_place(&m);
+    expect_ok(csrn_context_reserve(test.ctx, m.n_rows, m.n_cols));
+    for (int i = 0; i + 1 < N_OPERATIONS; i++) {
+      if (waits_by_itself(&battery_operations[i]) || waits_by_itself(&battery_operations[i + 1]))
+        continue;
+      battery_clear(&b);
+      battery_clear(&other);
+      assert_int_equal(battery_operations[i].run(test.ctx, &b), CSRN_OK);
+      assert_int_equal(csrn_cuda_set_stream(test.ctx, streams[(i + 1) % 2]), CSRN_OK);
+      assert_int_equal(battery_operations[i + 1].run(test.ctx, &other), CSRN_OK);
+      expect_cuda(cudaStreamSynchronize(streams[(i + 1) % 2])); /* which waits for the other one too */
+      if (battery_hash(&b, &battery_operations[i]) != expected[i] ||
+          battery_hash(&other, &battery_operations[i + 1]) != expected[i + 1])
+        fail_msg("%s and %s on two streams gave other bits", battery_operations[i].name,
+                 battery_operations[i + 1].name);
+    }
+    expect_ok(csrn_context_synchronize(test.ctx));
+    fixture_restart(3);
+    for (const cudaStream_t stream : streams)
+      expect_cuda(cudaStreamDestroy(stream));
+    assert_int_equal(book.outstanding, 0);
+    assert_null(book.complaint);
+    guest_reset();
+  }
+}
+
+/* Streams are given back in the order of the stream, without waiting for it. */
+static void destroying_waits_for_nothing(void **) {
+  const sample m = guest_matrix(CSRN_F32, 603);
+  uint64_t expected[N_OPERATIONS];
+  usual_hashes(&m, expected);
+  guest_streams(1, 0);
+  const cudaStream_t stream = make_stream();
+  battery b = battery_place(&m);
+  battery_clear(&b);
+  ledger book;
+  const csrn_context_options options = guest_options(stream, &book);
+  csrn_context *ctx = fixture_context(&options);
+  enum { OPERATION = 16 }; /* one that takes much scratch memory */
+  assert_int_equal(battery_operations[OPERATION].run(ctx, &b), CSRN_OK);
+  assert_true(book.outstanding > 1);
+  const int64_t waits = guest_waits();
+  csrn_context_destroy(ctx);
+  assert_int_equal(guest_waits(), waits);
+  assert_int_equal(book.outstanding, 0);
+  assert_null(book.complaint);
+  expect_cuda(cudaStreamSynchronize(stream));
+  assert_true(battery_hash(&b, &battery_operations[OPERATION]) == expected[OPERATION]);
+  expect_cuda(cudaStreamDestroy(stream));
+  guest_reset();
+}
+
+/* ---- Graphs ---------------------------------------------------------------------------- */
+
+/* The graph of one operation; n: how many nodes it has. */
+static cudaGraphExec_t capture(cudaStream_t stream, const battery_operation *operation, const battery *b,
+                               size_t *n) {
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t exec = nullptr;
+  expect_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+  const csrn_status status = operation->run(test.ctx, b);
+  const cudaError_t error = cudaStreamEndCapture(stream, &graph);
+  if (status || error)
+    fail_msg("%s could not be captured: %s; %s", operation->name, csrn_error_detail(test.ctx),
+             cudaGetErrorString(error));
+  expect_cuda(cudaGraphGetNodes(graph, nullptr, n));
+  expect_cuda(cudaGraphInstantiate(&exec, graph, 0));
+  expect_cuda(cudaGraphDestroy(graph));
+  return exec;
+}
+
+/* A replay writes what the call would, on the values that are there then. */
+static void every_operation_captured_and_replayed(void **) {
+  const csrn_dtype types[] = {CSRN_F32, CSRN_I32};
+  for (const csrn_dtype type : types) {
+    const sample m = guest_matrix(type, 611), changed = guest_matrix(type, 612);
+    sample later = m;
+    later.data = host_array(m.nnz, csrn_dtype_size(type));
+    for (int64_t i = 0; i < m.nnz; i++)
+      store_f64(type, later.data, i, load_f64(type, changed.data, i % changed.nnz));
+    uint64_t expected[N_OPERATIONS], expected_later[N_OPERATIONS];
+    usual_hashes(&m, expected);
+    usual_hashes(&later, expected_later);
+    const cudaStream_t stream = make_stream();
+    ledger book;
+    const csrn_context_options options = guest_options(stream, &book);
+    guest_restart(&options);
+    battery b = battery_place(&m);
+    expect_ok(csrn_context_reserve(test.ctx, m.n_rows, m.n_cols));
+    for (int i = 0; i < N_OPERATIONS; i++) {
+      const battery_operation *operation = &battery_operations[i];
+      if (waits_by_itself(operation))
+        continue;
+      size_t n = 0;
+      expect_ok(operation->run(test.ctx, &b)); /* kernels are loaded at their first launch */
+      const int64_t calls = book.calls;
+      battery_clear(&b);
+      const cudaGraphExec_t exec = capture(stream, operation, &b, &n);
+      assert_true(n >= 2);
+      assert_int_equal(book.calls, calls);
+      for (int replay = 0; replay < 3; replay++) {
+        const bool is_later = replay == 2;
+        battery_clear(&b);
+        store(b.A.data, is_later ? later.data : m.data, static_cast<size_t>(m.nnz) * csrn_dtype_size(type));
+        expect_cuda(cudaGraphLaunch(exec, stream));
+        expect_ok(csrn_context_synchronize(test.ctx));
+        if (battery_hash(&b, operation) != (is_later ? expected_later : expected)[i])
+          fail_msg("%s gave other bits when it was replayed", operation->name);
+      }
+      store(b.A.data, m.data, static_cast<size_t>(m.nnz) * csrn_dtype_size(type));
+      expect_cuda(cudaGraphExecDestroy(exec));
+    }
+    fixture_restart(3);
+    assert_int_equal(book.outstanding, 0);
+    assert_null(book.complaint);
+    expect_cuda(cudaStreamDestroy(stream));
+  }
+}
+
+/* A graph of several calls, and a stream that is set while it is being captured already. */
+static void a_stream_set_while_it_is_captured(void **) {
+  const sample m = guest_matrix(CSRN_F32, 613);
+  uint64_t expected[N_OPERATIONS];
+  usual_hashes(&m, expected);
+  const cudaStream_t stream = make_stream();
+  battery b = battery_place(&m), other = battery_place(&m);
+  enum { FIRST = 13, SECOND = 3 };
+  expect_ok(csrn_context_reserve(test.ctx, m.n_rows, m.n_cols));
+  expect_ok(battery_operations[FIRST].run(test.ctx, &b));
+  expect_ok(battery_operations[SECOND].run(test.ctx, &other));
+  battery_clear(&b);
+  battery_clear(&other);
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t exec = nullptr;
+  expect_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+  const csrn_status set = csrn_cuda_set_stream(test.ctx, stream);
+  const csrn_status first = battery_operations[FIRST].run(test.ctx, &b);
+  const csrn_status second = battery_operations[SECOND].run(test.ctx, &other);
+  const csrn_status back = csrn_cuda_set_stream(test.ctx, nullptr);
+  expect_cuda(cudaStreamEndCapture(stream, &graph));
+  assert_true(set == CSRN_OK && first == CSRN_OK && second == CSRN_OK && back == CSRN_OK);
+  expect_cuda(cudaGraphInstantiate(&exec, graph, 0));
+  expect_cuda(cudaGraphLaunch(exec, stream));
+  expect_cuda(cudaStreamSynchronize(stream));
+  assert_true(battery_hash(&b, &battery_operations[FIRST]) == expected[FIRST]);
+  assert_true(battery_hash(&other, &battery_operations[SECOND]) == expected[SECOND]);
+  expect_cuda(cudaGraphExecDestroy(exec));
+  expect_cuda(cudaGraphDestroy(graph));
+  expect_cuda(cudaStreamDestroy(stream));
+}
+
+static void expect_refused_while_captured(csrn_status status, const char *what) {
+  if (status != CSRN_UNSUPPORTED || !std::strstr(csrn_error_detail(test.ctx), "captured"))
+    fail_msg("%s: %d: %s", what, static_cast<int>(status), csrn_error_detail(test.ctx));
+}
+
+/* What would wait or allocate is refused, and the capture goes on: nothing of it was enqueued. */
+static void refused_in_a_capture(void **) {
+  const sample m = guest_matrix(CSRN_F32, 614);
+  const cudaStream_t stream = make_stream();
+  ledger book;
+  const csrn_context_options options = guest_options(stream, &book);
+  guest_restart(&options);
+  const battery b = battery_place(&m);
+  battery_clear(&b);
+  expect_cuda(cudaStreamSynchronize(stream));
+  const int64_t calls = book.calls;
+  cudaGraph_t graph = nullptr;
+  size_t n = 99;
+  void *buffer = nullptr;
+  double number = 0;
+  expect_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+  for (int i = 0; i < N_OPERATIONS; i++) {
+    const csrn_status status = battery_operations[i].run(test.ctx, &b);
+    if (status != CSRN_OK) /* those that need no scratch memory may run */
+      expect_refused_while_captured(status, battery_operations[i].name);
+    if (i == 0)
+      assert_int_equal(status, CSRN_UNSUPPORTED);
+  }
+  expect_refused_while_captured(csrn_context_synchronize(test.ctx), "synchronize");
+  expect_refused_while_captured(csrn_context_reserve(test.ctx, 10, 10), "reserve");
+  expect_refused_while_captured(csrn_buffer_allocate(test.ctx, 100, &buffer), "allocate");
+  expect_refused_while_captured(csrn_buffer_copy(test.ctx, &number, b.target, sizeof number), "copy");
+  expect_refused_while_captured(csrn_csr_check(test.ctx, &b.A), "check");
+  expect_cuda(cudaStreamEndCapture(stream, &graph));
+  expect_cuda(cudaGraphGetNodes(graph, nullptr, &n));
+  expect_cuda(cudaGraphDestroy(graph));
+  assert_int_equal(book.calls, calls);
+  assert_null(buffer);
+  expect_ok(csrn_context_reserve(test.ctx, m.n_rows, m.n_cols));
+  expect_ok(battery_operations[0].run(test.ctx, &b));
+  fixture_restart(3);
+  expect_cuda(cudaStreamDestroy(stream));
+}
+
+/* ---- Contexts beside each other ------------------------------------------------------------ */
+
+/* A flagged matrix, an argument that is wrong and a failed allocation are the matter of one context. */
+static void an_error_leaves_the_other_context_alive(void **) {
+  const sample m = guest_matrix(CSRN_F32, 621);
+  uint64_t expected[N_OPERATIONS];
+  usual_hashes(&m, expected);
+  guest_streams(2, 621);
+  const cudaStream_t streams[] = {make_stream(), make_stream()};
+  ledger book;
+  const csrn_context_options options = guest_options(streams[0], nullptr),
+                             failing = guest_options(streams[1], &book);
+  guest_restart(&options);
+  battery b = battery_place(&m);
+  battery wrong = battery_place(&m);
+  int64_t *indptr = static_cast<int64_t *>(host_array(m.n_rows + 1, sizeof *indptr));
+  std::memcpy(indptr, m.indptr, static_cast<size_t>(m.n_rows + 1) * sizeof *indptr);
+  indptr[m.n_rows / 2] = m.nnz + 5;
+  wrong.A.indptr = place_input(indptr, m.n_rows + 1, sizeof *indptr);
+  csrn_context *bad = fixture_context(&failing);
+  for (int i = 0; i < N_OPERATIONS; i++) {
+    const battery_operation *operation = &battery_operations[i];
+    const bool uses_rows = std::strcmp(operation->name, "median") != 0;
+    battery_clear(&b);
+    book.fail_at = i == 0 ? book.calls : -1;
+    const csrn_status failed = operation->run(bad, &wrong);
+    const csrn_status right = operation->run(test.ctx, &b);
+    assert_int_equal(csrn_axis_sum(bad, nullptr, CSRN_PER_ROW, nullptr, CSRN_F64), CSRN_INVALID_ARGUMENT);
+    const csrn_status later = csrn_context_synchronize(bad);
+    if (i == 0)
+      assert_int_equal(failed, CSRN_OUT_OF_MEMORY);
+    else if (uses_rows && failed != CSRN_INVALID_MATRIX)
+      assert_int_equal(later, CSRN_INVALID_MATRIX);
+    assert_int_equal(right, CSRN_OK);
+    expect_ok(csrn_context_synchronize(test.ctx));
+    if (battery_hash(&b, operation) != expected[i])
+      fail_msg("%s gave other bits beside a context with errors", operation->name);
+  }
+  battery_clear(&b);
+  assert_int_equal(battery_operations[13].run(bad, &b), CSRN_OK);
+  assert_int_equal(csrn_context_synchronize(bad), CSRN_OK);
+  assert_true(battery_hash(&b, &battery_operations[13]) == expected[13]);
+  csrn_context_destroy(bad);
+  fixture_restart(3);
+  assert_int_equal(book.outstanding, 0);
+  for (const cudaStream_t stream : streams)
+    expect_cuda(cudaStreamDestroy(stream));
+  guest_reset();
+}
+
+/* ---- The device of the caller ---------------------------------------------------------------- */
+
+static void expect_device(int expected, const char *after) {
+  int device = -1;
+  expect_cuda(cudaGetDevice(&device));
+  if (device != expected)
+    fail_msg("the current device is %d after %s", device, after);
+}
+
+/* Whatever a context of another device does, or fails to do. */
+static void the_current_device_is_kept(void **) {
+  int count = 0;
+  guest_devices(2);
+  expect_cuda(cudaGetDeviceCount(&count));
+  if (count < 2)
+    skip();
+  const sample m = guest_matrix(CSRN_F32, 631);
+  uint64_t expected[N_OPERATIONS];
+  usual_hashes(&m, expected);
+  ledger book;
+  csrn_context_options options = guest_options(nullptr, &book);
+  options.device = 1;
+  guest_restart(&options);
+  expect_device(0, "csrn_context_create()");
+  battery b = battery_place(&m);
+  expect_device(0, "csrn_buffer_allocate()");
+  for (int i = 0; i < N_OPERATIONS; i++) {
+    const battery_operation *operation = &battery_operations[i];
+    battery_clear(&b);
+    book.fail_at = book.calls;
+    csrn_status status = operation->run(test.ctx, &b);
+    book.fail_at = -1;
+    expect_device(0, operation->name);
+    assert_true(status == CSRN_OK || status == CSRN_OUT_OF_MEMORY);
+    guest_fail_launch(0);
+    status = operation->run(test.ctx, &b);
+    expect_device(0, operation->name);
+    assert_int_equal(status, guest_is_emulated ? CSRN_DEVICE_ERROR : CSRN_OK);
+    battery_clear(&b);
+    expect_ok(operation->run(test.ctx, &b));
+    expect_device(0, operation->name);
+    if (battery_hash(&b, operation) != expected[i])
+      fail_msg("%s gave other bits on another device", operation->name);
+  }
+  expect_ok(csrn_context_reserve(test.ctx, 1000, 1000));
+  expect_device(0, "csrn_context_reserve()");
+  expect_ok(csrn_cuda_set_stream(test.ctx, cudaStreamPerThread));
+  expect_device(0, "csrn_context_set_stream()");
+  buffers_release();
+  expect_device(0, "csrn_buffer_release()");
+  csrn_context_destroy(test.ctx);
+  test.ctx = nullptr;
+  expect_device(0, "csrn_context_destroy()");
+  options.device = 2;
+  assert_int_equal(csrn_context_create(&options, &test.ctx), CSRN_NO_DEVICE);
+  expect_device(0, "a creation that failed");
+  assert_int_equal(book.outstanding, 0);
+  guest_reset();
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {
+      TEST(on_a_stream_nothing_is_waited_for),
+      TEST(changing_the_stream_keeps_the_order),
+      TEST(destroying_waits_for_nothing),
+      TEST(every_operation_captured_and_replayed),
+      TEST(a_stream_set_while_it_is_captured),
+      TEST(refused_in_a_capture),
+      TEST(an_error_leaves_the_other_context_alive),
+      TEST(the_current_device_is_kept),
+  };
+  return fixture_run(argc, argv, "guest_streams", tests, COUNT(tests));
+}
