@@ -22,7 +22,7 @@ const cli_option cli_normalize_options[] = {
     CLI_OPTIONS_SELECT,
     {"key-added", 0, "NAME", "write the factors to obs/NAME of the .h5ad"},
     CLI_OPTIONS_COMPUTE,
-    {"memory", 0, "SIZE", "refuse matrices that need more memory than this"},
+    {"memory", 0, "SIZE", "memory to do with (default: a quarter of the machine's); K, M, G as suffix"},
     {"compression", 0, "HOW", "of the result: keep (default), none or gzip[:LEVEL]"},
     {"force", 'f', NULL, "replace an existing output"},
     {"dry-run", 'n', NULL, "say what would be done, and do nothing"},
@@ -37,9 +37,10 @@ typedef struct job {
   csrn_normalize_options options;
   csrn_normalize_report report;
   csrn_dtype out_type;
-  int64_t memory; /* bytes allowed; 0: no limit */
+  int64_t memory; /* bytes allowed; 0: not said */
   void *factors;
-  double seconds[3]; /* reading, computing, writing */
+  csrn_io_normalization pieces; /* where the plan is to do it so */
+  double seconds[3];            /* reading, computing, writing */
 } job;
 
 /* ---- Options --------------------------------------------------------------- */
@@ -219,6 +220,15 @@ static int write_matrix(job *j) {
   return status ? cli_session_fail(&j->session, status) : CLI_OK;
 }
 
+/* The values through a window instead of all in memory. */
+static int stream(job *j) {
+  csrn_io_status status = csrn_io_normalize(j->session.input, j->session.ctx, &j->output, &j->pieces,
+                                            &j->session.progress, &j->session.error);
+  j->report = j->pieces.report;
+  j->matrix.csr.nnz = csrn_io_describe(j->session.input)->nnz;
+  return status ? cli_session_fail(&j->session, status) : CLI_OK;
+}
+
 static int run_steps(job *j) {
   int (*const steps[3])(job *) = {read_matrix, compute, write_matrix};
   int code = CLI_OK;
@@ -256,9 +266,24 @@ static void print_summary(const job *j) {
   printf(", %" PRId64 " empty cells", r->n_zero);
   if (j->options.exclude_highly_expressed)
     printf(", %" PRId64 " highly expressed genes excluded", r->n_excluded);
-  printf("\nread %.2f s, normalized %.3f s (%s), wrote %.2f s\n", j->seconds[0], j->seconds[1],
-         cli_session_where(&j->session, where), j->seconds[2]);
+  const double *s = j->pieces.plan.streams ? j->pieces.seconds : j->seconds;
+  cli_session_where(&j->session, where);
+  if (j->pieces.plan.streams)
+    printf("\ntotals %.2f s, copied the rest %.2f s, normalized and wrote %.2f s (%s), synced %.2f s\n", s[0],
+           s[1], s[2], where, s[3]);
+  else
+    printf("\nread %.2f s, normalized %.3f s (%s), wrote %.2f s\n", s[0], s[1], where, s[2]);
   printf("%s: %s values in %s\n", j->output.path, csrn_dtype_name(j->out_type), d->matrix_name);
+}
+
+static void print_seconds_json(const job *j, cli_json *json) {
+  static const char *const whole[] = {"read", "normalize", "write"};
+  static const char *const pieces[] = {"totals", "copy", "normalize", "sync"};
+  const int streams = j->pieces.plan.streams;
+  cli_json_open(json, "seconds", '{');
+  for (int i = 0; i < (streams ? 4 : 3); i++)
+    cli_json_real(json, streams ? pieces[i] : whole[i], streams ? j->pieces.seconds[i] : j->seconds[i]);
+  cli_json_close(json, '}');
 }
 
 static void print_json(const job *j) {
@@ -283,11 +308,7 @@ static void print_json(const job *j) {
   cli_json_integer(&json, "n_nonfinite_cells", r->n_nonfinite);
   cli_json_integer(&json, "n_excluded_genes", r->n_excluded);
   cli_session_json(&j->session, &json);
-  cli_json_open(&json, "seconds", '{');
-  cli_json_real(&json, "read", j->seconds[0]);
-  cli_json_real(&json, "normalize", j->seconds[1]);
-  cli_json_real(&json, "write", j->seconds[2]);
-  cli_json_close(&json, '}');
+  print_seconds_json(j, &json);
   cli_json_close(&json, '}');
 }
 
@@ -300,18 +321,23 @@ static int run_job(job *j) {
     return code;
   const csrn_io_description *d = csrn_io_describe(j->session.input);
   j->out_type = output_type(d->data_type);
-  if (j->output.path) {
-    csrn_io_status status = csrn_io_output_check(j->session.input, &j->output, &j->session.error);
-    if (status)
-      return cli_session_fail(&j->session, status);
-  }
+  csrn_io_status status = CSRN_IO_OK;
+  j->pieces.options = &j->options;
+  j->pieces.memory = j->memory;
+  if (j->output.path)
+    status = csrn_io_output_check(j->session.input, &j->output, &j->session.error);
+  if (!status)
+    status =
+        csrn_io_normalize_plan(j->session.input, j->session.ctx, &j->output, &j->pieces, &j->session.error);
+  if (status)
+    return cli_session_fail(&j->session, status);
   if (cli_flag(a, "dry-run"))
     return print_plan(j);
-  int64_t needed = d->nnz >= 0 ? bytes_needed(d, j->out_type) : 0;
+  int64_t needed = d->nnz >= 0 && !j->pieces.plan.streams ? bytes_needed(d, j->out_type) : 0;
   if (j->memory && needed > j->memory)
     return cli_fail(a, "%s: needs %" PRId64 " bytes of memory, more than the %" PRId64 " of --memory",
                     a->operand, needed, j->memory);
-  code = run_steps(j);
+  code = j->pieces.plan.streams ? stream(j) : run_steps(j);
   if (code)
     return code;
   print_warnings(j);

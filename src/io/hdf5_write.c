@@ -86,6 +86,10 @@ static int set_chunks(hid_t storage, hid_t model, int rank, const hsize_t *exten
   return H5Pset_chunk(storage, rank, chunk) < 0;
 }
 
+int64_t csrn_hdf5_default_chunk(int64_t extent) {
+  return extent > DEFAULT_CHUNK ? DEFAULT_CHUNK : extent > 0 ? extent : 1;
+}
+
 hid_t csrn_hdf5_storage(hid_t model, int rank, const hsize_t *extent, csrn_io_compression compression,
                         int level) {
   hid_t storage = H5Pcreate(H5P_DATASET_CREATE);
@@ -152,14 +156,14 @@ csrn_io_status csrn_hdf5_write_values(const csrn_hdf5_file *file, hid_t group, c
   size_t element = csrn_dtype_size(values->type);
   hsize_t slice = (values->rank == 2 ? values->extent[1] : 1) * element; /* bytes */
   hsize_t slab = csrn_hdf5_slab(values->extent, chunk, values->rank, element);
-  for (hsize_t done = 0; done < n && slice > 0 && !status; done += slab) {
+  for (hsize_t done = 0; values->values && done < n && slice > 0 && !status; done += slab) {
     if (values->step &&
         !csrn_io_proceed(progress, values->step, (int64_t)(done * slice), (int64_t)(n * slice)))
       status = csrn_io_fail(file->error, CSRN_IO_FAILED, "interrupted");
     else if (write_slab(id, values, done, n - done < slab ? n - done : slab))
       status = csrn_hdf5_failed(file, "write", values->name);
   }
-  if (!status && values->step)
+  if (!status && values->values && values->step)
     csrn_io_proceed(progress, values->step, (int64_t)(n * slice), (int64_t)(n * slice));
   if (!dataset)
     csrn_hdf5_close(id);

@@ -1,0 +1,162 @@
+/*
+ * The streaming engine: matrices of HDF5 files normalized piece by piece, in an amount of
+ * memory that does not grow with the matrix.
+ *
+ * The values are cut into units of whole chunks. Workers take unit after unit: read its
+ * chunks as they lie in the file, decode them, compute through the public API, code the
+ * result and write it. libhdf5 is called under one lock, so that while one worker waits for the disk
+ * the others compute; writing happens in the order of the units, so that the same file comes
+ * out for every number of threads. What a unit needs is held by one worker from beginning to
+ * end, which keeps it in that core's cache and bounds the memory by the number of workers.
+ *
+ * stream_pool.c has the workers, stream_array.c the chunks, stream_totals.c the first pass (the
+ * totals of rows that may cross units), stream_normalize.c the second and the whole.
+ */
+#ifndef CSRN_STREAM_H
+#define CSRN_STREAM_H
+
+#include "codec.h"
+#include "hdf5_util.h"
+
+#include <pthread.h>
+
+/* ---- stream_pool.c: workers ---- */
+
+typedef struct csrn_stream_pool csrn_stream_pool;
+
+/* What a worker has to itself. */
+typedef struct csrn_stream_worker {
+  csrn_stream_pool *pool;
+  csrn_context *ctx; /* of one thread */
+  csrn_coder *coder;
+  csrn_io_error error;
+  struct {
+    void *bytes;
+    size_t room;
+  } buffers[8]; /* kept from unit to unit */
+} csrn_stream_worker;
+
+/* Does unit `unit`: 0 <= unit < n_units; fills worker->error if it fails. */
+typedef csrn_io_status (*csrn_stream_work)(csrn_stream_worker *worker, void *arg, int64_t unit);
+
+struct csrn_stream_pool {
+  int n_workers;
+  csrn_stream_worker *workers;
+  pthread_mutex_t file;  /* held around libhdf5 */
+  pthread_mutex_t state; /* of all below, and of what the workers of a run share */
+  pthread_cond_t turned;
+  csrn_stream_work work;
+  void *arg;
+  int64_t n_units, next;
+  int64_t turn; /* units that have ended */
+  const csrn_io_progress *progress;
+  const char *step;
+  int64_t total; /* of progress */
+  int64_t failed_unit;
+  csrn_io_status status;
+  csrn_io_error *error;
+};
+
+/* Workers with contexts of the instruction set of `ctx`. */
+csrn_io_status csrn_stream_pool_create(csrn_stream_pool *pool, csrn_context *ctx, int n_workers,
+                                       csrn_io_error *error);
+void csrn_stream_pool_destroy(csrn_stream_pool *pool);
+
+/* Does all units. Returns the failure of the unit of the lowest number that failed; later units may then not
+ * have been begun. */
+csrn_io_status csrn_stream_run(csrn_stream_pool *pool, int64_t n_units, csrn_stream_work work, void *arg,
+                               const char *step, int64_t total, const csrn_io_progress *progress,
+                               csrn_io_error *error);
+
+/* Waits until all units before this one have ended, and takes the lock of the file; false, without the lock,
+ * if one has failed. Once in every unit of a run, or in none. */
+bool csrn_stream_take_turn(csrn_stream_worker *worker, int64_t unit);
+void csrn_stream_lock(csrn_stream_worker *worker);
+void csrn_stream_unlock(csrn_stream_worker *worker);
+
+/* Buffer `which` of the worker with room for `bytes`; NULL with the error stored. */
+void *csrn_stream_buffer(csrn_stream_worker *worker, int which, size_t bytes);
+
+/* ---- stream_array.c: datasets in pieces ---- */
+
+/* An open dataset, read or written in pieces. */
+typedef struct csrn_stream_array {
+  hid_t id;
+  const char *file, *path; /* for messages */
+  csrn_dtype type;         /* in memory */
+  bool narrow;             /* uint64 in the file, read as int64 */
+  int64_t extent;
+  int64_t chunk; /* elements; 0: not chunked */
+  bool coded;    /* its chunks are coded by `codec`, in the byte order and type of memory */
+  bool raw;      /* its chunks are only copied, whatever is in them */
+  csrn_codec codec;
+} csrn_stream_array;
+
+csrn_io_status csrn_stream_array_init(csrn_stream_array *array, const csrn_hdf5_file *file, hid_t id,
+                                      const char *path, csrn_dtype type, bool narrow);
+
+/* Elements [first, first + n), where `first` begins a chunk. `values` has room for whole chunks
+ * (csrn_stream_padded()). The first half of each is called with the lock of the file, the second without
+ * (reading), or the other way round (writing). */
+int64_t csrn_stream_padded(const csrn_stream_array *array, int64_t n);
+csrn_io_status csrn_stream_fetch(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t first,
+                                 int64_t n, void *values);
+csrn_io_status csrn_stream_decode(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t first,
+                                  int64_t n, void *values);
+csrn_io_status csrn_stream_encode(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t n,
+                                  void *values);
+csrn_io_status csrn_stream_store(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t first,
+                                 int64_t n, const void *values);
+
+/* Instead of the first three where both arrays are `raw`: chunks as they are. */
+csrn_io_status csrn_stream_fetch_raw(csrn_stream_worker *worker, const csrn_stream_array *array,
+                                     int64_t first, int64_t n);
+
+/* ---- stream_rows.c: rows in pieces ---- */
+
+/* The rows of a matrix, as spans: a row, or 4,096 elements of a longer one (the blocks that row sums are made
+ * of), so that what lies across the border of two units is small. */
+typedef struct csrn_stream_rows {
+  int64_t n_rows, n_cols, nnz;
+  int64_t *indptr; /* [n_rows + 1] */
+  int64_t n_spans;
+  int64_t *spans; /* [n_spans + 1]; indptr itself where no row is longer */
+} csrn_stream_rows;
+
+/* Reads and checks indptr. */
+csrn_io_status csrn_stream_rows_read(csrn_stream_rows *rows, const csrn_hdf5_input *input);
+void csrn_stream_rows_free(csrn_stream_rows *rows);
+/* Bytes for a matrix of that many rows and values. */
+int64_t csrn_stream_rows_bytes(int64_t n_rows, int64_t nnz);
+
+/* The first i in [0, n] with starts[i] >= position (starts[n] is the end of the last). */
+int64_t csrn_stream_find(const int64_t *starts, int64_t n, int64_t position);
+
+/* ---- stream_pack.c: values kept from the first pass for the second ---- */
+
+typedef struct csrn_stream_kept {
+  void *values; /* NULL: not kept */
+  csrn_dtype type;
+} csrn_stream_kept;
+
+/* Keeps n values, as counts of 8 or 16 bits where they are, if *room (of the pool's state) has that many
+ * bytes. */
+void csrn_stream_keep(csrn_stream_pool *pool, const void *values, csrn_dtype type, int64_t n, int64_t *room,
+                      csrn_stream_kept *kept);
+void csrn_stream_kept_free(csrn_stream_kept *kept, int64_t n);
+
+/* ---- stream_totals.c: the first pass ---- */
+
+/* How values are cut into units: of `unit` values, but for the last. */
+typedef struct csrn_stream_cut {
+  int64_t unit, n_units;
+} csrn_stream_cut;
+
+/* Totals of all rows into totals[n_rows], to the bit as csrn_axis_sum() has them. Fills kept[n_units] as far
+ * as *room bytes go, and takes from *room what it uses. */
+csrn_io_status csrn_stream_totals(csrn_stream_pool *pool, const csrn_stream_array *data,
+                                  const csrn_stream_rows *rows, csrn_stream_cut cut, double *totals,
+                                  csrn_stream_kept *kept, int64_t *room, const csrn_io_progress *progress,
+                                  csrn_io_error *error);
+
+#endif

@@ -1,0 +1,357 @@
+/*
+ * The streaming engine as a whole: a plan that fits the memory allowed, the first pass for the
+ * totals, the target from them, and the second pass, which writes the values into a copy
+ * of the file. A row may be split between two units there, since its total is known.
+ */
+#include "stream.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Buffers of a worker; stream_array.c has the first two. */
+enum { VALUES = 2, STARTS = 3, RESULT = 4 };
+
+enum {
+  UNIT = 1 << 17,   /* values: read and written they fit the cache of a core */
+  SPARE_WORKERS = 1 /* so that all threads compute while one waits for the disk */
+};
+
+typedef struct job {
+  csrn_hdf5_input *input;
+  csrn_context *ctx;
+  const csrn_io_output *output;
+  csrn_io_normalization *n;
+  const csrn_io_progress *progress;
+  csrn_io_error *error;
+  csrn_stream_pool pool;
+  csrn_stream_rows rows;
+  csrn_stream_array data, result;
+  csrn_stream_array old_indices, indices; /* to be coded anew */
+  csrn_stream_cut cut, indices_cut;
+  csrn_stream_kept *kept;
+  csrn_normalize_options options;
+  double *totals;
+  void *factors;
+} job;
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- The plan ---------------------------------------------------------------- */
+
+static int64_t quarter_of_memory(void) {
+  const long pages = sysconf(_SC_PHYS_PAGES), bytes = sysconf(_SC_PAGESIZE);
+  return pages > 0 && bytes > 0 ? (int64_t)pages * bytes / 4 : (int64_t)1 << 30;
+}
+
+/* Whole chunks, of about as many values as asked for; chunk 0: there are none. */
+static int64_t whole_chunks(int64_t wanted, int64_t chunk) {
+  return chunk == 0 ? wanted : wanted <= chunk ? chunk : wanted / chunk * chunk;
+}
+
+static int64_t choose_unit(const csrn_hdf5_input *input, int64_t wanted) {
+  const int64_t chunk = input->data.chunk[0] ? (int64_t)input->data.chunk[0]
+                                             : csrn_hdf5_default_chunk((int64_t)input->data.extent[0]);
+  return whole_chunks(wanted > 0 ? wanted : UNIT, chunk);
+}
+
+/* Of a worker: a unit as it is, as it lies in the files, and the result, and its rows. */
+static int64_t worker_bytes(const csrn_hdf5_input *input, csrn_dtype out_type, int64_t unit) {
+  const int64_t value = (int64_t)csrn_dtype_size(input->data.type), out = (int64_t)csrn_dtype_size(out_type);
+  const int64_t larger = value > out ? value : out;
+  const int64_t rows =
+      input->nnz > 0 ? (int64_t)((double)input->n_rows / (double)input->nnz * (double)unit) : 0;
+  return unit * (value + out + 2 * larger) + rows * 48 + (1 << 20);
+}
+
+/* Of all: rows and spans, totals, and what the target is found with. */
+static int64_t shared_bytes(const csrn_hdf5_input *input) {
+  return csrn_stream_rows_bytes(input->n_rows, input->nnz) + input->n_rows * 32 + (8 << 20);
+}
+
+csrn_io_status csrn_io_normalize_plan(csrn_io_input *input, csrn_context *ctx, const csrn_io_output *output,
+                                      csrn_io_normalization *n, csrn_io_error *error) {
+  csrn_io_plan *plan = &n->plan;
+  const csrn_hdf5_input *state = input->state;
+  memset(plan, 0, sizeof *plan);
+  plan->streams = input->description.format == CSRN_IO_H5AD && input->description.layout == CSRN_IO_CSR &&
+                  csrn_io_output_format(output->path) == (int)CSRN_IO_H5AD &&
+                  csrn_context_backend(ctx) == CSRN_BACKEND_CPU && !n->options->exclude_highly_expressed;
+  if (!plan->streams)
+    return CSRN_IO_OK;
+  csrn_hdf5_begin();
+  plan->out_type = state->data.type == CSRN_F64 ? CSRN_F64 : CSRN_F32;
+  plan->passes = 2;
+  plan->unit = choose_unit(state, n->unit);
+  plan->memory_limit = n->memory > 0 ? n->memory : quarter_of_memory();
+  plan->read_bytes = (int64_t)H5Dget_storage_size(state->data.id);
+  const int64_t each = worker_bytes(state, plan->out_type, plan->unit), shared = shared_bytes(state);
+  const int64_t affordable = (plan->memory_limit - shared) / each,
+                wanted = csrn_context_threads(ctx) + SPARE_WORKERS;
+  plan->n_workers = (int)(affordable < wanted ? affordable : wanted);
+  plan->memory = shared + each * (plan->n_workers > 0 ? plan->n_workers : 1);
+  if (n->memory > 0 && affordable < 1)
+    return csrn_io_fail(error, CSRN_IO_FAILED,
+                        "%s: needs %" PRId64 " bytes of memory, more than the %" PRId64 " of --memory",
+                        input->path, plan->memory, n->memory);
+  if (plan->n_workers < 1)
+    plan->n_workers = 1;
+  return CSRN_IO_OK;
+}
+
+/* ---- The target -------------------------------------------------------------- */
+
+/* Target, factors and report follow from the totals alone: they are those of a matrix that has every total as
+ * its row's only value. */
+static csrn_io_status find_target(job *j) {
+  const int64_t n = j->rows.n_rows;
+  const csrn_dtype type = j->n->plan.out_type;
+  int64_t *each = malloc(((size_t)n + 1) * sizeof *each);
+  void *scaled = malloc((size_t)n * csrn_dtype_size(type) + 1);
+  j->factors = malloc((size_t)n * csrn_dtype_size(type) + 1);
+  csrn_normalize_options options = *j->n->options;
+  options.axis = CSRN_PER_ROW;
+  options.exclude_highly_expressed = options.log1p = 0;
+  options.log_base = 0;
+  options.excluded = NULL;
+  csrn_io_status status = CSRN_IO_OK;
+  for (int64_t i = 0; each && i <= n; i++)
+    each[i] = i;
+  const csrn_csr A = {n, 1, n, each, NULL, j->totals, CSRN_I64, CSRN_NONE, CSRN_F64};
+  if (!each || !scaled || !j->factors)
+    status = csrn_io_fail(j->error, CSRN_IO_FAILED, "%s: out of memory for %" PRId64 " factors",
+                          j->input->file.path, n);
+  else if (csrn_normalize_total(j->ctx, &A, &options, scaled, type, j->factors, &j->n->report))
+    status = csrn_io_fail(j->error, CSRN_IO_FAILED, "%s: %s", j->input->file.path, csrn_error_detail(j->ctx));
+  free(scaled);
+  free(each);
+  return status;
+}
+
+/* ---- The second pass --------------------------------------------------------- */
+
+/* The values of a unit: kept from the first pass, or read again. */
+static csrn_io_status load(csrn_stream_worker *worker, const job *j, int64_t unit, int64_t begin, int64_t n,
+                           void **values, csrn_dtype *type) {
+  const csrn_stream_array *data = &j->data;
+  *values = j->kept[unit].values;
+  *type = j->kept[unit].type;
+  if (*values)
+    return CSRN_IO_OK;
+  *type = data->type;
+  *values =
+      csrn_stream_buffer(worker, VALUES, (size_t)csrn_stream_padded(data, n) * csrn_dtype_size(data->type));
+  if (!*values)
+    return CSRN_IO_FAILED;
+  csrn_stream_lock(worker);
+  csrn_io_status status = csrn_stream_fetch(worker, data, begin, n, *values);
+  csrn_stream_unlock(worker);
+  return status ? status : csrn_stream_decode(worker, data, begin, n, *values);
+}
+
+/* Normalizes values [begin, begin + n): the rows that have a part in them, with their totals. */
+static csrn_io_status normalize(csrn_stream_worker *worker, const job *j, int64_t begin, int64_t n,
+                                void *values, csrn_dtype type, void *result) {
+  const int64_t *indptr = j->rows.indptr;
+  const int64_t first = csrn_stream_find(indptr, j->rows.n_rows + 1, begin + 1) - 1;
+  const int64_t n_rows = csrn_stream_find(indptr, j->rows.n_rows, begin + n) - first;
+  int64_t *starts = csrn_stream_buffer(worker, STARTS, (size_t)(n_rows + 1) * sizeof *starts);
+  if (!starts)
+    return CSRN_IO_FAILED;
+  for (int64_t i = 0; i <= n_rows; i++) {
+    const int64_t start = indptr[first + i] - begin;
+    starts[i] = start < 0 ? 0 : start < n ? start : n;
+  }
+  const csrn_csr A = {n_rows, j->rows.n_cols, n, starts, NULL, values, CSRN_I64, CSRN_NONE, type};
+  if (csrn_normalize_with(worker->ctx, &A, j->totals + first, &j->n->report.target, &j->options, result,
+                          j->n->plan.out_type, NULL, NULL) == CSRN_OK)
+    return CSRN_IO_OK;
+  return csrn_io_fail(&worker->error, CSRN_IO_FAILED, "%s: %s", j->input->file.path,
+                      csrn_error_detail(worker->ctx));
+}
+
+static csrn_io_status write_unit(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t turn,
+                                 int64_t begin, int64_t n, void *values) {
+  csrn_io_status status = array->raw ? CSRN_IO_OK : csrn_stream_encode(worker, array, n, values);
+  if (status)
+    return status;
+  if (!csrn_stream_take_turn(worker, turn))
+    return CSRN_IO_FAILED;
+  status = csrn_stream_store(worker, array, begin, n, values);
+  csrn_stream_unlock(worker);
+  return status;
+}
+
+static csrn_io_status normalize_unit(csrn_stream_worker *worker, const job *j, int64_t unit, int64_t turn) {
+  const int64_t begin = unit * j->cut.unit, left = j->rows.nnz - begin;
+  const int64_t n = left < j->cut.unit ? left : j->cut.unit;
+  void *values = NULL;
+  csrn_dtype type = CSRN_NONE;
+  void *result = csrn_stream_buffer(
+      worker, RESULT, (size_t)csrn_stream_padded(&j->result, n) * csrn_dtype_size(j->result.type));
+  csrn_io_status status = result ? load(worker, j, unit, begin, n, &values, &type) : CSRN_IO_FAILED;
+  if (!status)
+    status = normalize(worker, j, begin, n, values, type, result);
+  return status ? status : write_unit(worker, &j->result, turn, begin, n, result);
+}
+
+/* ---- Indices ------------------------------------------------------------------- */
+
+/* A unit of indices: its chunks as they are, or coded anew. */
+static csrn_io_status copy_unit(csrn_stream_worker *worker, const job *j, int64_t unit, int64_t turn) {
+  const csrn_stream_array *from = &j->old_indices, *to = &j->indices;
+  const int64_t begin = unit * j->indices_cut.unit, left = from->extent - begin;
+  const int64_t n = left < j->indices_cut.unit ? left : j->indices_cut.unit;
+  const int64_t coded = csrn_stream_padded(from, n), recoded = csrn_stream_padded(to, n);
+  void *values = NULL;
+  if (!from->raw) {
+    values = csrn_stream_buffer(worker, VALUES,
+                                (size_t)(coded > recoded ? coded : recoded) * csrn_dtype_size(from->type));
+    if (!values)
+      return CSRN_IO_FAILED;
+  }
+  csrn_stream_lock(worker);
+  csrn_io_status status = from->raw ? csrn_stream_fetch_raw(worker, from, begin, n)
+                                    : csrn_stream_fetch(worker, from, begin, n, values);
+  csrn_stream_unlock(worker);
+  if (!status && !from->raw)
+    status = csrn_stream_decode(worker, from, begin, n, values);
+  return status ? status : write_unit(worker, to, turn, begin, n, values);
+}
+
+/* Units of values and of indices alternate, in proportion to their numbers, so that copying, which leaves
+ * the processor idle, goes along with computing. */
+static csrn_io_status do_unit(csrn_stream_worker *worker, void *arg, int64_t turn) {
+  const job *j = arg;
+  const __int128 n_copies = j->indices_cut.n_units, n_units = j->cut.n_units + n_copies;
+  const int64_t copies = (int64_t)(turn * n_copies / n_units); /* before this unit, and with it: */
+  const int64_t with_this = (int64_t)((turn + 1) * n_copies / n_units);
+  return with_this > copies ? copy_unit(worker, j, copies, turn)
+                            : normalize_unit(worker, j, turn - copies, turn);
+}
+
+/* ---- The whole --------------------------------------------------------------- */
+
+/* Opens a dataset of the result without a cache of chunks, as it was made. */
+static csrn_io_status open_result(const job *j, const csrn_hdf5_file *file, const char *name, csrn_dtype type,
+                                  csrn_stream_array *array) {
+  char *path = csrn_hdf5_format("%s/%s", j->input->matrix, name);
+  hid_t access = H5Pcreate(H5P_DATASET_ACCESS), id = -1;
+  if (path && access >= 0 && H5Pset_chunk_cache(access, 0, 0, 0) >= 0)
+    id = H5Dopen2(file->id, path, access);
+  csrn_io_status status = id < 0 ? csrn_hdf5_failed(file, "open", name)
+                                 : csrn_stream_array_init(array, file, id, name, type, false);
+  array->codec.level = j->output->compression == CSRN_IO_COMPRESSION_GZIP ? j->output->level : 0;
+  array->id = id;
+  csrn_hdf5_close(access);
+  free(path);
+  return status;
+}
+
+static csrn_io_status open_indices(job *j, const csrn_hdf5_file *file) {
+  const csrn_hdf5_array *old = &j->input->indices;
+  const csrn_hdf5_indices how = csrn_hdf5_indices_in(j->input, j->output);
+  if (how == CSRN_HDF5_INDICES_COPIED)
+    return CSRN_IO_OK;
+  csrn_io_status status =
+      csrn_stream_array_init(&j->old_indices, &j->input->file, old->id, old->path, old->type, false);
+  if (!status)
+    status = open_result(j, file, "indices", old->type, &j->indices);
+  const int64_t extent = j->old_indices.extent;
+  const int64_t chunk = j->old_indices.chunk ? j->old_indices.chunk : j->indices.chunk;
+  j->old_indices.raw = j->indices.raw = how == CSRN_HDF5_INDICES_RAW && chunk > 0;
+  j->indices_cut.unit = whole_chunks(j->cut.unit, chunk);
+  j->indices_cut.n_units = (extent + j->indices_cut.unit - 1) / j->indices_cut.unit;
+  return status;
+}
+
+/* Called when all else has been copied. */
+static csrn_io_status fill(void *user, const csrn_hdf5_file *file, csrn_io_output *output) {
+  job *j = user;
+  const double begin = now();
+  j->result.id = j->indices.id = -1;
+  output->factors = j->factors;
+  output->factors_type = j->n->plan.out_type;
+  csrn_io_status status = open_indices(j, file);
+  if (!status)
+    status = open_result(j, file, "data", j->n->plan.out_type, &j->result);
+  if (!status)
+    status = csrn_stream_run(&j->pool, j->cut.n_units + j->indices_cut.n_units, do_unit, j, "writing",
+                             j->rows.nnz * (int64_t)csrn_dtype_size(j->result.type), j->progress, j->error);
+  csrn_hdf5_close(j->result.id);
+  csrn_hdf5_close(j->indices.id);
+  j->n->seconds[2] = now() - begin;
+  return status;
+}
+
+static csrn_io_status make(void *arg, const char *path, csrn_io_error *error) {
+  job *j = arg;
+  const csrn_hdf5_input *input = j->input;
+  const double begin = now();
+  const csrn_io_matrix empty = {.csr = {.n_rows = input->n_rows,
+                                        .n_cols = input->n_cols,
+                                        .nnz = input->nnz,
+                                        .data_type = j->n->plan.out_type,
+                                        .indices_type = input->indices.type},
+                                .cells = CSRN_PER_ROW};
+  csrn_io_status status =
+      csrn_hdf5_write_copy(j->input, &empty, j->output, path, fill, j, j->progress, error);
+  j->n->seconds[1] = now() - begin - j->n->seconds[2];
+  return status;
+}
+
+static csrn_io_status first_pass(job *j) {
+  const csrn_hdf5_input *input = j->input;
+  const csrn_io_plan *plan = &j->n->plan;
+  const int64_t spare = plan->memory_limit - plan->memory;
+  csrn_io_status status = csrn_stream_rows_read(&j->rows, input);
+  if (!status)
+    status = csrn_stream_array_init(&j->data, &input->file, input->data.id, input->data.path,
+                                    input->data.type, input->data.narrow);
+  if (status)
+    return status;
+  j->cut = (csrn_stream_cut){plan->unit, (j->rows.nnz + plan->unit - 1) / plan->unit};
+  j->kept = calloc((size_t)j->cut.n_units + 1, sizeof *j->kept);
+  j->totals = malloc((size_t)j->rows.n_rows * sizeof *j->totals + 1);
+  if (!j->kept || !j->totals)
+    return csrn_hdf5_no_memory(&input->file, "the totals", (uint64_t)j->rows.n_rows * sizeof *j->totals);
+  int64_t room = spare > 0 ? spare : 0;
+  status = csrn_stream_totals(&j->pool, &j->data, &j->rows, j->cut, j->totals, j->kept, &room, j->progress,
+                              j->error);
+  j->n->kept_bytes = (spare > 0 ? spare : 0) - room;
+  return status ? status : find_target(j);
+}
+
+csrn_io_status csrn_io_normalize(csrn_io_input *input, csrn_context *ctx, const csrn_io_output *output,
+                                 csrn_io_normalization *n, const csrn_io_progress *progress,
+                                 csrn_io_error *error) {
+  job j = {.input = input->state, .ctx = ctx, .output = output, .n = n, .progress = progress, .error = error};
+  const double begin = now();
+  csrn_io_status status = csrn_io_output_check(input, output, error);
+  if (!status)
+    status = csrn_io_normalize_plan(input, ctx, output, n, error);
+  if (status)
+    return status;
+  csrn_hdf5_begin();
+  j.input->file.error = error;
+  j.options = *n->options;
+  status = csrn_stream_pool_create(&j.pool, ctx, n->plan.n_workers, error);
+  if (!status)
+    status = first_pass(&j);
+  n->seconds[0] = now() - begin;
+  if (!status)
+    status = csrn_io_replace(output, make, &j, error);
+  n->seconds[3] = now() - begin - n->seconds[0] - n->seconds[1] - n->seconds[2];
+  csrn_stream_kept_free(j.kept, j.cut.n_units);
+  csrn_stream_rows_free(&j.rows);
+  csrn_stream_pool_destroy(&j.pool);
+  free(j.totals);
+  free(j.factors);
+  return status;
+}
