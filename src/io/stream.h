@@ -9,8 +9,9 @@
  * out for every number of threads. What a unit needs is held by one worker from beginning to
  * end, which keeps it in that core's cache and bounds the memory by the number of workers.
  *
- * stream_pool.c has the workers, stream_array.c the chunks, stream_totals.c the first pass (the
- * totals of rows that may cross units), stream_normalize.c the second and the whole.
+ * stream_pool.c has the workers, stream_array.c the chunks, stream_rows.c and stream_load.c the
+ * rows and units of a matrix, stream_totals.c the first pass (the totals of rows that may cross
+ * units), stream_exclude.c the genes left out, stream_normalize.c the last pass and the whole.
  */
 #ifndef CSRN_STREAM_H
 #define CSRN_STREAM_H
@@ -132,31 +133,65 @@ int64_t csrn_stream_rows_bytes(int64_t n_rows, int64_t nnz);
 /* The first i in [0, n] with starts[i] >= position (starts[n] is the end of the last). */
 int64_t csrn_stream_find(const int64_t *starts, int64_t n, int64_t position);
 
-/* ---- stream_pack.c: values kept from the first pass for the second ---- */
-
-typedef struct csrn_stream_kept {
-  void *values; /* NULL: not kept */
-  csrn_dtype type;
-} csrn_stream_kept;
-
-/* Keeps n values, as counts of 8 or 16 bits where they are, if *room (of the pool's state) has that many
- * bytes. */
-void csrn_stream_keep(csrn_stream_pool *pool, const void *values, csrn_dtype type, int64_t n, int64_t *room,
-                      csrn_stream_kept *kept);
-void csrn_stream_kept_free(csrn_stream_kept *kept, int64_t n);
-
-/* ---- stream_totals.c: the first pass ---- */
-
 /* How values are cut into units: of `unit` values, but for the last. */
 typedef struct csrn_stream_cut {
   int64_t unit, n_units;
 } csrn_stream_cut;
 
-/* Totals of all rows into totals[n_rows], to the bit as csrn_axis_sum() has them. Fills kept[n_units] as far
- * as *room bytes go, and takes from *room what it uses. */
-csrn_io_status csrn_stream_totals(csrn_stream_pool *pool, const csrn_stream_array *data,
-                                  const csrn_stream_rows *rows, csrn_stream_cut cut, double *totals,
-                                  csrn_stream_kept *kept, int64_t *room, const csrn_io_progress *progress,
-                                  csrn_io_error *error);
+/* Values kept in memory between passes: as they are, or as counts of 8 or 16 bits. */
+typedef struct csrn_stream_kept {
+  void *values; /* NULL: not kept */
+  csrn_dtype type;
+} csrn_stream_kept;
+
+/* A matrix in a file, as the passes see it. */
+typedef struct csrn_stream_matrix {
+  csrn_stream_rows rows;
+  csrn_stream_array data, indices;
+  csrn_stream_cut cut;
+  csrn_stream_kept *kept; /* [n_units] */
+  int64_t room;           /* bytes left for keeping; of the pool's state */
+} csrn_stream_matrix;
+
+/* ---- stream_pack.c ---- */
+
+/* Keeps the n values of a unit, as counts of 8 or 16 bits where they are, if there is room. */
+void csrn_stream_keep(csrn_stream_pool *pool, csrn_stream_matrix *matrix, int64_t unit, const void *values,
+                      int64_t n);
+/* The values that were kept, in the type `type` that they had. */
+void csrn_stream_unpack(const csrn_stream_kept *kept, int64_t n, csrn_dtype type, void *values);
+
+/* ---- stream_load.c: units of a matrix ---- */
+
+/* The buffers of a worker, for those who share them. */
+enum { CSRN_STREAM_VALUES = 2, CSRN_STREAM_STARTS = 3, CSRN_STREAM_RESULT = 4 };
+
+void csrn_stream_matrix_free(csrn_stream_matrix *matrix);
+/* Where unit `unit` begins, and how many values it has. */
+int64_t csrn_stream_unit(const csrn_stream_matrix *matrix, int64_t unit, int64_t *n);
+/* Reads the values of a unit, in their type, into a buffer of the worker. */
+csrn_io_status csrn_stream_read(csrn_stream_worker *worker, const csrn_stream_matrix *matrix, int64_t unit,
+                                void **values);
+/* The same from memory where they were kept, and then perhaps in another type. */
+csrn_io_status csrn_stream_load(csrn_stream_worker *worker, const csrn_stream_matrix *matrix, int64_t unit,
+                                void **values, csrn_dtype *type);
+/* Reads the columns of a unit, and checks that there are such. */
+csrn_io_status csrn_stream_columns(csrn_stream_worker *worker, const csrn_stream_matrix *matrix, int64_t unit,
+                                   int32_t **columns);
+/* Where the rows of a unit begin in it: the rows from *first on, of which there are *n_rows; the parts of a
+ * row that lie in other units are left out. NULL with the error stored. */
+int64_t *csrn_stream_starts(csrn_stream_worker *worker, const csrn_stream_matrix *matrix, int64_t unit,
+                            int64_t *first, int64_t *n_rows);
+
+/* ---- stream_totals.c, stream_exclude.c: totals ---- */
+
+/* Totals of all rows, to the bit as csrn_axis_sum_excluding() has them. Without a mask this is the first
+ * pass, which keeps the values. */
+csrn_io_status csrn_stream_totals(csrn_stream_pool *pool, csrn_stream_matrix *matrix, const uint8_t *excluded,
+                                  double *totals, const csrn_io_progress *progress, csrn_io_error *error);
+/* The mask of csrn_highly_expressed(). */
+csrn_io_status csrn_stream_highly_expressed(csrn_stream_pool *pool, csrn_stream_matrix *matrix,
+                                            const double *totals, double max_fraction, uint8_t *mask,
+                                            const csrn_io_progress *progress, csrn_io_error *error);
 
 #endif

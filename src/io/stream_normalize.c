@@ -11,9 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Buffers of a worker; stream_array.c has the first two. */
-enum { VALUES = 2, STARTS = 3, RESULT = 4 };
-
 enum {
   UNIT = 1 << 17,   /* values: read and written they fit the cache of a core */
   SPARE_WORKERS = 1 /* so that all threads compute while one waits for the disk */
@@ -27,13 +24,13 @@ typedef struct job {
   const csrn_io_progress *progress;
   csrn_io_error *error;
   csrn_stream_pool pool;
-  csrn_stream_rows rows;
-  csrn_stream_array data, result;
-  csrn_stream_array old_indices, indices; /* to be coded anew */
-  csrn_stream_cut cut, indices_cut;
-  csrn_stream_kept *kept;
+  csrn_stream_matrix matrix;
+  csrn_stream_array result;
+  csrn_stream_array old_indices, indices; /* for copying */
+  csrn_stream_cut indices_cut;
   csrn_normalize_options options;
   double *totals;
+  int64_t n_excluded;
   void *factors;
 } job;
 
@@ -61,13 +58,15 @@ static int64_t choose_unit(const csrn_hdf5_input *input, int64_t wanted) {
   return whole_chunks(wanted > 0 ? wanted : UNIT, chunk);
 }
 
-/* Of a worker: a unit as it is, as it lies in the files, and the result, and its rows. */
-static int64_t worker_bytes(const csrn_hdf5_input *input, csrn_dtype out_type, int64_t unit) {
+/* Of a worker: a unit as it is, as it lies in the files, and the result; its rows; its columns, where they
+ * are needed. */
+static int64_t worker_bytes(const csrn_hdf5_input *input, csrn_dtype out_type, int64_t unit, int excludes) {
   const int64_t value = (int64_t)csrn_dtype_size(input->data.type), out = (int64_t)csrn_dtype_size(out_type);
   const int64_t larger = value > out ? value : out;
   const int64_t rows =
       input->nnz > 0 ? (int64_t)((double)input->n_rows / (double)input->nnz * (double)unit) : 0;
-  return unit * (value + out + 2 * larger) + rows * 48 + (1 << 20);
+  const int64_t columns = excludes ? 2 * (int64_t)csrn_dtype_size(input->indices.type) + 4 + 8 : 0;
+  return unit * (value + out + 2 * larger + columns) + rows * 48 + (1 << 20);
 }
 
 /* Of all: rows and spans, totals, and what the target is found with. */
@@ -82,16 +81,17 @@ csrn_io_status csrn_io_normalize_plan(csrn_io_input *input, csrn_context *ctx, c
   memset(plan, 0, sizeof *plan);
   plan->streams = input->description.format == CSRN_IO_H5AD && input->description.layout == CSRN_IO_CSR &&
                   csrn_io_output_format(output->path) == (int)CSRN_IO_H5AD &&
-                  csrn_context_backend(ctx) == CSRN_BACKEND_CPU && !n->options->exclude_highly_expressed;
+                  csrn_context_backend(ctx) == CSRN_BACKEND_CPU && state->n_cols <= INT32_MAX;
   if (!plan->streams)
     return CSRN_IO_OK;
   csrn_hdf5_begin();
   plan->out_type = state->data.type == CSRN_F64 ? CSRN_F64 : CSRN_F32;
-  plan->passes = 2;
+  plan->passes = n->options->exclude_highly_expressed ? 4 : 2;
   plan->unit = choose_unit(state, n->unit);
   plan->memory_limit = n->memory > 0 ? n->memory : quarter_of_memory();
   plan->read_bytes = (int64_t)H5Dget_storage_size(state->data.id);
-  const int64_t each = worker_bytes(state, plan->out_type, plan->unit), shared = shared_bytes(state);
+  const int64_t each = worker_bytes(state, plan->out_type, plan->unit, n->options->exclude_highly_expressed),
+                shared = shared_bytes(state);
   const int64_t affordable = (plan->memory_limit - shared) / each,
                 wanted = csrn_context_threads(ctx) + SPARE_WORKERS;
   plan->n_workers = (int)(affordable < wanted ? affordable : wanted);
@@ -110,7 +110,7 @@ csrn_io_status csrn_io_normalize_plan(csrn_io_input *input, csrn_context *ctx, c
 /* Target, factors and report follow from the totals alone: they are those of a matrix that has every total as
  * its row's only value. */
 static csrn_io_status find_target(job *j) {
-  const int64_t n = j->rows.n_rows;
+  const int64_t n = j->matrix.rows.n_rows;
   const csrn_dtype type = j->n->plan.out_type;
   int64_t *each = malloc(((size_t)n + 1) * sizeof *each);
   void *scaled = malloc((size_t)n * csrn_dtype_size(type) + 1);
@@ -129,6 +129,7 @@ static csrn_io_status find_target(job *j) {
                           j->input->file.path, n);
   else if (csrn_normalize_total(j->ctx, &A, &options, scaled, type, j->factors, &j->n->report))
     status = csrn_io_fail(j->error, CSRN_IO_FAILED, "%s: %s", j->input->file.path, csrn_error_detail(j->ctx));
+  j->n->report.n_excluded = j->n_excluded;
   free(scaled);
   free(each);
   return status;
@@ -136,39 +137,17 @@ static csrn_io_status find_target(job *j) {
 
 /* ---- The second pass --------------------------------------------------------- */
 
-/* The values of a unit: kept from the first pass, or read again. */
-static csrn_io_status load(csrn_stream_worker *worker, const job *j, int64_t unit, int64_t begin, int64_t n,
-                           void **values, csrn_dtype *type) {
-  const csrn_stream_array *data = &j->data;
-  *values = j->kept[unit].values;
-  *type = j->kept[unit].type;
-  if (*values)
-    return CSRN_IO_OK;
-  *type = data->type;
-  *values =
-      csrn_stream_buffer(worker, VALUES, (size_t)csrn_stream_padded(data, n) * csrn_dtype_size(data->type));
-  if (!*values)
-    return CSRN_IO_FAILED;
-  csrn_stream_lock(worker);
-  csrn_io_status status = csrn_stream_fetch(worker, data, begin, n, *values);
-  csrn_stream_unlock(worker);
-  return status ? status : csrn_stream_decode(worker, data, begin, n, *values);
-}
-
-/* Normalizes values [begin, begin + n): the rows that have a part in them, with their totals. */
-static csrn_io_status normalize(csrn_stream_worker *worker, const job *j, int64_t begin, int64_t n,
-                                void *values, csrn_dtype type, void *result) {
-  const int64_t *indptr = j->rows.indptr;
-  const int64_t first = csrn_stream_find(indptr, j->rows.n_rows + 1, begin + 1) - 1;
-  const int64_t n_rows = csrn_stream_find(indptr, j->rows.n_rows, begin + n) - first;
-  int64_t *starts = csrn_stream_buffer(worker, STARTS, (size_t)(n_rows + 1) * sizeof *starts);
+/* Normalizes the n values of a unit: the rows that have a part in it, with their totals. */
+static csrn_io_status normalize(csrn_stream_worker *worker, const job *j, int64_t unit, int64_t n,
+                                void *result) {
+  int64_t first, n_rows;
+  void *values = NULL;
+  csrn_dtype type = CSRN_NONE;
+  csrn_io_status status = csrn_stream_load(worker, &j->matrix, unit, &values, &type);
+  const int64_t *starts = status ? NULL : csrn_stream_starts(worker, &j->matrix, unit, &first, &n_rows);
   if (!starts)
     return CSRN_IO_FAILED;
-  for (int64_t i = 0; i <= n_rows; i++) {
-    const int64_t start = indptr[first + i] - begin;
-    starts[i] = start < 0 ? 0 : start < n ? start : n;
-  }
-  const csrn_csr A = {n_rows, j->rows.n_cols, n, starts, NULL, values, CSRN_I64, CSRN_NONE, type};
+  const csrn_csr A = {n_rows, j->matrix.rows.n_cols, n, starts, NULL, values, CSRN_I64, CSRN_NONE, type};
   if (csrn_normalize_with(worker->ctx, &A, j->totals + first, &j->n->report.target, &j->options, result,
                           j->n->plan.out_type, NULL, NULL) == CSRN_OK)
     return CSRN_IO_OK;
@@ -189,15 +168,12 @@ static csrn_io_status write_unit(csrn_stream_worker *worker, const csrn_stream_a
 }
 
 static csrn_io_status normalize_unit(csrn_stream_worker *worker, const job *j, int64_t unit, int64_t turn) {
-  const int64_t begin = unit * j->cut.unit, left = j->rows.nnz - begin;
-  const int64_t n = left < j->cut.unit ? left : j->cut.unit;
-  void *values = NULL;
-  csrn_dtype type = CSRN_NONE;
-  void *result = csrn_stream_buffer(
-      worker, RESULT, (size_t)csrn_stream_padded(&j->result, n) * csrn_dtype_size(j->result.type));
-  csrn_io_status status = result ? load(worker, j, unit, begin, n, &values, &type) : CSRN_IO_FAILED;
-  if (!status)
-    status = normalize(worker, j, begin, n, values, type, result);
+  int64_t n;
+  const int64_t begin = csrn_stream_unit(&j->matrix, unit, &n);
+  void *result =
+      csrn_stream_buffer(worker, CSRN_STREAM_RESULT,
+                         (size_t)csrn_stream_padded(&j->result, n) * csrn_dtype_size(j->result.type));
+  csrn_io_status status = result ? normalize(worker, j, unit, n, result) : CSRN_IO_FAILED;
   return status ? status : write_unit(worker, &j->result, turn, begin, n, result);
 }
 
@@ -211,7 +187,7 @@ static csrn_io_status copy_unit(csrn_stream_worker *worker, const job *j, int64_
   const int64_t coded = csrn_stream_padded(from, n), recoded = csrn_stream_padded(to, n);
   void *values = NULL;
   if (!from->raw) {
-    values = csrn_stream_buffer(worker, VALUES,
+    values = csrn_stream_buffer(worker, CSRN_STREAM_VALUES,
                                 (size_t)(coded > recoded ? coded : recoded) * csrn_dtype_size(from->type));
     if (!values)
       return CSRN_IO_FAILED;
@@ -229,7 +205,7 @@ static csrn_io_status copy_unit(csrn_stream_worker *worker, const job *j, int64_
  * the processor idle, goes along with computing. */
 static csrn_io_status do_unit(csrn_stream_worker *worker, void *arg, int64_t turn) {
   const job *j = arg;
-  const __int128 n_copies = j->indices_cut.n_units, n_units = j->cut.n_units + n_copies;
+  const __int128 n_copies = j->indices_cut.n_units, n_units = j->matrix.cut.n_units + n_copies;
   const int64_t copies = (int64_t)(turn * n_copies / n_units); /* before this unit, and with it: */
   const int64_t with_this = (int64_t)((turn + 1) * n_copies / n_units);
   return with_this > copies ? copy_unit(worker, j, copies, turn)
@@ -266,7 +242,7 @@ static csrn_io_status open_indices(job *j, const csrn_hdf5_file *file) {
   const int64_t extent = j->old_indices.extent;
   const int64_t chunk = j->old_indices.chunk ? j->old_indices.chunk : j->indices.chunk;
   j->old_indices.raw = j->indices.raw = how == CSRN_HDF5_INDICES_RAW && chunk > 0;
-  j->indices_cut.unit = whole_chunks(j->cut.unit, chunk);
+  j->indices_cut.unit = whole_chunks(j->matrix.cut.unit, chunk);
   j->indices_cut.n_units = (extent + j->indices_cut.unit - 1) / j->indices_cut.unit;
   return status;
 }
@@ -282,8 +258,9 @@ static csrn_io_status fill(void *user, const csrn_hdf5_file *file, csrn_io_outpu
   if (!status)
     status = open_result(j, file, "data", j->n->plan.out_type, &j->result);
   if (!status)
-    status = csrn_stream_run(&j->pool, j->cut.n_units + j->indices_cut.n_units, do_unit, j, "writing",
-                             j->rows.nnz * (int64_t)csrn_dtype_size(j->result.type), j->progress, j->error);
+    status =
+        csrn_stream_run(&j->pool, j->matrix.cut.n_units + j->indices_cut.n_units, do_unit, j, "writing",
+                        j->matrix.rows.nnz * (int64_t)csrn_dtype_size(j->result.type), j->progress, j->error);
   csrn_hdf5_close(j->result.id);
   csrn_hdf5_close(j->indices.id);
   j->n->seconds[2] = now() - begin;
@@ -306,25 +283,54 @@ static csrn_io_status make(void *arg, const char *path, csrn_io_error *error) {
   return status;
 }
 
-static csrn_io_status first_pass(job *j) {
+static csrn_io_status open_matrix(job *j) {
   const csrn_hdf5_input *input = j->input;
   const csrn_io_plan *plan = &j->n->plan;
-  const int64_t spare = plan->memory_limit - plan->memory;
-  csrn_io_status status = csrn_stream_rows_read(&j->rows, input);
+  csrn_stream_matrix *m = &j->matrix;
+  const csrn_hdf5_array *data = &input->data, *indices = &input->indices;
+  csrn_io_status status = csrn_stream_rows_read(&m->rows, input);
   if (!status)
-    status = csrn_stream_array_init(&j->data, &input->file, input->data.id, input->data.path,
-                                    input->data.type, input->data.narrow);
+    status = csrn_stream_array_init(&m->data, &input->file, data->id, data->path, data->type, data->narrow);
+  if (!status)
+    status =
+        csrn_stream_array_init(&m->indices, &input->file, indices->id, indices->path, indices->type, false);
   if (status)
     return status;
-  j->cut = (csrn_stream_cut){plan->unit, (j->rows.nnz + plan->unit - 1) / plan->unit};
-  j->kept = calloc((size_t)j->cut.n_units + 1, sizeof *j->kept);
-  j->totals = malloc((size_t)j->rows.n_rows * sizeof *j->totals + 1);
-  if (!j->kept || !j->totals)
-    return csrn_hdf5_no_memory(&input->file, "the totals", (uint64_t)j->rows.n_rows * sizeof *j->totals);
-  int64_t room = spare > 0 ? spare : 0;
-  status = csrn_stream_totals(&j->pool, &j->data, &j->rows, j->cut, j->totals, j->kept, &room, j->progress,
-                              j->error);
-  j->n->kept_bytes = (spare > 0 ? spare : 0) - room;
+  m->cut = (csrn_stream_cut){plan->unit, (m->rows.nnz + plan->unit - 1) / plan->unit};
+  m->room = plan->memory_limit > plan->memory ? plan->memory_limit - plan->memory : 0;
+  m->kept = calloc((size_t)m->cut.n_units + 1, sizeof *m->kept);
+  j->totals = malloc((size_t)m->rows.n_rows * sizeof *j->totals + 1);
+  return m->kept && j->totals
+             ? CSRN_IO_OK
+             : csrn_hdf5_no_memory(&input->file, "the totals", (uint64_t)m->rows.n_rows * sizeof *j->totals);
+}
+
+/* The totals again, without the genes that are highly expressed in any cell. */
+static csrn_io_status exclude(job *j) {
+  const int64_t n_cols = j->matrix.rows.n_cols;
+  uint8_t *mask = calloc((size_t)n_cols + 1, 1);
+  if (!mask)
+    return csrn_hdf5_no_memory(&j->input->file, "the genes", (uint64_t)n_cols);
+  csrn_io_status status = csrn_stream_highly_expressed(&j->pool, &j->matrix, j->totals,
+                                                       j->options.max_fraction, mask, j->progress, j->error);
+  for (int64_t i = 0; i < n_cols; i++)
+    j->n_excluded += mask[i];
+  if (!status && j->n_excluded > 0)
+    status = csrn_stream_totals(&j->pool, &j->matrix, mask, j->totals, j->progress, j->error);
+  if (j->options.excluded)
+    memcpy(j->options.excluded, mask, (size_t)n_cols);
+  free(mask);
+  return status;
+}
+
+static csrn_io_status find_totals(job *j) {
+  csrn_io_status status = open_matrix(j);
+  const int64_t room = j->matrix.room;
+  if (!status)
+    status = csrn_stream_totals(&j->pool, &j->matrix, NULL, j->totals, j->progress, j->error);
+  j->n->kept_bytes = room - j->matrix.room;
+  if (!status && j->options.exclude_highly_expressed)
+    status = exclude(j);
   return status ? status : find_target(j);
 }
 
@@ -343,13 +349,12 @@ csrn_io_status csrn_io_normalize(csrn_io_input *input, csrn_context *ctx, const 
   j.options = *n->options;
   status = csrn_stream_pool_create(&j.pool, ctx, n->plan.n_workers, error);
   if (!status)
-    status = first_pass(&j);
+    status = find_totals(&j);
   n->seconds[0] = now() - begin;
   if (!status)
     status = csrn_io_replace(output, make, &j, error);
   n->seconds[3] = now() - begin - n->seconds[0] - n->seconds[1] - n->seconds[2];
-  csrn_stream_kept_free(j.kept, j.cut.n_units);
-  csrn_stream_rows_free(&j.rows);
+  csrn_stream_matrix_free(&j.matrix);
   csrn_stream_pool_destroy(&j.pool);
   free(j.totals);
   free(j.factors);

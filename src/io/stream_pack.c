@@ -45,6 +45,14 @@ static inline uint64_t count_f64(double x) {
     else                                                                                                     \
       for (int64_t i = 0; i < n; i++)                                                                        \
         ((uint16_t *)to)[i] = (uint16_t)COUNT(values[i]);                                                    \
+  }                                                                                                          \
+  static void widen_##NAME(const void *counts, csrn_dtype type, int64_t n, TYPE *to) {                       \
+    if (type == CSRN_U8)                                                                                     \
+      for (int64_t i = 0; i < n; i++)                                                                        \
+        to[i] = (TYPE)((const uint8_t *)counts)[i];                                                          \
+    else                                                                                                     \
+      for (int64_t i = 0; i < n; i++)                                                                        \
+        to[i] = (TYPE)((const uint16_t *)counts)[i];                                                         \
   }
 
 #define TYPES(DO)                                                                                            \
@@ -87,25 +95,38 @@ static void narrow(const void *values, csrn_dtype type, int64_t n, csrn_dtype to
   }
 }
 
-void csrn_stream_keep(csrn_stream_pool *pool, const void *values, csrn_dtype type, int64_t n, int64_t *room,
-                      csrn_stream_kept *kept) {
-  const csrn_dtype packed = packed_type(values, type, n);
-  const int64_t bytes = n * (int64_t)csrn_dtype_size(packed);
+void csrn_stream_keep(csrn_stream_pool *pool, csrn_stream_matrix *matrix, int64_t unit, const void *values,
+                      int64_t n) {
+  csrn_stream_kept *kept = &matrix->kept[unit];
+  const csrn_dtype type = matrix->data.type;
+  kept->type = packed_type(values, type, n);
+  const int64_t bytes = n * (int64_t)csrn_dtype_size(kept->type);
   pthread_mutex_lock(&pool->state);
-  const bool fits = bytes <= *room;
-  *room -= fits ? bytes : 0;
+  const bool fits = bytes <= matrix->room;
+  matrix->room -= fits ? bytes : 0;
   pthread_mutex_unlock(&pool->state);
-  *kept = (csrn_stream_kept){fits ? malloc((size_t)bytes + 1) : NULL, packed};
+  kept->values = fits ? malloc((size_t)bytes + 1) : NULL;
   if (!kept->values)
     return;
-  if (packed == type)
+  if (kept->type == type)
     memcpy(kept->values, values, (size_t)bytes);
   else
-    narrow(values, type, n, packed, kept->values);
+    narrow(values, type, n, kept->type, kept->values);
 }
 
-void csrn_stream_kept_free(csrn_stream_kept *kept, int64_t n) {
-  for (int64_t i = 0; kept && i < n; i++)
-    free(kept[i].values);
-  free(kept);
+void csrn_stream_unpack(const csrn_stream_kept *kept, int64_t n, csrn_dtype type, void *values) {
+  if (kept->type == type) {
+    memcpy(values, kept->values, (size_t)n * csrn_dtype_size(type));
+    return;
+  }
+  switch (type) {
+#define CASE(NAME, TYPE, BITS, DTYPE, COUNT)                                                                 \
+  case DTYPE:                                                                                                \
+    widen_##NAME(kept->values, kept->type, n, values);                                                       \
+    break;
+    TYPES(CASE)
+#undef CASE
+  default:
+    break; /* bytes stay as they are */
+  }
 }

@@ -10,20 +10,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Buffers of a worker; stream_array.c has the first two. */
-enum { VALUES = 2, STARTS = 3 };
-
 typedef struct seam {
   void *values;
   int64_t span, missing; /* values that have not come yet; 0: this place is free */
 } seam;
 
 typedef struct totals_pass {
-  const csrn_stream_array *data;
+  csrn_stream_matrix *matrix;
   const csrn_stream_rows *rows;
-  csrn_stream_cut cut;
-  csrn_stream_kept *kept;
-  int64_t *room;
+  const csrn_stream_array *data;
+  const uint8_t *excluded;
   csrn_dtype sums_type; /* i64 for integers, which add up exactly, else f64 */
   void *sums;           /* [n_spans] */
   seam *seams;          /* at most at both ends of each unit begun and not ended */
@@ -34,7 +30,7 @@ typedef struct totals_pass {
 static csrn_io_status sum_spans(csrn_stream_worker *worker, const totals_pass *pass, int64_t first, int64_t n,
                                 void *values) {
   const int64_t *spans = pass->rows->spans + first;
-  int64_t *starts = csrn_stream_buffer(worker, STARTS, (size_t)(n + 1) * sizeof *starts);
+  int64_t *starts = csrn_stream_buffer(worker, CSRN_STREAM_STARTS, (size_t)(n + 1) * sizeof *starts);
   if (!starts)
     return CSRN_IO_FAILED;
   for (int64_t i = 0; i <= n; i++)
@@ -115,24 +111,33 @@ static csrn_io_status sum_unit(csrn_stream_worker *worker, totals_pass *pass, in
   return status;
 }
 
+/* An excluded value adds +0 in its place. */
+static csrn_io_status erase_excluded(csrn_stream_worker *worker, const totals_pass *pass, int64_t unit,
+                                     char *values) {
+  const size_t size = csrn_dtype_size(pass->data->type);
+  int64_t n;
+  int32_t *columns = NULL;
+  csrn_stream_unit(pass->matrix, unit, &n);
+  if (csrn_stream_columns(worker, pass->matrix, unit, &columns))
+    return CSRN_IO_FAILED;
+  for (int64_t i = 0; i < n; i++)
+    if (pass->excluded[columns[i]])
+      memset(values + (size_t)i * size, 0, size);
+  return CSRN_IO_OK;
+}
+
 static csrn_io_status do_unit(csrn_stream_worker *worker, void *arg, int64_t unit) {
   totals_pass *pass = arg;
-  const csrn_stream_array *data = pass->data;
-  const int64_t begin = unit * pass->cut.unit, left = pass->rows->nnz - begin;
-  const int64_t n = left < pass->cut.unit ? left : pass->cut.unit;
-  void *values =
-      csrn_stream_buffer(worker, VALUES, (size_t)csrn_stream_padded(data, n) * csrn_dtype_size(data->type));
-  if (!values)
-    return CSRN_IO_FAILED;
-  csrn_stream_lock(worker);
-  csrn_io_status status = csrn_stream_fetch(worker, data, begin, n, values);
-  csrn_stream_unlock(worker);
-  if (!status)
-    status = csrn_stream_decode(worker, data, begin, n, values);
+  int64_t n;
+  const int64_t begin = csrn_stream_unit(pass->matrix, unit, &n);
+  void *values = NULL;
+  csrn_io_status status = csrn_stream_read(worker, pass->matrix, unit, &values);
+  if (!status && pass->excluded)
+    status = erase_excluded(worker, pass, unit, values);
   if (!status)
     status = sum_unit(worker, pass, begin, begin + n, values);
-  if (!status)
-    csrn_stream_keep(worker->pool, values, data->type, n, pass->room, &pass->kept[unit]);
+  if (!status && !pass->excluded)
+    csrn_stream_keep(worker->pool, pass->matrix, unit, values, n);
   return status;
 }
 
@@ -159,22 +164,25 @@ static csrn_io_status combine(const totals_pass *pass, double *totals, csrn_io_e
   return CSRN_IO_OK;
 }
 
-csrn_io_status csrn_stream_totals(csrn_stream_pool *pool, const csrn_stream_array *data,
-                                  const csrn_stream_rows *rows, csrn_stream_cut cut, double *totals,
-                                  csrn_stream_kept *kept, int64_t *room, const csrn_io_progress *progress,
-                                  csrn_io_error *error) {
-  const bool real = data->type == CSRN_F32 || data->type == CSRN_F64;
-  const int64_t bytes = rows->nnz * (int64_t)csrn_dtype_size(data->type);
-  totals_pass pass = {
-      data, rows, cut, kept, room, real ? CSRN_F64 : CSRN_I64, NULL, NULL, 2 * pool->n_workers};
-  pass.sums = calloc((size_t)rows->n_spans + 1, sizeof(int64_t));
-  pass.seams = calloc((size_t)pass.n_seams, sizeof *pass.seams);
+csrn_io_status csrn_stream_totals(csrn_stream_pool *pool, csrn_stream_matrix *matrix, const uint8_t *excluded,
+                                  double *totals, const csrn_io_progress *progress, csrn_io_error *error) {
+  const csrn_stream_rows *rows = &matrix->rows;
+  const csrn_dtype type = matrix->data.type;
+  totals_pass pass = {.matrix = matrix,
+                      .rows = rows,
+                      .data = &matrix->data,
+                      .excluded = excluded,
+                      .sums_type = type == CSRN_F32 || type == CSRN_F64 ? CSRN_F64 : CSRN_I64,
+                      .sums = calloc((size_t)rows->n_spans + 1, sizeof(int64_t)),
+                      .seams = calloc(2 * (size_t)pool->n_workers, sizeof(seam)),
+                      .n_seams = 2 * pool->n_workers};
   csrn_io_status status = CSRN_IO_OK;
   if (!pass.sums || !pass.seams)
-    status = csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory for %" PRId64 " totals", data->file,
-                          rows->n_spans);
+    status = csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory for %" PRId64 " totals",
+                          matrix->data.file, rows->n_spans);
   if (!status)
-    status = csrn_stream_run(pool, cut.n_units, do_unit, &pass, "reading", bytes, progress, error);
+    status = csrn_stream_run(pool, matrix->cut.n_units, do_unit, &pass, excluded ? "summing" : "reading",
+                             rows->nnz * (int64_t)csrn_dtype_size(type), progress, error);
   if (!status)
     status = combine(&pass, totals, error);
   for (int i = 0; pass.seams && i < pass.n_seams; i++)

@@ -255,6 +255,30 @@ static void units_and_threads(void **state) {
   }
 }
 
+static void exclusion(void **state) {
+  (void)state;
+  static const double fractions[] = {0.05, 0.0015, 1, 0};
+  static const csrn_dtype kinds[] = {CSRN_F32, CSRN_F64, CSRN_I32, CSRN_U8, CSRN_U16, CSRN_I64, CSRN_U32};
+  const hid_t index_types[] = {H5T_STD_I32LE, H5T_STD_I64LE, H5T_STD_U16LE, H5T_STD_U32LE, H5T_STD_U64LE};
+  for (int i = 0; i < 28; i++) {
+    const csrn_dtype type = kinds[i % 7];
+    const stream_case c = {i % 3   ? "g"
+                           : i % 2 ? NULL
+                                   : "z",
+                           800,
+                           type == CSRN_F32 ? i / 7 % 3 : type == CSRN_F64,
+                           type,
+                           i % 5 * 900 + 100,
+                           i % 3 + 1,
+                           i % 2 ? 0 : 20 << 20};
+    csrn_normalize_options options = options_of((csrn_target)(i % 3), i % 2);
+    options.exclude_highly_expressed = 1;
+    options.max_fraction = fractions[i % 4];
+    make_file(&c, index_types[i % 5], H5T_STD_I32LE, 0);
+    expect_same(&c, options, (csrn_io_output){0});
+  }
+}
+
 /* What is kept between the passes never changes a result: all of it, some, nothing. */
 static void little_memory(void **state) {
   (void)state;
@@ -398,6 +422,32 @@ static void bad_rows(void **state) {
   expect_failure(&c, NULL, "indptr decreases in row 3: from 1048576 to 4099");
 }
 
+/* An index is looked at where columns matter. */
+static void bad_column(void **state) {
+  (void)state;
+  const stream_case c = {"g", 1000, COUNTS, CSRN_F32, 1000, 2, 0};
+  csrn_normalize_options options = options_of(CSRN_TARGET_MEDIAN, 0);
+  csrn_io_normalization n;
+  csrn_io_error error;
+  make_file(&c, H5T_STD_I32LE, H5T_STD_I64LE, 0);
+  hid_t file = H5Fopen(sample_path("in.h5ad"), H5F_ACC_RDWR, H5P_DEFAULT);
+  hid_t id = H5Dopen2(file, "X/indices", H5P_DEFAULT);
+  int32_t *indices = calloc((size_t)total_length(), sizeof *indices);
+  assert_non_null(indices);
+  assert_true(H5Dread(id, H5T_NATIVE_INT32, H5S_ALL, H5S_ALL, H5P_DEFAULT, indices) >= 0);
+  indices[4100] = COLUMNS;
+  assert_true(H5Dwrite(id, H5T_NATIVE_INT32, H5S_ALL, H5S_ALL, H5P_DEFAULT, indices) >= 0);
+  free(indices);
+  H5Dclose(id);
+  H5Fclose(file);
+  options.exclude_highly_expressed = 1;
+  options.max_fraction = 0.0015;
+  remove(sample_path("pieces.h5ad"));
+  assert_int_equal(write_pieces(&c, &options, (csrn_io_output){0}, &n, NULL, &error), CSRN_IO_FAILED);
+  assert_non_null(strstr(error.text, "element 4100, in row 5, is 9000; expected 0 to n_cols - 1 = 8999"));
+  assert_null(fopen(sample_path("pieces.h5ad"), "r"));
+}
+
 static int stop_at(void *user, const char *step, int64_t done, int64_t total) {
   (void)step;
   (void)done;
@@ -443,6 +493,7 @@ int main(void) {
       cmocka_unit_test(compression),        cmocka_unit_test(spare_values),
       cmocka_unit_test(no_values),          cmocka_unit_test(skipped_filters),
       cmocka_unit_test(damaged_chunks),     cmocka_unit_test(bad_rows),
+      cmocka_unit_test(exclusion),          cmocka_unit_test(bad_column),
       cmocka_unit_test(interruption),       cmocka_unit_test(sample_nothing_open),
       cmocka_unit_test(full_disk),
   };
