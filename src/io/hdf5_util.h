@@ -144,8 +144,8 @@ int csrn_hdf5_is_10x(const char *path);
 hid_t csrn_hdf5_storage(hid_t model, int rank, const hsize_t *extent, csrn_io_compression compression,
                         int level);
 
-/* Elements of a chunk of a 1-D dataset of that extent where no model says it. */
-int64_t csrn_hdf5_default_chunk(int64_t extent);
+/* The chunks of a dataset of that extent where no model says it. */
+void csrn_hdf5_default_chunk(int rank, const hsize_t *extent, hsize_t *chunk);
 
 /* A dataset to be written: `n` slices (elements, or rows) of `values`; what is left of
  * the extent reads as 0. */

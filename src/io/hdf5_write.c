@@ -70,6 +70,14 @@ static int has_filter(hid_t properties, H5Z_filter_t id) {
   return 0;
 }
 
+void csrn_hdf5_default_chunk(int rank, const hsize_t *extent, hsize_t *chunk) {
+  hsize_t width = rank == 2 ? extent[1] : 1;
+  chunk[1] = width < DEFAULT_CHUNK ? width : DEFAULT_CHUNK;
+  chunk[0] = chunk[1] ? DEFAULT_CHUNK / chunk[1] : 1;
+  if (chunk[0] > extent[0])
+    chunk[0] = extent[0] ? extent[0] : 1;
+}
+
 /* Chunks as in the model; of the default size where it has none, or there is no model, but
  * chunks are needed. A dataset without elements in a fixed shape can have none. */
 static int set_chunks(hid_t storage, hid_t model, int rank, const hsize_t *extent, int needed) {
@@ -78,16 +86,8 @@ static int set_chunks(hid_t storage, hid_t model, int rank, const hsize_t *exten
     return H5Pget_chunk(model, rank, chunk) < 0 || H5Pset_chunk(storage, rank, chunk) < 0;
   if (!needed)
     return 0;
-  hsize_t width = rank == 2 ? extent[1] : 1;
-  chunk[1] = width < DEFAULT_CHUNK ? width : DEFAULT_CHUNK;
-  chunk[0] = chunk[1] ? DEFAULT_CHUNK / chunk[1] : 1;
-  if (chunk[0] > extent[0])
-    chunk[0] = extent[0] ? extent[0] : 1;
+  csrn_hdf5_default_chunk(rank, extent, chunk);
   return H5Pset_chunk(storage, rank, chunk) < 0;
-}
-
-int64_t csrn_hdf5_default_chunk(int64_t extent) {
-  return extent > DEFAULT_CHUNK ? DEFAULT_CHUNK : extent > 0 ? extent : 1;
 }
 
 hid_t csrn_hdf5_storage(hid_t model, int rank, const hsize_t *extent, csrn_io_compression compression,

@@ -86,26 +86,29 @@ typedef struct csrn_stream_array {
   const char *file, *path; /* for messages */
   csrn_dtype type;         /* in memory */
   bool narrow;             /* uint64 in the file, read as int64 */
-  int64_t extent;
-  int64_t chunk; /* elements; 0: not chunked */
-  bool coded;    /* its chunks are coded by `codec`, in the byte order and type of memory */
-  bool raw;      /* its chunks are only copied, whatever is in them */
+  int rank;                /* 1, or 2: a dense matrix, whose elements are counted row by row */
+  int64_t extent;          /* elements */
+  int64_t width;           /* of a row; 1 if there are no rows */
+  int64_t tile;            /* width of a chunk */
+  int64_t chunk;           /* elements of all chunks side by side that make whole rows; 0: not chunked */
+  bool coded;              /* its chunks are coded by `codec`, in the byte order and type of memory */
+  bool raw;                /* its chunks are only copied, whatever is in them */
   csrn_codec codec;
 } csrn_stream_array;
 
 csrn_io_status csrn_stream_array_init(csrn_stream_array *array, const csrn_hdf5_file *file, hid_t id,
                                       const char *path, csrn_dtype type, bool narrow);
 
-/* Elements [first, first + n), where `first` begins a chunk. `values` has room for whole chunks
- * (csrn_stream_padded()). The first half of each is called with the lock of the file, the second without
- * (reading), or the other way round (writing). */
+/* Elements [first, first + n), where `first` begins a chunk (and n is whole rows). `values` has room for
+ * whole chunks (csrn_stream_padded()). The first half of each is called with the lock of the file, the second
+ * without (reading), or the other way round (writing). */
 int64_t csrn_stream_padded(const csrn_stream_array *array, int64_t n);
 csrn_io_status csrn_stream_fetch(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t first,
                                  int64_t n, void *values);
 csrn_io_status csrn_stream_decode(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t first,
                                   int64_t n, void *values);
-csrn_io_status csrn_stream_encode(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t n,
-                                  void *values);
+csrn_io_status csrn_stream_encode(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t first,
+                                  int64_t n, void *values);
 csrn_io_status csrn_stream_store(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t first,
                                  int64_t n, const void *values);
 
@@ -119,6 +122,7 @@ csrn_io_status csrn_stream_fetch_raw(csrn_stream_worker *worker, const csrn_stre
  * of), so that what lies across the border of two units is small. */
 typedef struct csrn_stream_rows {
   int64_t n_rows, n_cols, nnz;
+  bool dense;      /* every element is stored */
   int64_t *indptr; /* [n_rows + 1] */
   int64_t n_spans;
   int64_t *spans; /* [n_spans + 1]; indptr itself where no row is longer */

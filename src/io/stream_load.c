@@ -104,6 +104,14 @@ static csrn_io_status refuse_index(csrn_stream_worker *worker, const csrn_stream
                       matrix->indices.file, matrix->indices.path, place, row, found, matrix->rows.n_cols - 1);
 }
 
+static csrn_io_status make_columns(csrn_stream_worker *worker, int64_t n_cols, int64_t begin, int64_t n,
+                                   int32_t **columns) {
+  *columns = csrn_stream_buffer(worker, COLUMNS, (size_t)n * sizeof **columns);
+  for (int64_t i = 0; *columns && i < n; i++)
+    (*columns)[i] = (int32_t)((begin + i) % n_cols);
+  return *columns ? CSRN_IO_OK : CSRN_IO_FAILED;
+}
+
 /* The chunks of the indices need not be those of the values: reading begins with the chunk that has the
  * first. */
 csrn_io_status csrn_stream_columns(csrn_stream_worker *worker, const csrn_stream_matrix *matrix, int64_t unit,
@@ -111,6 +119,8 @@ csrn_io_status csrn_stream_columns(csrn_stream_worker *worker, const csrn_stream
   const csrn_stream_array *array = &matrix->indices;
   int64_t n;
   const int64_t begin = csrn_stream_unit(matrix, unit, &n);
+  if (matrix->rows.dense)
+    return make_columns(worker, matrix->rows.n_cols, begin, n, columns);
   const int64_t ahead = array->chunk > 0 ? begin % array->chunk : 0;
   void *indices = NULL;
   csrn_io_status status = read_elements(worker, array, begin - ahead, n + ahead, INDICES, &indices);

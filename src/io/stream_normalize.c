@@ -52,10 +52,13 @@ static int64_t whole_chunks(int64_t wanted, int64_t chunk) {
   return chunk == 0 ? wanted : wanted <= chunk ? chunk : wanted / chunk * chunk;
 }
 
+/* The chunks of the result are those of the input, where it has any. */
 static int64_t choose_unit(const csrn_hdf5_input *input, int64_t wanted) {
-  const int64_t chunk = input->data.chunk[0] ? (int64_t)input->data.chunk[0]
-                                             : csrn_hdf5_default_chunk((int64_t)input->data.extent[0]);
-  return whole_chunks(wanted > 0 ? wanted : UNIT, chunk);
+  const csrn_hdf5_array *data = &input->data;
+  hsize_t chunk[2] = {data->chunk[0], data->chunk[1]};
+  if (chunk[0] == 0)
+    csrn_hdf5_default_chunk(data->rank, data->extent, chunk);
+  return whole_chunks(wanted > 0 ? wanted : UNIT, (int64_t)chunk[0] * (input->dense ? input->n_cols : 1));
 }
 
 /* Of a worker: a unit as it is, as it lies in the files, and the result; its rows; its columns, where they
@@ -65,7 +68,8 @@ static int64_t worker_bytes(const csrn_hdf5_input *input, csrn_dtype out_type, i
   const int64_t larger = value > out ? value : out;
   const int64_t rows =
       input->nnz > 0 ? (int64_t)((double)input->n_rows / (double)input->nnz * (double)unit) : 0;
-  const int64_t columns = excludes ? 2 * (int64_t)csrn_dtype_size(input->indices.type) + 4 + 8 : 0;
+  const int64_t index = input->dense ? 0 : (int64_t)csrn_dtype_size(input->indices.type);
+  const int64_t columns = excludes ? 2 * index + 4 + 8 : 0;
   return unit * (value + out + 2 * larger + columns) + rows * 48 + (1 << 20);
 }
 
@@ -79,7 +83,9 @@ csrn_io_status csrn_io_normalize_plan(csrn_io_input *input, csrn_context *ctx, c
   csrn_io_plan *plan = &n->plan;
   const csrn_hdf5_input *state = input->state;
   memset(plan, 0, sizeof *plan);
-  plan->streams = input->description.format == CSRN_IO_H5AD && input->description.layout == CSRN_IO_CSR &&
+  plan->streams = input->description.format == CSRN_IO_H5AD &&
+                  (input->description.layout == CSRN_IO_CSR ||
+                   (input->description.layout == CSRN_IO_DENSE && state->nnz > 0)) &&
                   csrn_io_output_format(output->path) == (int)CSRN_IO_H5AD &&
                   csrn_context_backend(ctx) == CSRN_BACKEND_CPU && state->n_cols <= INT32_MAX;
   if (!plan->streams)
@@ -157,7 +163,7 @@ static csrn_io_status normalize(csrn_stream_worker *worker, const job *j, int64_
 
 static csrn_io_status write_unit(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t turn,
                                  int64_t begin, int64_t n, void *values) {
-  csrn_io_status status = array->raw ? CSRN_IO_OK : csrn_stream_encode(worker, array, n, values);
+  csrn_io_status status = array->raw ? CSRN_IO_OK : csrn_stream_encode(worker, array, begin, n, values);
   if (status)
     return status;
   if (!csrn_stream_take_turn(worker, turn))
@@ -214,15 +220,16 @@ static csrn_io_status do_unit(csrn_stream_worker *worker, void *arg, int64_t tur
 
 /* ---- The whole --------------------------------------------------------------- */
 
-/* Opens a dataset of the result without a cache of chunks, as it was made. */
+/* Opens a dataset of the result ("": the matrix itself) without a cache of chunks, as it was made. */
 static csrn_io_status open_result(const job *j, const csrn_hdf5_file *file, const char *name, csrn_dtype type,
                                   csrn_stream_array *array) {
-  char *path = csrn_hdf5_format("%s/%s", j->input->matrix, name);
+  char *path = csrn_hdf5_format("%s%s%s", j->input->matrix, name[0] ? "/" : "", name);
   hid_t access = H5Pcreate(H5P_DATASET_ACCESS), id = -1;
   if (path && access >= 0 && H5Pset_chunk_cache(access, 0, 0, 0) >= 0)
     id = H5Dopen2(file->id, path, access);
-  csrn_io_status status = id < 0 ? csrn_hdf5_failed(file, "open", name)
-                                 : csrn_stream_array_init(array, file, id, name, type, false);
+  const char *shown = name[0] ? name : j->input->matrix;
+  csrn_io_status status = id < 0 ? csrn_hdf5_failed(file, "open", shown)
+                                 : csrn_stream_array_init(array, file, id, shown, type, false);
   array->codec.level = j->output->compression == CSRN_IO_COMPRESSION_GZIP ? j->output->level : 0;
   array->id = id;
   csrn_hdf5_close(access);
@@ -232,7 +239,8 @@ static csrn_io_status open_result(const job *j, const csrn_hdf5_file *file, cons
 
 static csrn_io_status open_indices(job *j, const csrn_hdf5_file *file) {
   const csrn_hdf5_array *old = &j->input->indices;
-  const csrn_hdf5_indices how = csrn_hdf5_indices_in(j->input, j->output);
+  const csrn_hdf5_indices how =
+      j->input->dense ? CSRN_HDF5_INDICES_COPIED : csrn_hdf5_indices_in(j->input, j->output);
   if (how == CSRN_HDF5_INDICES_COPIED)
     return CSRN_IO_OK;
   csrn_io_status status =
@@ -256,7 +264,7 @@ static csrn_io_status fill(void *user, const csrn_hdf5_file *file, csrn_io_outpu
   output->factors_type = j->n->plan.out_type;
   csrn_io_status status = open_indices(j, file);
   if (!status)
-    status = open_result(j, file, "data", j->n->plan.out_type, &j->result);
+    status = open_result(j, file, j->input->dense ? "" : "data", j->n->plan.out_type, &j->result);
   if (!status)
     status =
         csrn_stream_run(&j->pool, j->matrix.cut.n_units + j->indices_cut.n_units, do_unit, j, "writing",
@@ -275,8 +283,9 @@ static csrn_io_status make(void *arg, const char *path, csrn_io_error *error) {
                                         .n_cols = input->n_cols,
                                         .nnz = input->nnz,
                                         .data_type = j->n->plan.out_type,
-                                        .indices_type = input->indices.type},
-                                .cells = CSRN_PER_ROW};
+                                        .indices_type = input->dense ? CSRN_NONE : input->indices.type},
+                                .cells = CSRN_PER_ROW,
+                                .dense = input->dense};
   csrn_io_status status =
       csrn_hdf5_write_copy(j->input, &empty, j->output, path, fill, j, j->progress, error);
   j->n->seconds[1] = now() - begin - j->n->seconds[2];
@@ -291,7 +300,7 @@ static csrn_io_status open_matrix(job *j) {
   csrn_io_status status = csrn_stream_rows_read(&m->rows, input);
   if (!status)
     status = csrn_stream_array_init(&m->data, &input->file, data->id, data->path, data->type, data->narrow);
-  if (!status)
+  if (!status && !input->dense)
     status =
         csrn_stream_array_init(&m->indices, &input->file, indices->id, indices->path, indices->type, false);
   if (status)

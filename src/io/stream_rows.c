@@ -41,6 +41,15 @@ static csrn_io_status check(const csrn_stream_rows *rows, const csrn_hdf5_input 
   return CSRN_IO_OK;
 }
 
+static csrn_io_status make_indptr(csrn_stream_rows *rows, const csrn_hdf5_input *input) {
+  rows->indptr = malloc(((size_t)rows->n_rows + 1) * sizeof *rows->indptr);
+  for (int64_t i = 0; rows->indptr && i <= rows->n_rows; i++)
+    rows->indptr[i] = i * rows->n_cols;
+  return rows->indptr
+             ? CSRN_IO_OK
+             : csrn_hdf5_no_memory(&input->file, "the list of rows", ((uint64_t)rows->n_rows + 1) * 8);
+}
+
 static csrn_io_status read_indptr(csrn_stream_rows *rows, const csrn_hdf5_input *input) {
   void *read = NULL;
   csrn_io_status status =
@@ -86,7 +95,8 @@ csrn_io_status csrn_stream_rows_read(csrn_stream_rows *rows, const csrn_hdf5_inp
   rows->n_rows = input->n_rows;
   rows->n_cols = input->n_cols;
   rows->nnz = input->nnz;
-  csrn_io_status status = read_indptr(rows, input);
+  rows->dense = input->dense;
+  csrn_io_status status = input->dense ? make_indptr(rows, input) : read_indptr(rows, input);
   if (!status)
     status = check(rows, input);
   return status ? status : make_spans(rows, input);

@@ -95,6 +95,7 @@ static csrn_normalize_report write_whole(csrn_normalize_options options, csrn_io
   csrn_io_matrix matrix;
   csrn_io_error error;
   sample_read(input, &matrix);
+  assert_int_equal(csrn_io_matrix_indices(&matrix, &error), CSRN_IO_OK);
   const csrn_dtype type = matrix.csr.data_type == CSRN_F64 ? CSRN_F64 : CSRN_F32;
   void *result = calloc((size_t)matrix.csr.nnz + 1, csrn_dtype_size(type));
   double factors[ROWS];
@@ -160,7 +161,8 @@ static void expect_same_dataset(hid_t one, hid_t other, const char *path) {
 static void expect_same_storage(hid_t one, hid_t other, const char *path) {
   hid_t a = H5Dopen2(one, path, H5P_DEFAULT), b = H5Dopen2(other, path, H5P_DEFAULT);
   hid_t a_list = H5Dget_create_plist(a), b_list = H5Dget_create_plist(b);
-  assert_true(H5Pequal(a_list, b_list) > 0);
+  if (H5Pequal(a_list, b_list) <= 0)
+    fail_msg("the storage of %s differs", path);
   H5Pclose(a_list);
   H5Pclose(b_list);
   H5Dclose(a);
@@ -171,12 +173,15 @@ static void expect_same_files(const char *one, const char *other) {
   hid_t a = H5Fopen(sample_path(one), H5F_ACC_RDONLY, H5P_DEFAULT);
   hid_t b = H5Fopen(sample_path(other), H5F_ACC_RDONLY, H5P_DEFAULT);
   assert_true(a >= 0 && b >= 0);
-  static const char *const datasets[] = {"X/data", "X/indices", "X/indptr", "obs/factor"};
-  for (size_t i = 0; i < sizeof datasets / sizeof datasets[0]; i++) {
-    expect_same_dataset(a, b, datasets[i]);
-    expect_same_storage(a, b, datasets[i]);
+  static const char *const sparse[] = {"X/data", "X/indices", "X/indptr", "obs/factor", NULL};
+  static const char *const dense[] = {"X", "obs/factor", NULL};
+  for (const char *const *path = sample_has(a, "X/data") ? sparse : dense; *path; path++) {
+    expect_same_dataset(a, b, *path);
+    expect_same_storage(a, b, *path);
   }
-  assert_string_equal(sample_texts(a, "X", "encoding-type"), "csr_matrix");
+  static char encoding[40];
+  snprintf(encoding, sizeof encoding, "%s", sample_texts(a, "X", "encoding-type"));
+  assert_string_equal(sample_texts(b, "X", "encoding-type"), encoding);
   assert_string_equal(sample_texts(a, "obs", "column-order"), "factor");
   assert_true(sample_has(a, "uns/log1p") == sample_has(b, "uns/log1p"));
   H5Fclose(a);
@@ -276,6 +281,54 @@ static void exclusion(void **state) {
     options.max_fraction = fractions[i % 4];
     make_file(&c, index_types[i % 5], H5T_STD_I32LE, 0);
     expect_same(&c, options, (csrn_io_output){0});
+  }
+}
+
+/* A dense matrix of 12 rows, with zeros, in tiles. */
+static void make_dense(const stream_case *c, hsize_t height, hsize_t width) {
+  const hsize_t extent[2] = {ROWS, 5000}, chunk[2] = {height, width};
+  double *values = calloc(extent[0] * extent[1], sizeof *values);
+  assert_non_null(values);
+  for (int64_t i = 0; i < (int64_t)(extent[0] * extent[1]); i++)
+    values[i] = i % 3 || i / 5000 == 4 ? 0 : value_of(c, i);
+  hid_t storage = c->filters ? sample_storage(1, c->filters) : H5Pcreate(H5P_DATASET_CREATE);
+  if (c->filters)
+    H5Pset_chunk(storage, 2, chunk);
+  hid_t file = sample_create("in.h5ad");
+  sample_dataset(file, "X", stored_type(c->type), storage, 2, extent, H5T_NATIVE_DOUBLE, values);
+  hid_t X = H5Dopen2(file, "X", H5P_DEFAULT);
+  sample_text(X, "encoding-type", "array");
+  sample_text(X, "encoding-version", "0.2.0");
+  sample_text(file, "encoding-type", "anndata");
+  sample_text(file, "encoding-version", "0.1.0");
+  sample_frame(file, "obs", ROWS, "cell");
+  H5Dclose(X);
+  H5Fclose(file);
+  H5Pclose(storage);
+  free(values);
+}
+
+static void dense(void **state) {
+  (void)state;
+  static const hsize_t tiles[][2] = {{5, 77}, {1, 5000}, {12, 5000}, {12, 3000}, {1, 64}, {7, 5000}};
+  static const char *const filters[] = {"g", "sg", "l", "", "sgf", NULL};
+  static const csrn_dtype kinds[] = {CSRN_F32, CSRN_F64, CSRN_I32, CSRN_F32, CSRN_U8};
+  for (int i = 0; i < 30; i++) {
+    const csrn_dtype type = kinds[i % 5];
+    const stream_case c = {filters[i % 6],
+                           0,
+                           type == CSRN_F32 || type == CSRN_F64 ? i % 3 : COUNTS,
+                           type,
+                           i % 4 * 9000,
+                           i % 3 + 1,
+                           i % 2 ? 0 : 20 << 20};
+    csrn_normalize_options options = options_of((csrn_target)(i % 3), i / 2 % 2);
+    options.exclude_highly_expressed = i % 4 == 3;
+    options.max_fraction = 0.0015;
+    make_dense(&c, tiles[i / 6 * 7 % 6][0], tiles[i / 6 * 7 % 6][1]);
+    expect_same(
+        &c, options,
+        (csrn_io_output){.compression = i % 7 == 5 ? CSRN_IO_COMPRESSION_GZIP : CSRN_IO_COMPRESSION_KEEP});
   }
 }
 
@@ -488,14 +541,14 @@ static void full_disk(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(chunks_and_filters), cmocka_unit_test(types),
-      cmocka_unit_test(units_and_threads),  cmocka_unit_test(little_memory),
-      cmocka_unit_test(compression),        cmocka_unit_test(spare_values),
-      cmocka_unit_test(no_values),          cmocka_unit_test(skipped_filters),
-      cmocka_unit_test(damaged_chunks),     cmocka_unit_test(bad_rows),
-      cmocka_unit_test(exclusion),          cmocka_unit_test(bad_column),
-      cmocka_unit_test(interruption),       cmocka_unit_test(sample_nothing_open),
-      cmocka_unit_test(full_disk),
+      cmocka_unit_test(chunks_and_filters),  cmocka_unit_test(types),
+      cmocka_unit_test(units_and_threads),   cmocka_unit_test(little_memory),
+      cmocka_unit_test(compression),         cmocka_unit_test(spare_values),
+      cmocka_unit_test(no_values),           cmocka_unit_test(skipped_filters),
+      cmocka_unit_test(damaged_chunks),      cmocka_unit_test(bad_rows),
+      cmocka_unit_test(exclusion),           cmocka_unit_test(dense),
+      cmocka_unit_test(bad_column),          cmocka_unit_test(interruption),
+      cmocka_unit_test(sample_nothing_open), cmocka_unit_test(full_disk),
   };
   return cmocka_run_group_tests_name("streaming", tests, sample_setup, sample_teardown);
 }
