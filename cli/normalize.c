@@ -220,15 +220,6 @@ static int write_matrix(job *j) {
   return status ? cli_session_fail(&j->session, status) : CLI_OK;
 }
 
-/* The values through a window instead of all in memory. */
-static int stream(job *j) {
-  csrn_io_status status = csrn_io_normalize(j->session.input, j->session.ctx, &j->output, &j->pieces,
-                                            &j->session.progress, &j->session.error);
-  j->report = j->pieces.report;
-  j->matrix.csr.nnz = csrn_io_describe(j->session.input)->nnz;
-  return status ? cli_session_fail(&j->session, status) : CLI_OK;
-}
-
 static int run_steps(job *j) {
   int (*const steps[3])(job *) = {read_matrix, compute, write_matrix};
   int code = CLI_OK;
@@ -238,6 +229,28 @@ static int run_steps(job *j) {
     j->seconds[i] = cli_now() - begin;
   }
   return code;
+}
+
+/* All in memory, if it has the room. */
+static int run_whole(job *j) {
+  const csrn_io_description *d = csrn_io_describe(j->session.input);
+  int64_t needed = d->nnz >= 0 ? bytes_needed(d, j->out_type) : 0;
+  if (j->memory && needed > j->memory)
+    return cli_fail(j->session.arguments,
+                    "%s: needs %" PRId64 " bytes of memory, more than the %" PRId64 " of --memory",
+                    j->session.arguments->operand, needed, j->memory);
+  return run_steps(j);
+}
+
+/* A window on the values instead of all in memory, unless they turn out to be such that this does not do. */
+static int stream(job *j) {
+  csrn_io_status status = csrn_io_normalize(j->session.input, j->session.ctx, &j->output, &j->pieces,
+                                            &j->session.progress, &j->session.error);
+  j->report = j->pieces.report;
+  j->matrix.csr.nnz = csrn_io_describe(j->session.input)->nnz;
+  if (status)
+    return cli_session_fail(&j->session, status);
+  return j->pieces.plan.streams ? CLI_OK : run_whole(j);
 }
 
 /* ---- The report ------------------------------------------------------------ */
@@ -333,11 +346,7 @@ static int run_job(job *j) {
     return cli_session_fail(&j->session, status);
   if (cli_flag(a, "dry-run"))
     return print_plan(j);
-  int64_t needed = d->nnz >= 0 && !j->pieces.plan.streams ? bytes_needed(d, j->out_type) : 0;
-  if (j->memory && needed > j->memory)
-    return cli_fail(a, "%s: needs %" PRId64 " bytes of memory, more than the %" PRId64 " of --memory",
-                    a->operand, needed, j->memory);
-  code = j->pieces.plan.streams ? stream(j) : run_steps(j);
+  code = j->pieces.plan.streams ? stream(j) : run_whole(j);
   if (code)
     return code;
   print_warnings(j);

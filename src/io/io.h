@@ -171,7 +171,8 @@ csrn_io_status csrn_io_normalize_plan(csrn_io_input *input, csrn_context *ctx, c
 
 /* csrn_io_read(), csrn_normalize_total() and csrn_io_write() in one, to the bit, in memory that does not grow
  * with the values. Only where the plan says that it streams; `ctx` is a CPU context, whose threads and
- * instruction set are used. The indices are copied without a look at them. output->factors is not used. */
+ * instruction set are used. Indices are copied without a look at them, unless the columns matter.
+ * output->factors is not used. */
 csrn_io_status csrn_io_normalize(csrn_io_input *input, csrn_context *ctx, const csrn_io_output *output,
                                  csrn_io_normalization *n, const csrn_io_progress *progress,
                                  csrn_io_error *error);

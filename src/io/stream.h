@@ -193,9 +193,19 @@ int64_t *csrn_stream_starts(csrn_stream_worker *worker, const csrn_stream_matrix
  * pass, which keeps the values. */
 csrn_io_status csrn_stream_totals(csrn_stream_pool *pool, csrn_stream_matrix *matrix, const uint8_t *excluded,
                                   double *totals, const csrn_io_progress *progress, csrn_io_error *error);
-/* The mask of csrn_highly_expressed(). */
+/* The mask of csrn_highly_expressed(), for cells in rows. */
 csrn_io_status csrn_stream_highly_expressed(csrn_stream_pool *pool, csrn_stream_matrix *matrix,
                                             const double *totals, double max_fraction, uint8_t *mask,
                                             const csrn_io_progress *progress, csrn_io_error *error);
+
+/* ---- stream_columns.c: the same of a matrix whose cells are columns ---- */
+
+/* *exact is false, and the totals are not set, where the values are no integers. */
+csrn_io_status csrn_stream_column_totals(csrn_stream_pool *pool, csrn_stream_matrix *matrix,
+                                         const uint8_t *excluded, double *totals, bool *exact,
+                                         const csrn_io_progress *progress, csrn_io_error *error);
+csrn_io_status csrn_stream_highly_expressed_rows(csrn_stream_pool *pool, csrn_stream_matrix *matrix,
+                                                 const double *totals, double max_fraction, uint8_t *mask,
+                                                 const csrn_io_progress *progress, csrn_io_error *error);
 
 #endif

@@ -29,6 +29,8 @@ typedef struct job {
   csrn_stream_array old_indices, indices; /* for copying */
   csrn_stream_cut indices_cut;
   csrn_normalize_options options;
+  bool by_column; /* the cells are the columns: CSC */
+  int64_t n_cells;
   double *totals;
   int64_t n_excluded;
   void *factors;
@@ -63,28 +65,31 @@ static int64_t choose_unit(const csrn_hdf5_input *input, int64_t wanted) {
 
 /* Of a worker: a unit as it is, as it lies in the files, and the result; its rows; its columns, where they
  * are needed. */
-static int64_t worker_bytes(const csrn_hdf5_input *input, csrn_dtype out_type, int64_t unit, int excludes) {
+static int64_t worker_bytes(const csrn_hdf5_input *input, csrn_dtype out_type, int64_t unit, bool by_column,
+                            bool with_columns) {
   const int64_t value = (int64_t)csrn_dtype_size(input->data.type), out = (int64_t)csrn_dtype_size(out_type);
   const int64_t larger = value > out ? value : out;
   const int64_t rows =
       input->nnz > 0 ? (int64_t)((double)input->n_rows / (double)input->nnz * (double)unit) : 0;
   const int64_t index = input->dense ? 0 : (int64_t)csrn_dtype_size(input->indices.type);
-  const int64_t columns = excludes ? 2 * index + 4 + 8 : 0;
-  return unit * (value + out + 2 * larger + columns) + rows * 48 + (1 << 20);
+  const int64_t columns = with_columns ? 2 * index + 4 + 8 : 0;
+  const int64_t sums = by_column ? input->n_cols * (int64_t)sizeof(int64_t) : 0;
+  return unit * (value + out + 2 * larger + columns) + rows * 48 + sums + (1 << 20);
 }
 
 /* Of all: rows and spans, totals, and what the target is found with. */
-static int64_t shared_bytes(const csrn_hdf5_input *input) {
-  return csrn_stream_rows_bytes(input->n_rows, input->nnz) + input->n_rows * 32 + (8 << 20);
+static int64_t shared_bytes(const csrn_hdf5_input *input, int64_t n_cells) {
+  return csrn_stream_rows_bytes(input->n_rows, input->nnz) + n_cells * 32 + (8 << 20);
 }
 
 csrn_io_status csrn_io_normalize_plan(csrn_io_input *input, csrn_context *ctx, const csrn_io_output *output,
                                       csrn_io_normalization *n, csrn_io_error *error) {
   csrn_io_plan *plan = &n->plan;
   const csrn_hdf5_input *state = input->state;
+  const bool by_column = input->description.layout == CSRN_IO_CSC;
   memset(plan, 0, sizeof *plan);
   plan->streams = input->description.format == CSRN_IO_H5AD &&
-                  (input->description.layout == CSRN_IO_CSR ||
+                  (input->description.layout == CSRN_IO_CSR || input->description.layout == CSRN_IO_CSC ||
                    (input->description.layout == CSRN_IO_DENSE && state->nnz > 0)) &&
                   csrn_io_output_format(output->path) == (int)CSRN_IO_H5AD &&
                   csrn_context_backend(ctx) == CSRN_BACKEND_CPU && state->n_cols <= INT32_MAX;
@@ -96,8 +101,9 @@ csrn_io_status csrn_io_normalize_plan(csrn_io_input *input, csrn_context *ctx, c
   plan->unit = choose_unit(state, n->unit);
   plan->memory_limit = n->memory > 0 ? n->memory : quarter_of_memory();
   plan->read_bytes = (int64_t)H5Dget_storage_size(state->data.id);
-  const int64_t each = worker_bytes(state, plan->out_type, plan->unit, n->options->exclude_highly_expressed),
-                shared = shared_bytes(state);
+  const int64_t each = worker_bytes(state, plan->out_type, plan->unit, by_column,
+                                    by_column || n->options->exclude_highly_expressed),
+                shared = shared_bytes(state, input->description.n_cells);
   const int64_t affordable = (plan->memory_limit - shared) / each,
                 wanted = csrn_context_threads(ctx) + SPARE_WORKERS;
   plan->n_workers = (int)(affordable < wanted ? affordable : wanted);
@@ -116,7 +122,7 @@ csrn_io_status csrn_io_normalize_plan(csrn_io_input *input, csrn_context *ctx, c
 /* Target, factors and report follow from the totals alone: they are those of a matrix that has every total as
  * its row's only value. */
 static csrn_io_status find_target(job *j) {
-  const int64_t n = j->matrix.rows.n_rows;
+  const int64_t n = j->n_cells;
   const csrn_dtype type = j->n->plan.out_type;
   int64_t *each = malloc(((size_t)n + 1) * sizeof *each);
   void *scaled = malloc((size_t)n * csrn_dtype_size(type) + 1);
@@ -161,6 +167,32 @@ static csrn_io_status normalize(csrn_stream_worker *worker, const job *j, int64_
                       csrn_error_detail(worker->ctx));
 }
 
+/* The same where the cells are columns: each value by the factor of its own. */
+static csrn_io_status normalize_columns(csrn_stream_worker *worker, const job *j, int64_t unit, int64_t n,
+                                        void *result) {
+  const csrn_dtype out_type = j->n->plan.out_type;
+  const int64_t starts[2] = {0, n};
+  int32_t *columns = NULL;
+  void *values = NULL;
+  csrn_dtype type = CSRN_NONE;
+  csrn_io_status status = csrn_stream_columns(worker, &j->matrix, unit, &columns);
+  if (!status)
+    status = csrn_stream_load(worker, &j->matrix, unit, &values, &type);
+  if (status)
+    return status;
+  csrn_csr A = {1, j->matrix.rows.n_cols, n, starts, columns, values, CSRN_I64, CSRN_I32, type};
+  csrn_status done = csrn_axis_scale(worker->ctx, &A, CSRN_PER_COLUMN, CSRN_DIVIDE, j->factors, out_type,
+                                     CSRN_ZERO_AS_ONE, result, out_type);
+  A.data = result;
+  A.data_type = out_type;
+  if (done == CSRN_OK && j->options.log1p)
+    done = csrn_log1p(worker->ctx, &A, j->options.log_base, result, out_type);
+  if (done == CSRN_OK)
+    return CSRN_IO_OK;
+  return csrn_io_fail(&worker->error, CSRN_IO_FAILED, "%s: %s", j->input->file.path,
+                      csrn_error_detail(worker->ctx));
+}
+
 static csrn_io_status write_unit(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t turn,
                                  int64_t begin, int64_t n, void *values) {
   csrn_io_status status = array->raw ? CSRN_IO_OK : csrn_stream_encode(worker, array, begin, n, values);
@@ -179,7 +211,10 @@ static csrn_io_status normalize_unit(csrn_stream_worker *worker, const job *j, i
   void *result =
       csrn_stream_buffer(worker, CSRN_STREAM_RESULT,
                          (size_t)csrn_stream_padded(&j->result, n) * csrn_dtype_size(j->result.type));
-  csrn_io_status status = result ? normalize(worker, j, unit, n, result) : CSRN_IO_FAILED;
+  csrn_io_status status = CSRN_IO_FAILED;
+  if (result)
+    status =
+        j->by_column ? normalize_columns(worker, j, unit, n, result) : normalize(worker, j, unit, n, result);
   return status ? status : write_unit(worker, &j->result, turn, begin, n, result);
 }
 
@@ -284,7 +319,7 @@ static csrn_io_status make(void *arg, const char *path, csrn_io_error *error) {
                                         .nnz = input->nnz,
                                         .data_type = j->n->plan.out_type,
                                         .indices_type = input->dense ? CSRN_NONE : input->indices.type},
-                                .cells = CSRN_PER_ROW,
+                                .cells = j->by_column ? CSRN_PER_COLUMN : CSRN_PER_ROW,
                                 .dense = input->dense};
   csrn_io_status status =
       csrn_hdf5_write_copy(j->input, &empty, j->output, path, fill, j, j->progress, error);
@@ -308,26 +343,38 @@ static csrn_io_status open_matrix(job *j) {
   m->cut = (csrn_stream_cut){plan->unit, (m->rows.nnz + plan->unit - 1) / plan->unit};
   m->room = plan->memory_limit > plan->memory ? plan->memory_limit - plan->memory : 0;
   m->kept = calloc((size_t)m->cut.n_units + 1, sizeof *m->kept);
-  j->totals = malloc((size_t)m->rows.n_rows * sizeof *j->totals + 1);
+  j->totals = malloc((size_t)j->n_cells * sizeof *j->totals + 1);
   return m->kept && j->totals
              ? CSRN_IO_OK
-             : csrn_hdf5_no_memory(&input->file, "the totals", (uint64_t)m->rows.n_rows * sizeof *j->totals);
+             : csrn_hdf5_no_memory(&input->file, "the totals", (uint64_t)j->n_cells * sizeof *j->totals);
+}
+
+/* Totals of the cells; without exact ones the plan is dropped. */
+static csrn_io_status take_totals(job *j, const uint8_t *excluded) {
+  bool exact = true;
+  csrn_io_status status =
+      j->by_column ? csrn_stream_column_totals(&j->pool, &j->matrix, excluded, j->totals, &exact, j->progress,
+                                               j->error)
+                   : csrn_stream_totals(&j->pool, &j->matrix, excluded, j->totals, j->progress, j->error);
+  if (!exact)
+    j->n->plan.streams = 0;
+  return status;
 }
 
 /* The totals again, without the genes that are highly expressed in any cell. */
 static csrn_io_status exclude(job *j) {
-  const int64_t n_cols = j->matrix.rows.n_cols;
-  uint8_t *mask = calloc((size_t)n_cols + 1, 1);
+  const int64_t n_genes = j->by_column ? j->matrix.rows.n_rows : j->matrix.rows.n_cols;
+  uint8_t *mask = calloc((size_t)n_genes + 1, 1);
   if (!mask)
-    return csrn_hdf5_no_memory(&j->input->file, "the genes", (uint64_t)n_cols);
-  csrn_io_status status = csrn_stream_highly_expressed(&j->pool, &j->matrix, j->totals,
-                                                       j->options.max_fraction, mask, j->progress, j->error);
-  for (int64_t i = 0; i < n_cols; i++)
+    return csrn_hdf5_no_memory(&j->input->file, "the genes", (uint64_t)n_genes);
+  csrn_io_status status = (j->by_column ? csrn_stream_highly_expressed_rows : csrn_stream_highly_expressed)(
+      &j->pool, &j->matrix, j->totals, j->options.max_fraction, mask, j->progress, j->error);
+  for (int64_t i = 0; i < n_genes; i++)
     j->n_excluded += mask[i];
   if (!status && j->n_excluded > 0)
-    status = csrn_stream_totals(&j->pool, &j->matrix, mask, j->totals, j->progress, j->error);
+    status = take_totals(j, mask);
   if (j->options.excluded)
-    memcpy(j->options.excluded, mask, (size_t)n_cols);
+    memcpy(j->options.excluded, mask, (size_t)n_genes);
   free(mask);
   return status;
 }
@@ -336,11 +383,11 @@ static csrn_io_status find_totals(job *j) {
   csrn_io_status status = open_matrix(j);
   const int64_t room = j->matrix.room;
   if (!status)
-    status = csrn_stream_totals(&j->pool, &j->matrix, NULL, j->totals, j->progress, j->error);
+    status = take_totals(j, NULL);
   j->n->kept_bytes = room - j->matrix.room;
-  if (!status && j->options.exclude_highly_expressed)
+  if (!status && j->n->plan.streams && j->options.exclude_highly_expressed)
     status = exclude(j);
-  return status ? status : find_target(j);
+  return status || !j->n->plan.streams ? status : find_target(j);
 }
 
 csrn_io_status csrn_io_normalize(csrn_io_input *input, csrn_context *ctx, const csrn_io_output *output,
@@ -356,11 +403,13 @@ csrn_io_status csrn_io_normalize(csrn_io_input *input, csrn_context *ctx, const 
   csrn_hdf5_begin();
   j.input->file.error = error;
   j.options = *n->options;
+  j.by_column = input->description.layout == CSRN_IO_CSC;
+  j.n_cells = input->description.n_cells;
   status = csrn_stream_pool_create(&j.pool, ctx, n->plan.n_workers, error);
   if (!status)
     status = find_totals(&j);
   n->seconds[0] = now() - begin;
-  if (!status)
+  if (!status && n->plan.streams)
     status = csrn_io_replace(output, make, &j, error);
   n->seconds[3] = now() - begin - n->seconds[0] - n->seconds[1] - n->seconds[2];
   csrn_stream_matrix_free(&j.matrix);

@@ -13,7 +13,7 @@
 #include <sys/resource.h>
 
 /* Rows of every kind: empty, single, and around the 4,096 elements that are summed at once. */
-enum { ROWS = 12, COLUMNS = 9000 };
+enum { ROWS = 12, COLUMNS = 9000, CELLS = 16 /* of a CSC matrix, whose genes are the rows */ };
 static const int lengths[ROWS] = {0, 3, 4096, 0, 0, 4097, 1, 8192, 700, 0, 257, 0};
 
 typedef struct stream_case {
@@ -55,9 +55,9 @@ static int64_t total_length(void) {
 }
 
 /* An .h5ad whose values, indices and indptr are of the case's kinds. */
-static void make_file(const stream_case *c, hid_t indices_type, hid_t indptr_type, int spare) {
+static void make_matrix(const stream_case *c, int csc, hid_t indices_type, hid_t indptr_type, int spare) {
   const hsize_t n = (hsize_t)(total_length() + spare), rows = ROWS + 1;
-  const int64_t shape[2] = {ROWS, COLUMNS};
+  const int64_t shape[2] = {csc ? CELLS : ROWS, csc ? ROWS : COLUMNS};
   double *values = calloc(n, sizeof *values);
   int64_t *indices = calloc(n, sizeof *indices), indptr[ROWS + 1] = {0};
   assert_true(values && indices);
@@ -66,24 +66,28 @@ static void make_file(const stream_case *c, hid_t indices_type, hid_t indptr_typ
   for (int i = 0; i < ROWS; i++)
     for (int64_t k = indptr[i]; k < indptr[i + 1]; k++) {
       values[k] = value_of(c, k);
-      indices[k] = k - indptr[i];
+      indices[k] = csc ? k * 7 % (CELLS - 1) : k - indptr[i];
     }
   hid_t storage = c->filters ? sample_storage((hsize_t)c->chunk, c->filters) : H5Pcreate(H5P_DATASET_CREATE);
   hid_t file = sample_create("in.h5ad"), group = H5Gcreate2(file, "X", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
   sample_dataset(group, "data", stored_type(c->type), storage, 1, &n, H5T_NATIVE_DOUBLE, values);
   sample_dataset(group, "indices", indices_type, storage, 1, &n, H5T_NATIVE_INT64, indices);
   sample_dataset(group, "indptr", indptr_type, 0, 1, &rows, H5T_NATIVE_INT64, indptr);
-  sample_text(group, "encoding-type", "csr_matrix");
+  sample_text(group, "encoding-type", csc ? "csc_matrix" : "csr_matrix");
   sample_text(group, "encoding-version", "0.1.0");
   sample_integers(group, "shape", 2, shape);
   sample_text(file, "encoding-type", "anndata");
   sample_text(file, "encoding-version", "0.1.0");
-  sample_frame(file, "obs", ROWS, "cell");
+  sample_frame(file, "obs", csc ? CELLS : ROWS, "cell");
   H5Gclose(group);
   H5Fclose(file);
   H5Pclose(storage);
   free(indices);
   free(values);
+}
+
+static void make_file(const stream_case *c, hid_t indices_type, hid_t indptr_type, int spare) {
+  make_matrix(c, 0, indices_type, indptr_type, spare);
 }
 
 /* ---- Both ways ----------------------------------------------------------------- */
@@ -96,9 +100,10 @@ static csrn_normalize_report write_whole(csrn_normalize_options options, csrn_io
   csrn_io_error error;
   sample_read(input, &matrix);
   assert_int_equal(csrn_io_matrix_indices(&matrix, &error), CSRN_IO_OK);
+  options.axis = matrix.cells;
   const csrn_dtype type = matrix.csr.data_type == CSRN_F64 ? CSRN_F64 : CSRN_F32;
   void *result = calloc((size_t)matrix.csr.nnz + 1, csrn_dtype_size(type));
-  double factors[ROWS];
+  double factors[CELLS];
   assert_non_null(result);
   assert_int_equal(
       csrn_normalize_total(sample_context, &matrix.csr, &options, result, type, factors, &report), CSRN_OK);
@@ -196,6 +201,8 @@ static void expect_same_reports(const csrn_normalize_report *a, const csrn_norma
   assert_int_equal(a->n_excluded, b->n_excluded);
 }
 
+static csrn_normalize_report last_report;
+
 /* That a file in pieces is the file in one, for the file that stands there. */
 static int64_t expect_same(const stream_case *c, csrn_normalize_options options, csrn_io_output output) {
   csrn_io_normalization n;
@@ -207,6 +214,7 @@ static int64_t expect_same(const stream_case *c, csrn_normalize_options options,
   if (write_pieces(c, &options, output, &n, NULL, &error))
     fail_msg("%s", error.text);
   expect_same_reports(&report, &n.report);
+  last_report = report;
   expect_same_files("pieces.h5ad", "whole.h5ad");
   return n.kept_bytes;
 }
@@ -281,6 +289,7 @@ static void exclusion(void **state) {
     options.max_fraction = fractions[i % 4];
     make_file(&c, index_types[i % 5], H5T_STD_I32LE, 0);
     expect_same(&c, options, (csrn_io_output){0});
+    assert_true(fractions[i % 4] == 1 || last_report.n_excluded > 0);
   }
 }
 
@@ -329,6 +338,39 @@ static void dense(void **state) {
     expect_same(
         &c, options,
         (csrn_io_output){.compression = i % 7 == 5 ? CSRN_IO_COMPRESSION_GZIP : CSRN_IO_COMPRESSION_KEEP});
+  }
+}
+
+static void columns(void **state) {
+  (void)state;
+  static const csrn_dtype kinds[] = {CSRN_F32, CSRN_F64, CSRN_I32, CSRN_U8, CSRN_U16, CSRN_I64, CSRN_U32};
+  const hid_t index_types[] = {H5T_STD_I32LE, H5T_STD_I64LE, H5T_STD_U8LE};
+  for (int i = 0; i < 28; i++) {
+    const stream_case c = {i % 3 ? "g" : NULL,  700, COUNTS, kinds[i % 7], i % 4 * 900 + 100, i % 3 + 1,
+                           i % 2 ? 0 : 20 << 20};
+    csrn_normalize_options options = options_of((csrn_target)(i % 3), i % 2);
+    options.exclude_highly_expressed = i / 7 % 2;
+    options.max_fraction = 0.00165;
+    make_matrix(&c, 1, index_types[i % 3], H5T_STD_I32LE, 0);
+    expect_same(&c, options, (csrn_io_output){0});
+    assert_true(i / 7 % 2 ? last_report.n_excluded > 0 && last_report.n_excluded < ROWS
+                          : last_report.n_excluded == 0);
+  }
+}
+
+/* Totals of columns of other reals depend on the whole matrix: nothing is done, and said so. */
+static void columns_of_reals(void **state) {
+  (void)state;
+  csrn_normalize_options options = options_of(CSRN_TARGET_MEDIAN, 0);
+  csrn_io_normalization n;
+  csrn_io_error error;
+  for (int values = REALS; values <= ODD; values++) {
+    const stream_case c = {"g", 700, values, CSRN_F32, 1000, 3, 0};
+    make_matrix(&c, 1, H5T_STD_I32LE, H5T_STD_I32LE, 0);
+    remove(sample_path("pieces.h5ad"));
+    assert_int_equal(write_pieces(&c, &options, (csrn_io_output){0}, &n, NULL, &error), CSRN_IO_OK);
+    assert_int_equal(n.plan.streams, 0);
+    assert_null(fopen(sample_path("pieces.h5ad"), "r"));
   }
 }
 
@@ -541,14 +583,24 @@ static void full_disk(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(chunks_and_filters),  cmocka_unit_test(types),
-      cmocka_unit_test(units_and_threads),   cmocka_unit_test(little_memory),
-      cmocka_unit_test(compression),         cmocka_unit_test(spare_values),
-      cmocka_unit_test(no_values),           cmocka_unit_test(skipped_filters),
-      cmocka_unit_test(damaged_chunks),      cmocka_unit_test(bad_rows),
-      cmocka_unit_test(exclusion),           cmocka_unit_test(dense),
-      cmocka_unit_test(bad_column),          cmocka_unit_test(interruption),
-      cmocka_unit_test(sample_nothing_open), cmocka_unit_test(full_disk),
+      cmocka_unit_test(chunks_and_filters),
+      cmocka_unit_test(types),
+      cmocka_unit_test(units_and_threads),
+      cmocka_unit_test(little_memory),
+      cmocka_unit_test(compression),
+      cmocka_unit_test(spare_values),
+      cmocka_unit_test(no_values),
+      cmocka_unit_test(skipped_filters),
+      cmocka_unit_test(damaged_chunks),
+      cmocka_unit_test(bad_rows),
+      cmocka_unit_test(exclusion),
+      cmocka_unit_test(dense),
+      cmocka_unit_test(columns),
+      cmocka_unit_test(columns_of_reals),
+      cmocka_unit_test(bad_column),
+      cmocka_unit_test(interruption),
+      cmocka_unit_test(sample_nothing_open),
+      cmocka_unit_test(full_disk),
   };
   return cmocka_run_group_tests_name("streaming", tests, sample_setup, sample_teardown);
 }
