@@ -117,8 +117,17 @@ static int64_t bytes_needed(const csrn_io_description *d, csrn_dtype out_type) {
   return d->nnz_file * (value + index + (entry > result ? entry : result)) + (d->n_cells + d->n_genes) * 16;
 }
 
-static int n_passes(const csrn_normalize_options *options) {
-  return 1 + (options->target != CSRN_TARGET_FIXED) + options->exclude_highly_expressed;
+/* Over the values: in memory, or in the file where they are not kept from the first. */
+static int n_passes(const job *j) {
+  const csrn_normalize_options *options = &j->options;
+  return j->pieces.plan.streams
+             ? j->pieces.plan.passes
+             : 1 + (options->target != CSRN_TARGET_FIXED) + options->exclude_highly_expressed;
+}
+
+static int64_t memory_of(const job *j) {
+  return j->pieces.plan.streams ? j->pieces.plan.memory
+                                : bytes_needed(csrn_io_describe(j->session.input), j->out_type);
 }
 
 static void print_plan_json(const job *j) {
@@ -135,8 +144,16 @@ static void print_plan_json(const job *j) {
   cli_json_integer(&json, "nnz", d->nnz);
   cli_json_string(&json, "data_type", csrn_dtype_name(d->data_type));
   cli_json_string(&json, "output_type", csrn_dtype_name(j->out_type));
-  cli_json_integer(&json, "passes", n_passes(&j->options));
-  cli_json_integer(&json, "memory_bytes", bytes_needed(d, j->out_type));
+  cli_json_integer(&json, "passes", n_passes(j));
+  cli_json_bool(&json, "in_pieces", j->pieces.plan.streams);
+  cli_json_integer(&json, "memory_bytes", memory_of(j));
+  if (j->pieces.plan.streams) {
+    cli_json_integer(&json, "memory_limit_bytes", j->pieces.plan.memory_limit);
+    cli_json_integer(&json, "read_bytes", j->pieces.plan.read_bytes);
+    cli_json_integer(&json, "write_bytes", d->nnz * (int64_t)csrn_dtype_size(j->out_type));
+    cli_json_integer(&json, "values_at_once", j->pieces.plan.unit);
+    cli_json_integer(&json, "workers", j->pieces.plan.n_workers);
+  }
   cli_session_json(&j->session, &json);
   cli_json_close(&json, '}');
 }
@@ -151,10 +168,18 @@ static int print_plan(const job *j) {
   }
   cli_print_shape(stdout, j->session.arguments->operand, d);
   printf("matrix: %s, filters %s\n", d->matrix_name, d->filters);
-  printf("passes over the values: %d\n", n_passes(&j->options));
+  printf("passes over the values: %d\n", n_passes(j));
   printf("values to read: %" PRId64 " bytes; to write: %" PRId64 " bytes (%s)\n", d->nnz_file * value,
          d->nnz * out, csrn_dtype_name(j->out_type));
-  printf("memory: %" PRId64 " bytes\n", bytes_needed(d, j->out_type));
+  if (j->pieces.plan.streams) {
+    const csrn_io_plan *plan = &j->pieces.plan;
+    printf("in pieces of %" PRId64 " values, %d at once; %" PRId64 " bytes of the file in each pass\n",
+           plan->unit, plan->n_workers, plan->read_bytes);
+    printf("memory: %" PRId64 " bytes, and up to %" PRId64 " to keep values between passes\n", plan->memory,
+           plan->memory_limit - plan->memory);
+  } else {
+    printf("memory: %" PRId64 " bytes\n", memory_of(j));
+  }
   printf("device: %s\n", cli_session_where(&j->session, where));
   return CLI_OK;
 }
@@ -321,6 +346,7 @@ static void print_json(const job *j) {
   cli_json_integer(&json, "n_nonfinite_cells", r->n_nonfinite);
   cli_json_integer(&json, "n_excluded_genes", r->n_excluded);
   cli_session_json(&j->session, &json);
+  cli_json_bool(&json, "in_pieces", j->pieces.plan.streams);
   print_seconds_json(j, &json);
   cli_json_close(&json, '}');
 }

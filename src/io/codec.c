@@ -23,7 +23,7 @@ struct csrn_coder {
   size_t room; /* bytes of scratch */
 };
 
-enum { FAST_BYTES = ISAL_DEF_LVL1_DEFAULT };
+enum { FAST_BYTES = ISAL_DEF_LVL1_DEFAULT, AHEAD = 512 };
 
 bool csrn_codec_equal(const csrn_codec *a, const csrn_codec *b) {
   return a->shuffle == b->shuffle && a->kind == b->kind && (!a->shuffle || a->element == b->element);
@@ -164,21 +164,33 @@ bool csrn_codec_decode(csrn_coder *coder, const csrn_codec *codec, uint32_t mask
   return true;
 }
 
+/* The bytes to compress: shuffled, and for ISA-L followed by zeros, since it looks some bytes ahead, and what
+ * it finds there may change the length of what it makes. */
+static const uint8_t *prepare(csrn_coder *coder, const csrn_codec *codec, const void *from, size_t raw) {
+  if (!codec->shuffle && codec->kind != CSRN_CODEC_DEFLATE)
+    return from;
+  uint8_t *prepared = scratch_of(coder, raw + AHEAD);
+  if (!prepared)
+    return NULL;
+  if (codec->shuffle)
+    shuffle(from, raw, codec->element, false, prepared);
+  else
+    memcpy(prepared, from, raw);
+  memset(prepared + raw, 0, AHEAD);
+  return prepared;
+}
+
 size_t csrn_codec_encode(csrn_coder *coder, const csrn_codec *codec, const void *from, size_t raw, void *to,
                          uint32_t *mask) {
+  const uint8_t *bytes = prepare(coder, codec, from, raw);
   *mask = 0;
-  if (codec->shuffle) {
-    uint8_t *shuffled = scratch_of(coder, raw);
-    if (!shuffled)
-      return 0;
-    shuffle(from, raw, codec->element, false, shuffled);
-    from = shuffled;
-  }
-  const size_t n = codec->kind == CSRN_CODEC_NONE ? 0 : compress(coder, codec, from, raw, to);
+  if (!bytes)
+    return 0;
+  const size_t n = codec->kind == CSRN_CODEC_NONE ? 0 : compress(coder, codec, bytes, raw, to);
   if (n > 0)
     return n;
   if (codec->kind != CSRN_CODEC_NONE)
     *mask = 1U << codec->shuffle;
-  memcpy(to, from, raw);
+  memcpy(to, bytes, raw);
   return raw;
 }

@@ -166,13 +166,13 @@ static csrn_io_status write_values(const struct copy *copy, hid_t to, const char
   return write_like(copy, &copy->input->data, to, name, csr->data_type, csr->data, "writing values");
 }
 
-/* Makes an empty dataset of the type, storage and attributes of `model`. */
+/* Makes an empty dataset of the type, storage and attributes of `model`, without the time of day. */
 static csrn_io_status make_like(const struct copy *copy, const csrn_hdf5_array *model, hid_t to,
                                 const char *name) {
   hid_t type = H5Dget_type(model->id), space = H5Dget_space(model->id);
   hid_t storage = H5Dget_create_plist(model->id), made = -1;
   csrn_io_status status = CSRN_IO_OK;
-  if (type < 0 || space < 0 || storage < 0 ||
+  if (type < 0 || space < 0 || storage < 0 || H5Pset_obj_track_times(storage, 0) < 0 ||
       (made = H5Dcreate2(to, name, type, space, H5P_DEFAULT, storage, H5P_DEFAULT)) < 0)
     status = csrn_hdf5_failed(copy->file, "create", name);
   if (!status)

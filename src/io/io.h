@@ -165,7 +165,8 @@ typedef struct csrn_io_normalization {
   double seconds[4];  /* totals; copying all else; normalizing and writing; until it is safe on the disk */
 } csrn_io_normalization;
 
-/* Fills n->plan. CSRN_IO_FAILED if `memory` is not enough. */
+/* Fills n->plan. CSRN_IO_FAILED if `memory` is not enough. Without output->path for an output of the input's
+ * format. */
 csrn_io_status csrn_io_normalize_plan(csrn_io_input *input, csrn_context *ctx, const csrn_io_output *output,
                                       csrn_io_normalization *n, csrn_io_error *error);
 

@@ -25,7 +25,7 @@ typedef struct columns_pass {
  * above the limit of its column. */
 #define COLUMN_LOOPS(NAME, TYPE, IS_COUNT)                                                                   \
   static bool add_##NAME(const TYPE *values, const int32_t *columns, int64_t n, int64_t *sums) {             \
-    bool done = true;                                                                                        \
+    bool done = sums != NULL;                                                                                \
     for (int64_t i = 0; i < n && done; i++)                                                                  \
       done = IS_COUNT(values[i]) &&                                                                          \
              !__builtin_add_overflow(sums[columns[i]], (int64_t)values[i], &sums[columns[i]]);               \

@@ -91,7 +91,7 @@ csrn_io_status csrn_io_normalize_plan(csrn_io_input *input, csrn_context *ctx, c
   plan->streams = input->description.format == CSRN_IO_H5AD &&
                   (input->description.layout == CSRN_IO_CSR || input->description.layout == CSRN_IO_CSC ||
                    (input->description.layout == CSRN_IO_DENSE && state->nnz > 0)) &&
-                  csrn_io_output_format(output->path) == (int)CSRN_IO_H5AD &&
+                  (!output->path || csrn_io_output_format(output->path) == (int)CSRN_IO_H5AD) &&
                   csrn_context_backend(ctx) == CSRN_BACKEND_CPU && state->n_cols <= INT32_MAX;
   if (!plan->streams)
     return CSRN_IO_OK;
