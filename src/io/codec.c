@@ -18,12 +18,13 @@ struct csrn_coder {
   struct libdeflate_decompressor *inflater;
   struct libdeflate_compressor *deflater; /* of `level`; made when needed */
   int level;
+  struct isal_zstream stream;
   uint8_t *fast; /* working memory of ISA-L's level 1 */
   uint8_t *scratch;
   size_t room; /* bytes of scratch */
 };
 
-enum { FAST_BYTES = ISAL_DEF_LVL1_DEFAULT, AHEAD = 512 };
+enum { FAST_BYTES = ISAL_DEF_LVL1_DEFAULT };
 
 bool csrn_codec_equal(const csrn_codec *a, const csrn_codec *b) {
   return a->shuffle == b->shuffle && a->kind == b->kind && (!a->shuffle || a->element == b->element);
@@ -104,19 +105,23 @@ static bool decompress(csrn_coder *coder, csrn_codec_kind kind, const void *from
   return made == raw;
 }
 
+/* ISA-L 2.30 looks at members of the stream that it has not set: one chunk in some thousands comes out a byte
+ * longer or shorter for it. Set here, that is one in some ten thousands: equal values need not give equal
+ * bytes. */
 static size_t deflate_fast(csrn_coder *coder, const void *from, size_t raw, void *to, size_t room) {
-  struct isal_zstream stream;
-  isal_deflate_stateless_init(&stream);
-  stream.level = 1;
-  stream.level_buf = coder->fast;
-  stream.level_buf_size = FAST_BYTES;
-  stream.gzip_flag = IGZIP_ZLIB;
-  stream.end_of_stream = 1;
-  stream.next_in = (uint8_t *)(uintptr_t)from;
-  stream.avail_in = (uint32_t)raw;
-  stream.next_out = to;
-  stream.avail_out = room > UINT32_MAX ? UINT32_MAX : (uint32_t)room;
-  return isal_deflate_stateless(&stream) == COMP_OK ? stream.total_out : 0;
+  struct isal_zstream *stream = &coder->stream;
+  memset(stream, 0, sizeof *stream);
+  isal_deflate_stateless_init(stream);
+  stream->level = 1;
+  stream->level_buf = coder->fast;
+  stream->level_buf_size = FAST_BYTES;
+  stream->gzip_flag = IGZIP_ZLIB;
+  stream->end_of_stream = 1;
+  stream->next_in = (uint8_t *)(uintptr_t)from;
+  stream->avail_in = (uint32_t)raw;
+  stream->next_out = to;
+  stream->avail_out = room > UINT32_MAX ? UINT32_MAX : (uint32_t)room;
+  return isal_deflate_stateless(stream) == COMP_OK ? stream->total_out : 0;
 }
 
 static size_t deflate_well(csrn_coder *coder, int level, const void *from, size_t raw, void *to,
@@ -164,28 +169,14 @@ bool csrn_codec_decode(csrn_coder *coder, const csrn_codec *codec, uint32_t mask
   return true;
 }
 
-/* The bytes to compress: shuffled, and for ISA-L followed by zeros, since it looks some bytes ahead, and what
- * it finds there may change the length of what it makes. */
-static const uint8_t *prepare(csrn_coder *coder, const csrn_codec *codec, const void *from, size_t raw) {
-  if (!codec->shuffle && codec->kind != CSRN_CODEC_DEFLATE)
-    return from;
-  uint8_t *prepared = scratch_of(coder, raw + AHEAD);
-  if (!prepared)
-    return NULL;
-  if (codec->shuffle)
-    shuffle(from, raw, codec->element, false, prepared);
-  else
-    memcpy(prepared, from, raw);
-  memset(prepared + raw, 0, AHEAD);
-  return prepared;
-}
-
 size_t csrn_codec_encode(csrn_coder *coder, const csrn_codec *codec, const void *from, size_t raw, void *to,
                          uint32_t *mask) {
-  const uint8_t *bytes = prepare(coder, codec, from, raw);
+  const uint8_t *bytes = codec->shuffle ? scratch_of(coder, raw) : from;
   *mask = 0;
   if (!bytes)
     return 0;
+  if (codec->shuffle)
+    shuffle(from, raw, codec->element, false, coder->scratch);
   const size_t n = codec->kind == CSRN_CODEC_NONE ? 0 : compress(coder, codec, bytes, raw, to);
   if (n > 0)
     return n;

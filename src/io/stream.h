@@ -5,8 +5,8 @@
  * The values are cut into units of whole chunks. Workers take unit after unit: read its
  * chunks as they lie in the file, decode them, compute through the public API, code the
  * result and write it. libhdf5 is called under one lock, so that while one worker waits for the disk
- * the others compute; writing happens in the order of the units, so that the same file comes
- * out for every number of threads. What a unit needs is held by one worker from beginning to
+ * the others compute; writing happens in the order of the units, so that files are laid out
+ * the same for every number of threads. What a unit needs is held by one worker from beginning to
  * end, which keeps it in that core's cache and bounds the memory by the number of workers.
  *
  * stream_pool.c has the workers, stream_array.c the chunks, stream_rows.c and stream_load.c the
