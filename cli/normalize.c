@@ -21,7 +21,7 @@ const cli_option cli_normalize_options[] = {
     CLI_OPTIONS_SELECT,
     {"key-added", 0, "NAME", "write the factors to obs/NAME of the .h5ad"},
     CLI_OPTIONS_COMPUTE,
-    {"memory", 0, "SIZE", "refuse matrices that need more memory than this"},
+    {"memory", 0, "SIZE", "memory to do with (default: a quarter of the machine's); K, M, G as suffix"},
     {"compression", 0, "HOW", "of the result: keep (default), none or gzip[:LEVEL]"},
     {"force", 'f', NULL, "replace an existing output"},
     {"dry-run", 'n', NULL, "say what would be done, and do nothing"},
@@ -36,9 +36,10 @@ typedef struct job {
   csrn_normalize_options options;
   csrn_normalize_report report;
   csrn_dtype out_type;
-  int64_t memory; /* bytes allowed; 0: no limit */
+  int64_t memory; /* bytes allowed; 0: not said */
   void *factors;
-  double seconds[3]; /* reading, computing, writing */
+  csrn_io_normalization pieces; /* where the plan is to do it so */
+  double seconds[3];            /* reading, computing, writing */
 } job;
 
 /* ---- Options --------------------------------------------------------------- */
@@ -115,8 +116,17 @@ static int64_t bytes_needed(const csrn_io_description *d, csrn_dtype out_type) {
   return d->nnz_file * (value + index + (entry > result ? entry : result)) + (d->n_cells + d->n_genes) * 16;
 }
 
-static int n_passes(const csrn_normalize_options *options) {
-  return 1 + (options->target != CSRN_TARGET_FIXED) + options->exclude_highly_expressed;
+/* Over the values: in memory, or in the file where they are not kept from the first. */
+static int n_passes(const job *j) {
+  const csrn_normalize_options *options = &j->options;
+  return j->pieces.plan.streams
+             ? j->pieces.plan.passes
+             : 1 + (options->target != CSRN_TARGET_FIXED) + options->exclude_highly_expressed;
+}
+
+static int64_t memory_of(const job *j) {
+  return j->pieces.plan.streams ? j->pieces.plan.memory
+                                : bytes_needed(csrn_io_describe(j->session.input), j->out_type);
 }
 
 static void print_plan_json(const job *j) {
@@ -133,8 +143,16 @@ static void print_plan_json(const job *j) {
   cli_json_integer(&json, "nnz", d->nnz);
   cli_json_string(&json, "data_type", csrn_dtype_name(d->data_type));
   cli_json_string(&json, "output_type", csrn_dtype_name(j->out_type));
-  cli_json_integer(&json, "passes", n_passes(&j->options));
-  cli_json_integer(&json, "memory_bytes", bytes_needed(d, j->out_type));
+  cli_json_integer(&json, "passes", n_passes(j));
+  cli_json_bool(&json, "in_pieces", j->pieces.plan.streams);
+  cli_json_integer(&json, "memory_bytes", memory_of(j));
+  if (j->pieces.plan.streams) {
+    cli_json_integer(&json, "memory_limit_bytes", j->pieces.plan.memory_limit);
+    cli_json_integer(&json, "read_bytes", j->pieces.plan.read_bytes);
+    cli_json_integer(&json, "write_bytes", d->nnz * (int64_t)csrn_dtype_size(j->out_type));
+    cli_json_integer(&json, "values_at_once", j->pieces.plan.unit);
+    cli_json_integer(&json, "workers", j->pieces.plan.n_workers);
+  }
   cli_session_json(&j->session, &json);
   cli_json_close(&json, '}');
 }
@@ -149,10 +167,18 @@ static int print_plan(const job *j) {
   }
   cli_print_shape(stdout, j->session.arguments->operand, d);
   printf("matrix: %s, filters %s\n", d->matrix_name, d->filters);
-  printf("passes over the values: %d\n", n_passes(&j->options));
+  printf("passes over the values: %d\n", n_passes(j));
   printf("values to read: %" PRId64 " bytes; to write: %" PRId64 " bytes (%s)\n", d->nnz_file * value,
          d->nnz * out, csrn_dtype_name(j->out_type));
-  printf("memory: %" PRId64 " bytes\n", bytes_needed(d, j->out_type));
+  if (j->pieces.plan.streams) {
+    const csrn_io_plan *plan = &j->pieces.plan;
+    printf("in pieces of %" PRId64 " values, %d at once; %" PRId64 " bytes of the file in each pass\n",
+           plan->unit, plan->n_workers, plan->read_bytes);
+    printf("memory: %" PRId64 " bytes, and up to %" PRId64 " to keep values between passes\n", plan->memory,
+           plan->memory_limit - plan->memory);
+  } else {
+    printf("memory: %" PRId64 " bytes\n", memory_of(j));
+  }
   printf("device: %s\n", cli_session_where(&j->session, where));
   return CLI_OK;
 }
@@ -214,6 +240,28 @@ static int run_steps(job *j) {
   return code;
 }
 
+/* All in memory, if it has the room. */
+static int run_whole(job *j) {
+  const csrn_io_description *d = csrn_io_describe(j->session.input);
+  int64_t needed = d->nnz >= 0 ? bytes_needed(d, j->out_type) : 0;
+  if (j->memory && needed > j->memory)
+    return cli_fail(j->session.arguments,
+                    "%s: needs %" PRId64 " bytes of memory, more than the %" PRId64 " of --memory",
+                    j->session.arguments->operand, needed, j->memory);
+  return run_steps(j);
+}
+
+/* A window on the values instead of all in memory, unless they turn out to be such that this does not do. */
+static int stream(job *j) {
+  csrn_io_status status = csrn_io_normalize(j->session.input, j->session.ctx, &j->output, &j->pieces,
+                                            &j->session.progress, &j->session.error);
+  j->report = j->pieces.report;
+  j->matrix.csr.nnz = csrn_io_describe(j->session.input)->nnz;
+  if (status)
+    return cli_session_fail(&j->session, status);
+  return j->pieces.plan.streams ? CLI_OK : run_whole(j);
+}
+
 /* ---- The report ------------------------------------------------------------ */
 
 static void print_warnings(const job *j) {
@@ -240,9 +288,24 @@ static void print_summary(const job *j) {
   printf(", %" PRId64 " empty cells", r->n_zero);
   if (j->options.exclude_highly_expressed)
     printf(", %" PRId64 " highly expressed genes excluded", r->n_excluded);
-  printf("\nread %.2f s, normalized %.3f s (%s), wrote %.2f s\n", j->seconds[0], j->seconds[1],
-         cli_session_where(&j->session, where), j->seconds[2]);
+  const double *s = j->pieces.plan.streams ? j->pieces.seconds : j->seconds;
+  cli_session_where(&j->session, where);
+  if (j->pieces.plan.streams)
+    printf("\ntotals %.2f s, copied the rest %.2f s, normalized and wrote %.2f s (%s), synced %.2f s\n", s[0],
+           s[1], s[2], where, s[3]);
+  else
+    printf("\nread %.2f s, normalized %.3f s (%s), wrote %.2f s\n", s[0], s[1], where, s[2]);
   printf("%s: %s values in %s\n", j->output.path, csrn_dtype_name(j->out_type), d->matrix_name);
+}
+
+static void print_seconds_json(const job *j, cli_json *json) {
+  static const char *const whole[] = {"read", "normalize", "write"};
+  static const char *const pieces[] = {"totals", "copy", "normalize", "sync"};
+  const int streams = j->pieces.plan.streams;
+  cli_json_open(json, "seconds", '{');
+  for (int i = 0; i < (streams ? 4 : 3); i++)
+    cli_json_real(json, streams ? pieces[i] : whole[i], streams ? j->pieces.seconds[i] : j->seconds[i]);
+  cli_json_close(json, '}');
 }
 
 static void print_json(const job *j) {
@@ -267,11 +330,8 @@ static void print_json(const job *j) {
   cli_json_integer(&json, "n_nonfinite_cells", r->n_nonfinite);
   cli_json_integer(&json, "n_excluded_genes", r->n_excluded);
   cli_session_json(&j->session, &json);
-  cli_json_open(&json, "seconds", '{');
-  cli_json_real(&json, "read", j->seconds[0]);
-  cli_json_real(&json, "normalize", j->seconds[1]);
-  cli_json_real(&json, "write", j->seconds[2]);
-  cli_json_close(&json, '}');
+  cli_json_bool(&json, "in_pieces", j->pieces.plan.streams);
+  print_seconds_json(j, &json);
   cli_json_close(&json, '}');
 }
 
@@ -284,18 +344,19 @@ static int run_job(job *j) {
     return code;
   const csrn_io_description *d = csrn_io_describe(j->session.input);
   j->out_type = output_type(d->data_type);
-  if (j->output.path) {
-    csrn_io_status status = csrn_io_output_check(j->session.input, &j->output, &j->session.error);
-    if (status)
-      return cli_session_fail(&j->session, status);
-  }
+  csrn_io_status status = CSRN_IO_OK;
+  j->pieces.options = &j->options;
+  j->pieces.memory = j->memory;
+  if (j->output.path)
+    status = csrn_io_output_check(j->session.input, &j->output, &j->session.error);
+  if (!status)
+    status =
+        csrn_io_normalize_plan(j->session.input, j->session.ctx, &j->output, &j->pieces, &j->session.error);
+  if (status)
+    return cli_session_fail(&j->session, status);
   if (cli_flag(a, "dry-run"))
     return print_plan(j);
-  int64_t needed = d->nnz >= 0 ? bytes_needed(d, j->out_type) : 0;
-  if (j->memory && needed > j->memory)
-    return cli_fail(a, "%s: needs %" PRId64 " bytes of memory, more than the %" PRId64 " of --memory",
-                    a->operand, needed, j->memory);
-  code = run_steps(j);
+  code = j->pieces.plan.streams ? stream(j) : run_whole(j);
   if (code)
     return code;
   print_warnings(j);

@@ -59,8 +59,10 @@ static void draw(cli_session *session, const char *step, int64_t done, int64_t t
   int filled = (int)((double)done / (double)total * BAR);
   double elapsed = now - session->started;
   double left = done > 0 ? elapsed / (double)done * (double)(total - done) : 0.0;
-  fprintf(stderr, "\r%-10s [%.*s%*s] %3d %%  %5.1f s left ", step, filled, bar, BAR - filled, "",
-          (int)(100.0 * (double)done / (double)total), left);
+  const double millions =
+      elapsed > 0.0 ? (double)done / elapsed * 1e-6 : 0.0; /* of bytes or values, a second */
+  fprintf(stderr, "\r%-15s [%.*s%*s] %3d %%  %6.0f M/s  %5.1f s left ", step, filled, bar, BAR - filled, "",
+          (int)(100.0 * (double)done / (double)total), millions, left);
   session->drawn = true;
 }
 
@@ -73,7 +75,7 @@ static int report_progress(void *user, const char *step, int64_t done, int64_t t
 
 static void erase_progress(cli_session *session) {
   if (session->drawn)
-    fprintf(stderr, "\r%70s\r", "");
+    fprintf(stderr, "\r%90s\r", "");
   session->drawn = false;
 }
 

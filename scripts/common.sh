@@ -4,7 +4,8 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 jobs=$(nproc 2>/dev/null || echo 2)
 
-build_packages=(gcc libc6-dev cmake ninja-build pkg-config libhdf5-dev libzip-dev liblzf-dev zlib1g-dev)
+build_packages=(gcc libc6-dev cmake ninja-build pkg-config libhdf5-dev libzip-dev liblzf-dev zlib1g-dev
+  libdeflate-dev libisal-dev)
 # Where there is a CUDA compiler, it compiles with g++.
 if command -v "${CUDACXX:-nvcc}" >/dev/null || [[ -x /usr/local/cuda/bin/nvcc ]]; then
   build_packages+=(g++)

@@ -166,17 +166,54 @@ static csrn_io_status write_values(const struct copy *copy, hid_t to, const char
   return write_like(copy, &copy->input->data, to, name, csr->data_type, csr->data, "writing values");
 }
 
-/* A member of the matrix's own group. The indices are in memory and are written anew if
- * they shall be compressed otherwise, unless the file has more of them than were read. */
+/* Makes an empty dataset of the type, storage and attributes of `model`, without the time of day. */
+static csrn_io_status make_like(const struct copy *copy, const csrn_hdf5_array *model, hid_t to,
+                                const char *name) {
+  hid_t type = H5Dget_type(model->id), space = H5Dget_space(model->id);
+  hid_t storage = H5Dget_create_plist(model->id), made = -1;
+  csrn_io_status status = CSRN_IO_OK;
+  if (type < 0 || space < 0 || storage < 0 || H5Pset_obj_track_times(storage, 0) < 0 ||
+      (made = H5Dcreate2(to, name, type, space, H5P_DEFAULT, storage, H5P_DEFAULT)) < 0)
+    status = csrn_hdf5_failed(copy->file, "create", name);
+  if (!status)
+    status = csrn_hdf5_copy_attributes(copy->file, model->id, made, model->path);
+  csrn_hdf5_close(made);
+  csrn_hdf5_close(storage);
+  csrn_hdf5_close(space);
+  csrn_hdf5_close(type);
+  return status;
+}
+
+/* A link to somewhere else stays one. Indices are coded anew if they shall be compressed otherwise, unless
+ * the file has more of them than the matrix. */
+csrn_hdf5_indices csrn_hdf5_indices_in(const csrn_hdf5_input *input, const csrn_io_output *output) {
+  H5L_info_t link;
+  if (H5Lget_info(input->file.id, input->indices.path, &link, H5P_DEFAULT) < 0 || link.type != H5L_TYPE_HARD)
+    return CSRN_HDF5_INDICES_COPIED;
+  if (output->compression != CSRN_IO_COMPRESSION_KEEP && input->indices.extent[0] == (uint64_t)input->nnz)
+    return CSRN_HDF5_INDICES_RECODED;
+  hid_t storage = H5Dget_create_plist(input->indices.id);
+  const H5D_layout_t layout = storage < 0 ? H5D_LAYOUT_ERROR : H5Pget_layout(storage);
+  const int plain =
+      layout == H5D_CHUNKED || (layout == H5D_CONTIGUOUS && H5Pget_external_count(storage) == 0);
+  csrn_hdf5_close(storage);
+  return plain ? CSRN_HDF5_INDICES_RAW : CSRN_HDF5_INDICES_COPIED;
+}
+
+/* A member of the matrix's own group. */
 static csrn_io_status copy_member(const struct copy *copy, hid_t from, hid_t to, const char *name,
                                   const H5L_info_t *info) {
   const csrn_csr *csr = &copy->matrix->csr;
   const csrn_hdf5_array *indices = &copy->input->indices;
   if (!strcmp(name, "data"))
     return write_values(copy, to, name);
-  if (!strcmp(name, "indices") && copy->output->compression != CSRN_IO_COMPRESSION_KEEP && csr->indices &&
-      indices->extent[0] == (uint64_t)copy->input->nnz)
-    return write_like(copy, indices, to, name, csr->indices_type, csr->indices, "writing indices");
+  if (!strcmp(name, "indices") && csr->indices_type) {
+    const csrn_hdf5_indices how = csrn_hdf5_indices_in(copy->input, copy->output);
+    if (how == CSRN_HDF5_INDICES_RECODED)
+      return write_like(copy, indices, to, name, csr->indices_type, csr->indices, "writing indices");
+    if (how == CSRN_HDF5_INDICES_RAW && !csr->data)
+      return make_like(copy, indices, to, name);
+  }
   return copy_link(copy, from, to, name, info);
 }
 

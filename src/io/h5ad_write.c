@@ -192,26 +192,48 @@ static csrn_io_status check_structure(const csrn_hdf5_input *state, const csrn_i
                           state->nnz);
 }
 
+static csrn_io_status finish(const csrn_hdf5_file *file, csrn_io_status status) {
+  if (!status && H5Fflush(file->id, H5F_SCOPE_LOCAL) < 0)
+    status = csrn_hdf5_failed(file, "write", "the file");
+  if (H5Fclose(file->id) < 0 && !status)
+    status = csrn_hdf5_failed(file, "close", "the file");
+  return status;
+}
+
+static int64_t cells_of(const csrn_io_matrix *matrix) {
+  return matrix->cells == CSRN_PER_COLUMN ? matrix->csr.n_cols : matrix->csr.n_rows;
+}
+
+csrn_io_status csrn_hdf5_write_copy(csrn_hdf5_input *input, const csrn_io_matrix *matrix,
+                                    const csrn_io_output *output, const char *path, csrn_hdf5_fill fill,
+                                    void *user, const csrn_io_progress *progress, csrn_io_error *error) {
+  csrn_hdf5_file file = {-1, output->path, error};
+  csrn_io_output filled = *output;
+  csrn_io_status status = check_structure(input, matrix, &file);
+  if (status)
+    return status;
+  file.id = create_file(path, input);
+  if (file.id < 0)
+    return csrn_hdf5_failed(&file, "create", "the file");
+  status = csrn_hdf5_copy_h5ad(input, matrix, output, &file, progress);
+  if (!status && fill)
+    status = fill(user, &file, &filled);
+  if (!status)
+    status = csrn_hdf5_annotate(&file, &filled, cells_of(matrix));
+  return finish(&file, status);
+}
+
 csrn_io_status csrn_io_write_h5ad(csrn_io_input *input, const csrn_io_matrix *matrix,
                                   const csrn_io_output *output, const char *path,
                                   const csrn_io_progress *progress, csrn_io_error *error) {
   csrn_hdf5_begin();
-  csrn_hdf5_input *copied = input && input->description.format == CSRN_IO_H5AD ? input->state : NULL;
-  csrn_hdf5_file file = {-1, output->path, error};
-  csrn_io_status status = copied ? check_structure(copied, matrix, &file) : CSRN_IO_OK;
-  if (status)
-    return status;
-  file.id = create_file(path, copied);
+  if (input && input->description.format == CSRN_IO_H5AD)
+    return csrn_hdf5_write_copy(input->state, matrix, output, path, NULL, NULL, progress, error);
+  csrn_hdf5_file file = {create_file(path, NULL), output->path, error};
   if (file.id < 0)
     return csrn_hdf5_failed(&file, "create", "the file");
-  status = copied ? csrn_hdf5_copy_h5ad(copied, matrix, output, &file, progress)
-                  : write_new(input, matrix, output, &file, progress);
+  csrn_io_status status = write_new(input, matrix, output, &file, progress);
   if (!status)
-    status = csrn_hdf5_annotate(&file, output,
-                                matrix->cells == CSRN_PER_COLUMN ? matrix->csr.n_cols : matrix->csr.n_rows);
-  if (!status && H5Fflush(file.id, H5F_SCOPE_LOCAL) < 0)
-    status = csrn_hdf5_failed(&file, "write", "the file");
-  if (H5Fclose(file.id) < 0 && !status)
-    status = csrn_hdf5_failed(&file, "close", "the file");
-  return status;
+    status = csrn_hdf5_annotate(&file, output, cells_of(matrix));
+  return finish(&file, status);
 }

@@ -218,6 +218,16 @@ static csrn_io_status find_extent(const csrn_hdf5_file *file, int rank, csrn_hdf
   return CSRN_IO_OK;
 }
 
+/* Without a cache of chunks: they are read whole, once; and H5Ocopy() of libhdf5 1.10.8 writes a chunk that
+ * is in the cache, which is not compressed there, into a buffer for the compressed one. */
+static hid_t open_dataset(hid_t file, const char *path) {
+  hid_t access = H5Pcreate(H5P_DATASET_ACCESS), id = -1;
+  if (access >= 0 && H5Pset_chunk_cache(access, 0, 0, 0) >= 0)
+    id = H5Dopen2(file, path, access);
+  csrn_hdf5_close(access);
+  return id;
+}
+
 csrn_io_status csrn_hdf5_array_open(const csrn_hdf5_file *file, const char *path, int rank, csrn_hdf5_use use,
                                     csrn_hdf5_array *array) {
   memset(array, 0, sizeof *array);
@@ -231,7 +241,7 @@ csrn_io_status csrn_hdf5_array_open(const csrn_hdf5_file *file, const char *path
   if (kind != CSRN_HDF5_DATASET)
     return csrn_hdf5_refuse(file, "%s is a %s, expected a dataset", path,
                             kind == CSRN_HDF5_GROUP ? "group" : "named type");
-  array->id = H5Dopen2(file->id, path, H5P_DEFAULT);
+  array->id = open_dataset(file->id, path);
   if (array->id < 0)
     return csrn_hdf5_failed(file, "open", path);
   csrn_io_status status = find_extent(file, rank, array);

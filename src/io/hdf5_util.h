@@ -144,6 +144,9 @@ int csrn_hdf5_is_10x(const char *path);
 hid_t csrn_hdf5_storage(hid_t model, int rank, const hsize_t *extent, csrn_io_compression compression,
                         int level);
 
+/* The chunks of a dataset of that extent where no model says it. */
+void csrn_hdf5_default_chunk(int rank, const hsize_t *extent, hsize_t *chunk);
+
 /* A dataset to be written: `n` slices (elements, or rows) of `values`; what is left of
  * the extent reads as 0. */
 typedef struct csrn_hdf5_values {
@@ -155,7 +158,8 @@ typedef struct csrn_hdf5_values {
   int64_t n;
 } csrn_hdf5_values;
 
-/* Creates the dataset in `group` and writes it; it is left open in *dataset unless NULL. */
+/* Creates the dataset in `group` and writes it, or leaves it empty if there are no values; it is left open in
+ * *dataset unless NULL. */
 csrn_io_status csrn_hdf5_write_values(const csrn_hdf5_file *file, hid_t group, const csrn_hdf5_values *values,
                                       hid_t storage, const csrn_io_progress *progress, hid_t *dataset);
 csrn_io_status csrn_hdf5_copy_attributes(const csrn_hdf5_file *file, hid_t from, hid_t to,
@@ -172,10 +176,28 @@ hid_t csrn_hdf5_create_group(hid_t location, const char *name, const char *type,
 /* A dataset of n texts of variable length, encoded as anndata's string-array. */
 int csrn_hdf5_write_string_array(hid_t group, const char *name, char *const *texts, int64_t n);
 
-/* ---- h5ad_copy.c, h5ad_annotate.c: parts of csrn_io_write_h5ad() ---- */
+/* ---- h5ad_write.c, h5ad_copy.c, h5ad_annotate.c: csrn_io_write_h5ad() and its parts ---- */
+
+/* Writes what a matrix without arrays of its own leaves empty, and sets the factors of `output`. */
+typedef csrn_io_status (*csrn_hdf5_fill)(void *user, const csrn_hdf5_file *file, csrn_io_output *output);
+
+/* A copy of an .h5ad input as csrn_io_write_h5ad() makes it; fill(user, ...) is called when all that does not
+ * depend on the values has been copied. */
+csrn_io_status csrn_hdf5_write_copy(csrn_hdf5_input *input, const csrn_io_matrix *matrix,
+                                    const csrn_io_output *output, const char *path, csrn_hdf5_fill fill,
+                                    void *user, const csrn_io_progress *progress, csrn_io_error *error);
+
+/* What becomes of the indices in a copy whose values are written by a fill. */
+typedef enum csrn_hdf5_indices {
+  CSRN_HDF5_INDICES_COPIED, /* libhdf5 copies them */
+  CSRN_HDF5_INDICES_RAW,    /* the dataset is made as it is, for its chunks (or elements) to be copied */
+  CSRN_HDF5_INDICES_RECODED /* the dataset is made with the filters of the output */
+} csrn_hdf5_indices;
+
+csrn_hdf5_indices csrn_hdf5_indices_in(const csrn_hdf5_input *input, const csrn_io_output *output);
 
 /* Copies all of an .h5ad to `file`, with the values of `matrix` in the place of those of
- * the input's matrix. */
+ * the input's matrix; where it has no array, the dataset is made and left empty. */
 csrn_io_status csrn_hdf5_copy_h5ad(csrn_hdf5_input *input, const csrn_io_matrix *matrix,
                                    const csrn_io_output *output, const csrn_hdf5_file *file,
                                    const csrn_io_progress *progress);

@@ -70,6 +70,14 @@ static int has_filter(hid_t properties, H5Z_filter_t id) {
   return 0;
 }
 
+void csrn_hdf5_default_chunk(int rank, const hsize_t *extent, hsize_t *chunk) {
+  hsize_t width = rank == 2 ? extent[1] : 1;
+  chunk[1] = width < DEFAULT_CHUNK ? width : DEFAULT_CHUNK;
+  chunk[0] = chunk[1] ? DEFAULT_CHUNK / chunk[1] : 1;
+  if (chunk[0] > extent[0])
+    chunk[0] = extent[0] ? extent[0] : 1;
+}
+
 /* Chunks as in the model; of the default size where it has none, or there is no model, but
  * chunks are needed. A dataset without elements in a fixed shape can have none. */
 static int set_chunks(hid_t storage, hid_t model, int rank, const hsize_t *extent, int needed) {
@@ -78,11 +86,7 @@ static int set_chunks(hid_t storage, hid_t model, int rank, const hsize_t *exten
     return H5Pget_chunk(model, rank, chunk) < 0 || H5Pset_chunk(storage, rank, chunk) < 0;
   if (!needed)
     return 0;
-  hsize_t width = rank == 2 ? extent[1] : 1;
-  chunk[1] = width < DEFAULT_CHUNK ? width : DEFAULT_CHUNK;
-  chunk[0] = chunk[1] ? DEFAULT_CHUNK / chunk[1] : 1;
-  if (chunk[0] > extent[0])
-    chunk[0] = extent[0] ? extent[0] : 1;
+  csrn_hdf5_default_chunk(rank, extent, chunk);
   return H5Pset_chunk(storage, rank, chunk) < 0;
 }
 
@@ -152,14 +156,14 @@ csrn_io_status csrn_hdf5_write_values(const csrn_hdf5_file *file, hid_t group, c
   size_t element = csrn_dtype_size(values->type);
   hsize_t slice = (values->rank == 2 ? values->extent[1] : 1) * element; /* bytes */
   hsize_t slab = csrn_hdf5_slab(values->extent, chunk, values->rank, element);
-  for (hsize_t done = 0; done < n && slice > 0 && !status; done += slab) {
+  for (hsize_t done = 0; values->values && done < n && slice > 0 && !status; done += slab) {
     if (values->step &&
         !csrn_io_proceed(progress, values->step, (int64_t)(done * slice), (int64_t)(n * slice)))
       status = csrn_io_fail(file->error, CSRN_IO_FAILED, "interrupted");
     else if (write_slab(id, values, done, n - done < slab ? n - done : slab))
       status = csrn_hdf5_failed(file, "write", values->name);
   }
-  if (!status && values->step)
+  if (!status && values->values && values->step)
     csrn_io_proceed(progress, values->step, (int64_t)(n * slice), (int64_t)(n * slice));
   if (!dataset)
     csrn_hdf5_close(id);

@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <hdf5.h>
 #include <inttypes.h>
+#include <isa-l.h>
+#include <libdeflate.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,10 +195,11 @@ csrn_io_status csrn_io_matrix_indices(csrn_io_matrix *matrix, csrn_io_error *err
 }
 
 const char *csrn_io_libraries(void) {
-  static char text[96];
+  static char text[160];
   unsigned major = 0, minor = 0, release = 0;
   H5get_libversion(&major, &minor, &release);
-  snprintf(text, sizeof text, "HDF5 %u.%u.%u, libzip %s, zlib %s, liblzf", major, minor, release,
-           zip_libzip_version(), zlibVersion());
+  snprintf(text, sizeof text, "HDF5 %u.%u.%u, libzip %s, zlib %s, libdeflate %s, ISA-L %d.%d.%d, liblzf",
+           major, minor, release, zip_libzip_version(), zlibVersion(), LIBDEFLATE_VERSION_STRING,
+           ISAL_MAJOR_VERSION, ISAL_MINOR_VERSION, ISAL_PATCH_VERSION);
   return text;
 }

@@ -140,6 +140,44 @@ csrn_io_status csrn_io_output_check(const csrn_io_input *input, const csrn_io_ou
 csrn_io_status csrn_io_write(csrn_io_input *input, const csrn_io_matrix *matrix, const csrn_io_output *output,
                              const csrn_io_progress *progress, csrn_io_error *error);
 
+/* ---- Normalization of a file in pieces ---- */
+
+/* How csrn_io_normalize() would go. */
+typedef struct csrn_io_plan {
+  int streams;          /* it can be done in pieces; else nothing below is set */
+  csrn_dtype out_type;  /* of the values: f64 for f64, else f32 */
+  int passes;           /* over the values of the file, if none were kept in memory */
+  int n_workers;        /* threads, one of which waits for the disk */
+  int64_t unit;         /* values that a worker has at once */
+  int64_t memory;       /* bytes needed at least */
+  int64_t memory_limit; /* bytes allowed: what is not needed keeps values for the second pass */
+  int64_t read_bytes;   /* the values as they lie in the file, once */
+} csrn_io_plan;
+
+typedef struct csrn_io_normalization {
+  const csrn_normalize_options *options; /* of csrn_normalize_total() */
+  int64_t memory;                        /* bytes to do with; 0: a quarter of the machine's */
+  int64_t unit;                          /* values to have at once; 0: as measured best */
+  /* Results */
+  csrn_io_plan plan;
+  csrn_normalize_report report;
+  int64_t kept_bytes; /* of values kept in memory between the passes */
+  double seconds[4];  /* totals; copying all else; normalizing and writing; until it is safe on the disk */
+} csrn_io_normalization;
+
+/* Fills n->plan. CSRN_IO_FAILED if `memory` is not enough. Without output->path for an output of the input's
+ * format. */
+csrn_io_status csrn_io_normalize_plan(csrn_io_input *input, csrn_context *ctx, const csrn_io_output *output,
+                                      csrn_io_normalization *n, csrn_io_error *error);
+
+/* csrn_io_read(), csrn_normalize_total() and csrn_io_write() in one, to the bit, in memory that does not grow
+ * with the values. Only where the plan says that it streams; `ctx` is a CPU context, whose threads and
+ * instruction set are used. Indices are copied without a look at them, unless the columns matter.
+ * output->factors is not used. */
+csrn_io_status csrn_io_normalize(csrn_io_input *input, csrn_context *ctx, const csrn_io_output *output,
+                                 csrn_io_normalization *n, const csrn_io_progress *progress,
+                                 csrn_io_error *error);
+
 /* Removes the temporary file of a csrn_io_write() in progress, if any;
  * async-signal-safe, for handlers of SIGINT and SIGTERM. */
 void csrn_io_abandon(void);

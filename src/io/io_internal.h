@@ -58,6 +58,9 @@ csrn_io_status csrn_io_write_npz(csrn_io_input *input, const csrn_io_matrix *mat
                                  const csrn_io_output *output, const char *path,
                                  const csrn_io_progress *progress, csrn_io_error *error);
 
+/* The format that the name of an output says; -1: none. */
+int csrn_io_output_format(const char *path);
+
 /* Makes a file under a temporary name by make(arg, name, error) and moves it to
  * output->path once it is synced. */
 typedef csrn_io_status (*csrn_io_make)(void *arg, const char *path, csrn_io_error *error);

@@ -45,6 +45,11 @@ static int find_writer(const char *path) {
   return -1;
 }
 
+int csrn_io_output_format(const char *path) {
+  const int writer = path ? find_writer(path) : -1;
+  return writer < 0 ? -1 : (int)writers[writer].format;
+}
+
 /* Where the result really goes: a symbolic link is followed, not replaced. */
 static void resolve(const char *path, char target[PATH_MAX]) {
   if (!realpath(path, target))

@@ -289,6 +289,74 @@ class Results(Command):
         self.assertEqual(read_npz(out)["data"], [0.0] * 6)
 
 
+class Pieces(Command):
+    """From .h5ad to .h5ad, which goes through memory in pieces."""
+
+    def setUp(self):
+        super().setUp()
+        self.sim, self.out = self.dir / "sim.h5ad", self.dir / "o.h5ad"
+        self.good("simulate", "-o", self.sim, "--cells", "300", "--genes", "2000", "--compression", "gzip")
+
+    def test_report_and_plan(self):
+        report = json.loads(self.good("normalize", self.sim, "-o", self.out, "--json"))
+        self.assertTrue(report["in_pieces"])
+        self.assertEqual(sorted(report["seconds"]), ["copy", "normalize", "sync", "totals"])
+        self.assertRegex(self.good("normalize", self.sim, "-o", self.out, "--force"), r"totals .* s, copied the rest")
+        plan = json.loads(self.good("normalize", self.sim, "--dry-run", "--json", "--memory", "30M", "--threads", "2"))
+        self.assertEqual([plan[k] for k in ("in_pieces", "passes", "nnz", "memory_limit_bytes", "workers")],
+                         [True, 2, report["nnz"], 30 << 20, 3])
+        self.assertLess(plan["memory_bytes"], 30 << 20)
+        self.assertLess(plan["read_bytes"], plan["write_bytes"] // 2)
+        text = self.good("normalize", self.sim, "--dry-run", "--exclude-highly-expressed")
+        self.assertRegex(text, r"passes over the values: 4\n(.*\n)*in pieces of \d+ values, \d+ at once")
+        whole = json.loads(self.good("normalize", self.sim, "-o", self.dir / "o.npz", "--json"))
+        self.assertFalse(whole["in_pieces"])
+        self.assertEqual([whole[k] for k in ("target_sum", "nnz")], [report[k] for k in ("target_sum", "nnz")])
+
+    def test_same_file_for_any_threads(self):
+        """And for any memory: the same values in the same places; deflated they may differ by some bytes."""
+        files = set()
+        for options in ([], ["--threads", "1"], ["--threads", "5"], ["--memory", "12M", "--threads", "3"]):
+            self.good("normalize", self.sim, "-o", self.out, "--force", "--log1p", "--compression", "none", *options)
+            files.add(digest(self.out))
+        self.assertEqual(len(files), 1)
+
+    def test_in_place(self):
+        arguments = ("--force", "--compression", "none", "--output")
+        self.good("normalize", self.sim, *arguments, self.out)
+        self.good("normalize", self.sim, *arguments, self.sim)
+        self.assertEqual(digest(self.sim), digest(self.out))
+
+    def test_too_little_memory(self):
+        self.bad(1, "more than the 1000 of --memory", "normalize", self.sim, "-o", self.out, "--memory", "1000",
+                 output=self.out)
+
+    def test_ended_by_signals(self):
+        """At any moment; a signal that cannot be caught leaves no more than a hidden file."""
+        self.good("simulate", "-o", self.sim, "--force", "--cells", "1500", "--genes", "5000", "--compression", "gzip")
+        before = sorted(self.dir.iterdir())
+        whole = digest(self.sim)
+        arguments = ("normalize", self.sim, "--compression", "none", "-o", self.out)
+        self.good(*arguments)
+        result = digest(self.out)
+        self.out.unlink()
+        for k, number in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGKILL) * 6):
+            process = subprocess.Popen([PROGRAM, *map(str, arguments)], stdout=subprocess.DEVNULL)
+            time.sleep(0.01 * (k + 1))
+            process.send_signal(number)
+            code = process.wait(60)
+            left = sorted(set(self.dir.iterdir()) - set(before))
+            self.assertIn(code, (0, -number))
+            self.assertTrue(code or left == [self.out])
+            for p in left:
+                if p == self.out:
+                    self.assertEqual(digest(p), result)
+                else:
+                    self.assertTrue(number == signal.SIGKILL and p.name.startswith(".o.h5ad."), left)
+                p.unlink()
+            self.assertEqual(digest(self.sim), whole)
+
+
 class Failures(Command):
     def test_usage(self):
         out = self.dir / "o.npz"

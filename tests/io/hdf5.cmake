@@ -14,6 +14,10 @@ foreach(topic read write 10x errors)
   csrnorm_test(io.hdf5.${topic} io test_hdf5_${topic})
 endforeach()
 
+add_executable(test_stream test_stream.c)
+target_link_libraries(test_stream PRIVATE csrnorm_hdf5_samples)
+csrnorm_test(io.stream io test_stream)
+
 find_package(Python3 COMPONENTS Interpreter)
 if(Python3_FOUND AND TARGET csrnorm_cli)
   csrnorm_test(io.h5ad.anndata io ${Python3_EXECUTABLE} -W ignore ${CMAKE_CURRENT_SOURCE_DIR}/test_h5ad.py

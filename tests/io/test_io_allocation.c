@@ -124,6 +124,33 @@ static void test_reading_h5ad(void **state) {
   fail_each(read_any, "a.h5ad", 5);
 }
 
+/* From a file to a file in pieces. One unit, so that no other threads count. */
+static csrn_io_status normalize_any(const char *name) {
+  csrn_normalize_options options = CSRN_NORMALIZE_OPTIONS_INIT;
+  options.exclude_highly_expressed = 1;
+  csrn_io_normalization n = {.options = &options};
+  const csrn_io_output output = {.path = io_path("out.h5ad"), .key_added = "factor"};
+  csrn_io_input *input = NULL;
+  csrn_io_status status = csrn_io_open(io_path(name), NULL, &input, &io_error);
+  if (!status)
+    status = csrn_io_normalize(input, io_context, &output, &n, NULL, &io_error);
+  csrn_io_close(input);
+  assert_int_equal(io_exists("out.h5ad"), status == CSRN_IO_OK);
+  if (!status)
+    assert_int_equal(remove(io_path("out.h5ad")), 0);
+  assert_int_equal(io_count_files(), 1);
+  return status;
+}
+
+static void test_normalizing(void **state) {
+  (void)state;
+  io_random_matrix(&to_write, 20, 20, CSRN_F32, CSRN_I32, CSRN_I32, 1);
+  io_write(NULL, &to_write, "a.h5ad");
+  csrn_io_matrix_free(&to_write);
+  fail_each(normalize_any, "a.h5ad", 25);
+  assert_int_equal(remove(io_path("a.h5ad")), 0);
+}
+
 static void test_writing(void **state) {
   (void)state;
   static float dense[] = {1, 2, 3, 4};
@@ -147,7 +174,7 @@ static void test_vectors(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_reading_mtx), TEST(test_reading_npz), TEST(test_reading_h5ad),
-      TEST(test_writing),     TEST(test_vectors),
+      TEST(test_normalizing), TEST(test_writing),     TEST(test_vectors),
   };
   return io_run(tests);
 }

@@ -1,0 +1,328 @@
+/*
+ * Datasets in pieces. Where this library knows the filters and the elements lie as in memory,
+ * the chunks go raw between the file and a worker, which codes them itself; everything
+ * else (conversions, checksums, plugins, chunks that were never written, datasets without
+ * chunks) goes through libhdf5, one piece at a time.
+ */
+#include "stream.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Buffers of a worker; the others are the passes' own. */
+enum { CODED = 0, TABLE = 1, TILE = 7 };
+
+/* Where a chunk of a piece lies in the buffer of coded bytes; size 0: its values were read already. */
+typedef struct place {
+  size_t offset, size;
+  uint32_t mask;
+} place;
+
+static csrn_hdf5_file file_of(csrn_stream_worker *worker, const csrn_stream_array *array) {
+  return (csrn_hdf5_file){-1, array->file, &worker->error};
+}
+
+/* ---- What a dataset is --------------------------------------------------------- */
+
+/* Whether the filters are an optional shuffle and at most one compressor that codec.c has. */
+static bool find_codec(hid_t properties, csrn_codec *codec) {
+  const int n = H5Pget_nfilters(properties);
+  for (int i = 0; i < n; i++) {
+    unsigned flags, config, parameters[1] = {0};
+    size_t n_parameters = 1;
+    const H5Z_filter_t id =
+        H5Pget_filter2(properties, (unsigned)i, &flags, &n_parameters, parameters, 0, NULL, &config);
+    if (id == H5Z_FILTER_SHUFFLE && i == 0)
+      codec->shuffle = true;
+    else if (id == H5Z_FILTER_DEFLATE && i == codec->shuffle)
+      codec->kind = CSRN_CODEC_DEFLATE;
+    else if (id == CSRN_HDF5_LZF && i == codec->shuffle)
+      codec->kind = CSRN_CODEC_LZF;
+    else
+      return false;
+  }
+  return n >= 0;
+}
+
+csrn_io_status csrn_stream_array_init(csrn_stream_array *array, const csrn_hdf5_file *file, hid_t id,
+                                      const char *path, csrn_dtype type, bool narrow) {
+  hsize_t extent[2] = {0, 1}, chunk[2] = {0, 1};
+  memset(array, 0, sizeof *array);
+  hid_t properties = H5Dget_create_plist(id), space = H5Dget_space(id), stored = H5Dget_type(id);
+  const int rank = space < 0 ? -1 : H5Sget_simple_extent_ndims(space);
+  bool fault = properties < 0 || stored < 0 || rank < 1 || rank > 2 ||
+               H5Sget_simple_extent_dims(space, extent, NULL) != rank;
+  if (!fault && H5Pget_layout(properties) == H5D_CHUNKED)
+    fault = H5Pget_chunk(properties, rank, chunk) != rank;
+  if (!fault) {
+    const int64_t width = (int64_t)extent[1];
+    *array = (csrn_stream_array){.id = id,
+                                 .file = file->path,
+                                 .path = path,
+                                 .type = type,
+                                 .narrow = narrow,
+                                 .rank = rank,
+                                 .extent = (int64_t)extent[0] * width,
+                                 .width = width,
+                                 .tile = (int64_t)chunk[1],
+                                 .chunk = (int64_t)chunk[0] * width};
+    array->codec.element = csrn_dtype_size(type);
+    array->coded = chunk[0] > 0 && !narrow && H5Tequal(stored, csrn_hdf5_native(type)) > 0 &&
+                   find_codec(properties, &array->codec);
+  }
+  csrn_hdf5_close(stored);
+  csrn_hdf5_close(space);
+  csrn_hdf5_close(properties);
+  return fault ? csrn_hdf5_failed(file, "look at", path) : CSRN_IO_OK;
+}
+
+int64_t csrn_stream_padded(const csrn_stream_array *array, int64_t n) {
+  return array->coded ? (n + array->chunk - 1) / array->chunk * array->chunk : n;
+}
+
+/* ---- Chunks -------------------------------------------------------------------- */
+
+/* Chunk `i` of a piece: its place in the dataset, in the piece, and how much of it the dataset has. */
+typedef struct part {
+  hsize_t offset[2]; /* row and column; the elements before, for rank 1 */
+  int64_t begin;     /* of its first row, in the piece */
+  int64_t rows, columns;
+} part;
+
+static int64_t tiles_of(const csrn_stream_array *array) {
+  return (array->width + array->tile - 1) / array->tile;
+}
+
+static int64_t chunks_of(const csrn_stream_array *array, int64_t n) {
+  return (n + array->chunk - 1) / array->chunk * tiles_of(array);
+}
+
+static part part_of(const csrn_stream_array *array, int64_t first, int64_t i) {
+  const int64_t tiles = tiles_of(array), column = i % tiles * array->tile, begin = i / tiles * array->chunk;
+  const int64_t rows = array->chunk / array->width, left = (array->extent - first - begin) / array->width;
+  const int64_t columns = array->width - column;
+  return (part){{(hsize_t)((first + begin) / array->width), (hsize_t)column},
+                begin,
+                left < rows ? left : rows,
+                columns < array->tile ? columns : array->tile};
+}
+
+static size_t chunk_bytes(const csrn_stream_array *array) {
+  return (size_t)(array->chunk / array->width * array->tile) * csrn_dtype_size(array->type);
+}
+
+/* Rows of a chunk between where they lie together and where they lie in the piece. */
+static void move_tile(const csrn_stream_array *array, const part *p, bool in, char *tile, char *values) {
+  const size_t size = csrn_dtype_size(array->type);
+  for (int64_t r = 0; r < p->rows; r++) {
+    char *apart = values + (size_t)(p->begin + r * array->width + (int64_t)p->offset[1]) * size;
+    char *together = tile + (size_t)(r * array->tile) * size;
+    memcpy(in ? apart : together, in ? together : apart, (size_t)p->columns * size);
+  }
+}
+
+/* ---- Through libhdf5 ----------------------------------------------------------- */
+
+/* A rectangle of the dataset from or to its place among values, whose first row is the rectangle's. */
+static bool transfer(const csrn_stream_array *array, const part *p, void *to, const void *from) {
+  const hsize_t count[2] = {(hsize_t)p->rows, (hsize_t)p->columns};
+  const hsize_t room[2] = {(hsize_t)p->rows, (hsize_t)array->width}, corner[2] = {0, p->offset[1]};
+  const hid_t type = csrn_hdf5_native(array->narrow ? CSRN_U64 : array->type);
+  hid_t file = H5Dget_space(array->id), memory = H5Screate_simple(array->rank, room, NULL);
+  bool done = file >= 0 && memory >= 0 &&
+              H5Sselect_hyperslab(file, H5S_SELECT_SET, p->offset, NULL, count, NULL) >= 0 &&
+              H5Sselect_hyperslab(memory, H5S_SELECT_SET, corner, NULL, count, NULL) >= 0;
+  if (done && to)
+    done = H5Dread(array->id, type, memory, file, H5P_DEFAULT, to) >= 0;
+  else if (done)
+    done = H5Dwrite(array->id, type, memory, file, H5P_DEFAULT, from) >= 0;
+  csrn_hdf5_close(memory);
+  csrn_hdf5_close(file);
+  return done;
+}
+
+/* Whole rows. */
+static bool transfer_rows(const csrn_stream_array *array, int64_t first, int64_t n, void *to,
+                          const void *from) {
+  const part p = {{(hsize_t)(first / array->width), 0}, 0, n / array->width, array->width};
+  return n == 0 || transfer(array, &p, to, from);
+}
+
+static csrn_io_status read_failed(csrn_stream_worker *worker, const csrn_stream_array *array) {
+  const csrn_hdf5_file file = file_of(worker, array);
+  return csrn_hdf5_failed(&file, "read", array->path);
+}
+
+/* uint64 values are read as they are and must fit int64, whose bits are then the same. */
+static csrn_io_status check_narrow(csrn_stream_worker *worker, const csrn_stream_array *array,
+                                   const uint64_t *values, int64_t n) {
+  const csrn_hdf5_file file = file_of(worker, array);
+  for (int64_t i = 0; i < n; i++)
+    if (values[i] > INT64_MAX)
+      return csrn_hdf5_refuse(&file, "%s holds %llu, expected values up to %lld", array->path,
+                              (unsigned long long)values[i], (long long)INT64_MAX);
+  return CSRN_IO_OK;
+}
+
+/* ---- Reading ------------------------------------------------------------------- */
+
+static void *grow(csrn_stream_worker *worker, int which, size_t bytes) {
+  if (worker->buffers[which].room >= bytes)
+    return worker->buffers[which].bytes;
+  const size_t room = bytes + bytes / 4;
+  void *grown = realloc(worker->buffers[which].bytes, room);
+  if (!grown) {
+    csrn_io_fail(&worker->error, CSRN_IO_FAILED, "out of memory for a piece of %zu bytes", room);
+    return NULL;
+  }
+  worker->buffers[which].bytes = grown;
+  worker->buffers[which].room = room;
+  return grown;
+}
+
+/* One chunk into the buffer of coded bytes, or, if it does not lie there as it should, through libhdf5 into
+ * its place among the values. */
+static csrn_io_status fetch_chunk(csrn_stream_worker *worker, const csrn_stream_array *array, const part *p,
+                                  char *values, size_t used, place *chunk) {
+  const size_t element = csrn_dtype_size(array->type);
+  hsize_t size = 0;
+  *chunk = (place){used, 0, 0};
+  if (H5Dget_chunk_storage_size(array->id, p->offset, &size) < 0 || size == 0 ||
+      size > 2 * csrn_codec_bound(chunk_bytes(array)))
+    return transfer(array, p, values + (size_t)p->begin * element, NULL) ? CSRN_IO_OK
+                                                                         : read_failed(worker, array);
+  uint8_t *coded = grow(worker, CODED, used + size);
+  if (!coded)
+    return CSRN_IO_FAILED;
+  if (H5Dread_chunk(array->id, H5P_DEFAULT, p->offset, &chunk->mask, coded + used) < 0)
+    return read_failed(worker, array);
+  chunk->size = size;
+  return CSRN_IO_OK;
+}
+
+csrn_io_status csrn_stream_fetch(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t first,
+                                 int64_t n, void *values) {
+  if (!array->coded)
+    return transfer_rows(array, first, n, values, NULL) ? CSRN_IO_OK : read_failed(worker, array);
+  const int64_t n_chunks = chunks_of(array, n);
+  place *table = csrn_stream_buffer(worker, TABLE, (size_t)n_chunks * sizeof *table);
+  csrn_io_status status = table ? CSRN_IO_OK : CSRN_IO_FAILED;
+  size_t used = 0;
+  for (int64_t i = 0; i < n_chunks && !status; i++) {
+    const part p = part_of(array, first, i);
+    status = fetch_chunk(worker, array, &p, values, used, &table[i]);
+    used += table[i].size;
+  }
+  return status;
+}
+
+static csrn_io_status decode_chunk(csrn_stream_worker *worker, const csrn_stream_array *array, const part *p,
+                                   const place *chunk, char *values) {
+  const size_t raw = chunk_bytes(array);
+  const bool whole = array->tile == array->width;
+  const uint8_t *coded = worker->buffers[CODED].bytes;
+  char *to = whole ? values + (size_t)p->begin * csrn_dtype_size(array->type)
+                   : csrn_stream_buffer(worker, TILE, raw);
+  if (!to)
+    return CSRN_IO_FAILED;
+  if (!csrn_codec_decode(worker->coder, &array->codec, chunk->mask, coded + chunk->offset, chunk->size, to,
+                         raw)) {
+    const csrn_hdf5_file file = file_of(worker, array);
+    return csrn_hdf5_refuse(&file, "cannot read %s: the chunk that begins at %llu is damaged", array->path,
+                            (unsigned long long)p->offset[0]);
+  }
+  if (!whole)
+    move_tile(array, p, true, to, values);
+  return CSRN_IO_OK;
+}
+
+csrn_io_status csrn_stream_decode(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t first,
+                                  int64_t n, void *values) {
+  if (!array->coded)
+    return array->narrow ? check_narrow(worker, array, values, n) : CSRN_IO_OK;
+  const int64_t n_chunks = chunks_of(array, n);
+  const place *table = worker->buffers[TABLE].bytes;
+  csrn_io_status status = CSRN_IO_OK;
+  for (int64_t i = 0; i < n_chunks && !status; i++) {
+    const part p = part_of(array, first, i);
+    if (table[i].size > 0)
+      status = decode_chunk(worker, array, &p, &table[i], values);
+  }
+  return status;
+}
+
+csrn_io_status csrn_stream_fetch_raw(csrn_stream_worker *worker, const csrn_stream_array *array,
+                                     int64_t first, int64_t n) {
+  const int64_t n_chunks = chunks_of(array, n);
+  place *table = csrn_stream_buffer(worker, TABLE, (size_t)n_chunks * sizeof *table);
+  size_t used = 0;
+  for (int64_t i = 0; table && i < n_chunks; i++) {
+    const part p = part_of(array, first, i);
+    hsize_t size = 0;
+    if (H5Dget_chunk_storage_size(array->id, p.offset, &size) < 0) {
+      H5Eclear2(H5E_DEFAULT); /* it was never written, and is not in the copy */
+      size = 0;
+    }
+    table[i] = (place){used, size, 0};
+    uint8_t *bytes = size > 0 ? grow(worker, CODED, used + size) : NULL;
+    if (size > 0 && !bytes)
+      return CSRN_IO_FAILED;
+    if (size > 0 && H5Dread_chunk(array->id, H5P_DEFAULT, p.offset, &table[i].mask, bytes + used) < 0)
+      return read_failed(worker, array);
+    used += size;
+  }
+  return table ? CSRN_IO_OK : CSRN_IO_FAILED;
+}
+
+/* ---- Writing ------------------------------------------------------------------- */
+
+/* The raw bytes of a chunk: among the values, or put together. What it has beyond the dataset is 0. */
+static char *gather(csrn_stream_worker *worker, const csrn_stream_array *array, const part *p, char *values) {
+  if (array->tile == array->width)
+    return values + (size_t)p->begin * csrn_dtype_size(array->type);
+  char *tile = csrn_stream_buffer(worker, TILE, chunk_bytes(array));
+  if (!tile)
+    return NULL;
+  memset(tile, 0, chunk_bytes(array));
+  move_tile(array, p, false, tile, values);
+  return tile;
+}
+
+csrn_io_status csrn_stream_encode(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t first,
+                                  int64_t n, void *values) {
+  if (!array->coded)
+    return CSRN_IO_OK;
+  const size_t element = csrn_dtype_size(array->type), raw = chunk_bytes(array), room = csrn_codec_bound(raw);
+  const int64_t padded = csrn_stream_padded(array, n), n_chunks = chunks_of(array, n);
+  memset((char *)values + (size_t)n * element, 0, (size_t)(padded - n) * element);
+  place *table = csrn_stream_buffer(worker, TABLE, (size_t)n_chunks * sizeof *table);
+  uint8_t *coded = table ? csrn_stream_buffer(worker, CODED, (size_t)n_chunks * room) : NULL;
+  size_t used = 0;
+  for (int64_t i = 0; coded && i < n_chunks; i++) {
+    const part p = part_of(array, first, i);
+    const char *bytes = gather(worker, array, &p, values);
+    if (!bytes)
+      return CSRN_IO_FAILED;
+    table[i].offset = used;
+    table[i].size = csrn_codec_encode(worker->coder, &array->codec, bytes, raw, coded + used, &table[i].mask);
+    if (table[i].size == 0)
+      return csrn_io_fail(&worker->error, CSRN_IO_FAILED, "out of memory for coding %s", array->path);
+    used += table[i].size;
+  }
+  return coded ? CSRN_IO_OK : CSRN_IO_FAILED;
+}
+
+csrn_io_status csrn_stream_store(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t first,
+                                 int64_t n, const void *values) {
+  const csrn_hdf5_file file = file_of(worker, array);
+  const place *table = worker->buffers[TABLE].bytes;
+  const uint8_t *coded = worker->buffers[CODED].bytes;
+  const int64_t n_chunks = array->coded || array->raw ? chunks_of(array, n) : 0;
+  bool done = n_chunks > 0 || transfer_rows(array, first, n, NULL, values);
+  for (int64_t i = 0; done && i < n_chunks; i++) {
+    const part p = part_of(array, first, i);
+    done = table[i].size == 0 || H5Dwrite_chunk(array->id, H5P_DEFAULT, table[i].mask, p.offset,
+                                                table[i].size, coded + table[i].offset) >= 0;
+  }
+  return done ? CSRN_IO_OK : csrn_hdf5_failed(&file, "write", array->path);
+}

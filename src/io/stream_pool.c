@@ -1,0 +1,162 @@
+/*
+ * Workers of the streaming engine. The calling thread is one of them; the others are
+ * threads for the time of a run. There are no queues: a unit stays with its worker, and
+ * what bounds the memory is that a worker begins the next unit only when the last is done.
+ */
+#include "stream.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Life -------------------------------------------------------------------- */
+
+static bool create_worker(csrn_stream_pool *pool, csrn_stream_worker *worker, csrn_context *ctx) {
+  csrn_context_options options = CSRN_CONTEXT_OPTIONS_INIT;
+  options.backend = CSRN_BACKEND_CPU;
+  options.threads = 1;
+  options.isa = csrn_context_isa(ctx);
+  worker->pool = pool;
+  worker->coder = csrn_coder_create();
+  return worker->coder && csrn_context_create(&options, &worker->ctx) == CSRN_OK;
+}
+
+csrn_io_status csrn_stream_pool_create(csrn_stream_pool *pool, csrn_context *ctx, int n_workers,
+                                       csrn_io_error *error) {
+  memset(pool, 0, sizeof *pool);
+  pthread_mutex_init(&pool->file, NULL);
+  pthread_mutex_init(&pool->state, NULL);
+  pthread_cond_init(&pool->turned, NULL);
+  pool->workers = calloc((size_t)n_workers, sizeof *pool->workers);
+  pool->n_workers = pool->workers ? n_workers : 0;
+  bool done = pool->workers != NULL;
+  for (int i = 0; done && i < n_workers; i++)
+    done = create_worker(pool, &pool->workers[i], ctx);
+  if (done)
+    return CSRN_IO_OK;
+  csrn_stream_pool_destroy(pool);
+  return csrn_io_fail(error, CSRN_IO_FAILED, "out of memory for %d workers", n_workers);
+}
+
+void csrn_stream_pool_destroy(csrn_stream_pool *pool) {
+  for (int i = 0; i < pool->n_workers; i++) {
+    csrn_stream_worker *worker = &pool->workers[i];
+    csrn_context_destroy(worker->ctx);
+    csrn_coder_destroy(worker->coder);
+    for (size_t b = 0; b < sizeof worker->buffers / sizeof worker->buffers[0]; b++)
+      free(worker->buffers[b].bytes);
+  }
+  free(pool->workers);
+  pthread_cond_destroy(&pool->turned);
+  pthread_mutex_destroy(&pool->state);
+  pthread_mutex_destroy(&pool->file);
+  memset(pool, 0, sizeof *pool);
+}
+
+void *csrn_stream_buffer(csrn_stream_worker *worker, int which, size_t bytes) {
+  if (worker->buffers[which].room < bytes || !worker->buffers[which].bytes) {
+    free(worker->buffers[which].bytes);
+    worker->buffers[which].bytes = malloc(bytes ? bytes : 1);
+    worker->buffers[which].room = bytes;
+    if (!worker->buffers[which].bytes)
+      csrn_io_fail(&worker->error, CSRN_IO_FAILED, "out of memory for a piece of %zu bytes", bytes);
+  }
+  return worker->buffers[which].bytes;
+}
+
+/* ---- Locks ------------------------------------------------------------------- */
+
+void csrn_stream_lock(csrn_stream_worker *worker) {
+  pthread_mutex_lock(&worker->pool->file);
+}
+
+void csrn_stream_unlock(csrn_stream_worker *worker) {
+  pthread_mutex_unlock(&worker->pool->file);
+}
+
+bool csrn_stream_take_turn(csrn_stream_worker *worker, int64_t unit) {
+  csrn_stream_pool *pool = worker->pool;
+  pthread_mutex_lock(&pool->state);
+  while (pool->turn < unit && !pool->status)
+    pthread_cond_wait(&pool->turned, &pool->state);
+  const bool mine = pool->turn == unit && !pool->status;
+  pthread_mutex_unlock(&pool->state);
+  if (mine)
+    csrn_stream_lock(worker);
+  return mine;
+}
+
+/* ---- A run ------------------------------------------------------------------- */
+
+/* The next unit, or -1. */
+static int64_t begin_unit(csrn_stream_pool *pool) {
+  pthread_mutex_lock(&pool->state);
+  const int64_t unit = pool->status || pool->next == pool->n_units ? -1 : pool->next++;
+  pthread_mutex_unlock(&pool->state);
+  return unit;
+}
+
+/* Stores a failure, unless one of a unit before is known. */
+static void note_failure(csrn_stream_pool *pool, int64_t unit, csrn_io_status status,
+                         const csrn_io_error *error) {
+  if (pool->status && pool->failed_unit < unit)
+    return;
+  pool->status = status;
+  pool->failed_unit = unit;
+  if (error->text[0])
+    *pool->error = *error;
+}
+
+/* Counts the units that have ended, which in a run with turns is the number of the next. */
+static void end_unit(csrn_stream_worker *worker, int64_t unit, csrn_io_status status) {
+  csrn_stream_pool *pool = worker->pool;
+  static const csrn_io_error interrupted = {"interrupted"};
+  pthread_mutex_lock(&pool->state);
+  if (status)
+    note_failure(pool, unit, status, &worker->error);
+  else
+    pool->turn++;
+  if (!status && !pool->status &&
+      !csrn_io_proceed(pool->progress, pool->step,
+                       (int64_t)((double)pool->turn / (double)pool->n_units * (double)pool->total),
+                       pool->total))
+    note_failure(pool, unit, CSRN_IO_FAILED, &interrupted);
+  pthread_cond_broadcast(&pool->turned);
+  pthread_mutex_unlock(&pool->state);
+}
+
+static void *work(void *arg) {
+  csrn_stream_worker *worker = arg;
+  csrn_stream_pool *pool = worker->pool;
+  csrn_stream_lock(worker);
+  csrn_hdf5_begin();
+  csrn_stream_unlock(worker);
+  for (int64_t unit; (unit = begin_unit(pool)) >= 0;) {
+    worker->error.text[0] = '\0';
+    end_unit(worker, unit, pool->work(worker, pool->arg, unit));
+  }
+  return NULL;
+}
+
+csrn_io_status csrn_stream_run(csrn_stream_pool *pool, int64_t n_units, csrn_stream_work todo, void *arg,
+                               const char *step, int64_t total, const csrn_io_progress *progress,
+                               csrn_io_error *error) {
+  pool->work = todo;
+  pool->arg = arg;
+  pool->n_units = n_units;
+  pool->next = pool->turn = 0;
+  pool->step = step;
+  pool->total = total;
+  pool->progress = progress;
+  pool->status = CSRN_IO_OK;
+  pool->error = error;
+  pthread_t *threads = calloc((size_t)pool->n_workers, sizeof *threads);
+  int n = 0; /* of threads; fewer do as well */
+  for (; threads && n + 1 < pool->n_workers && n + 1 < n_units; n++)
+    if (pthread_create(&threads[n], NULL, work, &pool->workers[n + 1]) != 0)
+      break;
+  work(&pool->workers[0]);
+  for (int i = 0; i < n; i++)
+    pthread_join(threads[i], NULL);
+  free(threads);
+  return pool->status;
+}

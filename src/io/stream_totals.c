@@ -1,0 +1,193 @@
+/*
+ * The first pass of the streaming engine: the total of every row, to the bit as
+ * csrn_axis_sum() has it for the matrix in memory. A unit sums the spans that lie in it; a span
+ * that crosses into other units is put together in a seam, and summed by the worker that
+ * brings its last piece.
+ */
+#include "stream.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct seam {
+  void *values;
+  int64_t span, missing; /* values that have not come yet; 0: this place is free */
+} seam;
+
+typedef struct totals_pass {
+  csrn_stream_matrix *matrix;
+  const csrn_stream_rows *rows;
+  const csrn_stream_array *data;
+  const uint8_t *excluded;
+  csrn_dtype sums_type; /* i64 for integers, which add up exactly, else f64 */
+  void *sums;           /* [n_spans] */
+  seam *seams;          /* at most at both ends of each unit begun and not ended */
+  int n_seams;
+} totals_pass;
+
+/* The sums of n spans of values, which begin with the first of them. */
+static csrn_io_status sum_spans(csrn_stream_worker *worker, const totals_pass *pass, int64_t first, int64_t n,
+                                void *values) {
+  const int64_t *spans = pass->rows->spans + first;
+  int64_t *starts = csrn_stream_buffer(worker, CSRN_STREAM_STARTS, (size_t)(n + 1) * sizeof *starts);
+  if (!starts)
+    return CSRN_IO_FAILED;
+  for (int64_t i = 0; i <= n; i++)
+    starts[i] = spans[i] - spans[0];
+  const csrn_csr A = {.n_rows = n,
+                      .n_cols = pass->rows->n_cols,
+                      .nnz = starts[n],
+                      .indptr = starts,
+                      .data = values,
+                      .indptr_type = CSRN_I64,
+                      .data_type = pass->data->type};
+  if (csrn_axis_sum(worker->ctx, &A, CSRN_PER_ROW, (char *)pass->sums + (size_t)first * sizeof(int64_t),
+                    pass->sums_type) == CSRN_OK)
+    return CSRN_IO_OK;
+  return csrn_io_fail(&worker->error, CSRN_IO_FAILED, "%s: %s", pass->data->file,
+                      csrn_error_detail(worker->ctx));
+}
+
+/* ---- Seams ------------------------------------------------------------------- */
+
+/* The seam of a span, new if this is the first piece; NULL: out of memory. */
+static seam *find_seam(totals_pass *pass, int64_t span, int64_t length) {
+  seam *found = NULL;
+  for (int i = 0; i < pass->n_seams; i++) {
+    if (pass->seams[i].missing > 0 && pass->seams[i].span == span)
+      return &pass->seams[i];
+    if (pass->seams[i].missing == 0 && !found)
+      found = &pass->seams[i];
+  }
+  void *values = found ? malloc((size_t)length * csrn_dtype_size(pass->data->type)) : NULL;
+  if (!values)
+    return NULL;
+  *found = (seam){values, span, length};
+  return found;
+}
+
+/* Puts the part of a span that lies in [begin, end) to the others; sums it if that was the last. */
+static csrn_io_status add_piece(csrn_stream_worker *worker, totals_pass *pass, int64_t span, int64_t begin,
+                                int64_t end, const char *values) {
+  const size_t size = csrn_dtype_size(pass->data->type);
+  const int64_t start = pass->rows->spans[span], stop = pass->rows->spans[span + 1];
+  const int64_t from = start > begin ? start : begin, to = stop < end ? stop : end;
+  void *whole = NULL;
+  pthread_mutex_lock(&worker->pool->state);
+  seam *place = find_seam(pass, span, stop - start);
+  if (place) {
+    memcpy((char *)place->values + (size_t)(from - start) * size, values + (size_t)(from - begin) * size,
+           (size_t)(to - from) * size);
+    place->missing -= to - from;
+    whole = place->missing == 0 ? place->values : NULL;
+    if (whole)
+      place->values = NULL;
+  }
+  pthread_mutex_unlock(&worker->pool->state);
+  if (!place)
+    return csrn_io_fail(&worker->error, CSRN_IO_FAILED, "out of memory for a row in pieces");
+  csrn_io_status status = whole ? sum_spans(worker, pass, span, 1, whole) : CSRN_IO_OK;
+  free(whole);
+  return status;
+}
+
+/* ---- Units ------------------------------------------------------------------- */
+
+static csrn_io_status sum_unit(csrn_stream_worker *worker, totals_pass *pass, int64_t begin, int64_t end,
+                               char *values) {
+  const csrn_stream_rows *rows = pass->rows;
+  const int64_t *spans = rows->spans;
+  int64_t first = csrn_stream_find(spans, rows->n_spans, begin);
+  int64_t last = end == rows->nnz ? rows->n_spans : csrn_stream_find(spans, rows->n_spans, end);
+  csrn_io_status status = CSRN_IO_OK;
+  if (first > 0 && spans[first] > begin)
+    status = add_piece(worker, pass, first - 1, begin, end, values);
+  if (!status && last > first && spans[last] > end)
+    status = add_piece(worker, pass, --last, begin, end, values);
+  if (!status && last > first)
+    status = sum_spans(worker, pass, first, last - first,
+                       values + (size_t)(spans[first] - begin) * csrn_dtype_size(pass->data->type));
+  return status;
+}
+
+/* An excluded value adds +0 in its place. */
+static csrn_io_status erase_excluded(csrn_stream_worker *worker, const totals_pass *pass, int64_t unit,
+                                     char *values) {
+  const size_t size = csrn_dtype_size(pass->data->type);
+  int64_t n;
+  int32_t *columns = NULL;
+  csrn_stream_unit(pass->matrix, unit, &n);
+  if (csrn_stream_columns(worker, pass->matrix, unit, &columns))
+    return CSRN_IO_FAILED;
+  for (int64_t i = 0; i < n; i++)
+    if (pass->excluded[columns[i]])
+      memset(values + (size_t)i * size, 0, size);
+  return CSRN_IO_OK;
+}
+
+static csrn_io_status do_unit(csrn_stream_worker *worker, void *arg, int64_t unit) {
+  totals_pass *pass = arg;
+  int64_t n;
+  const int64_t begin = csrn_stream_unit(pass->matrix, unit, &n);
+  void *values = NULL;
+  csrn_io_status status = csrn_stream_read(worker, pass->matrix, unit, &values);
+  if (!status && pass->excluded)
+    status = erase_excluded(worker, pass, unit, values);
+  if (!status)
+    status = sum_unit(worker, pass, begin, begin + n, values);
+  if (!status && !pass->excluded)
+    csrn_stream_keep(worker->pool, pass->matrix, unit, values, n);
+  return status;
+}
+
+/* ---- The pass ---------------------------------------------------------------- */
+
+/* The sums of the spans of each row, added in order. */
+static csrn_io_status combine(const totals_pass *pass, double *totals, csrn_io_error *error) {
+  const csrn_stream_rows *rows = pass->rows;
+  int64_t span = 0;
+  for (int64_t i = 0; i < rows->n_rows; i++) {
+    double sum = 0;
+    __int128 count = 0;
+    do {
+      if (pass->sums_type == CSRN_F64)
+        sum += ((const double *)pass->sums)[span];
+      else
+        count += ((const int64_t *)pass->sums)[span];
+    } while (++span < rows->n_spans && rows->spans[span] < rows->indptr[i + 1]);
+    if (count > INT64_MAX || count < INT64_MIN)
+      return csrn_io_fail(error, CSRN_IO_FAILED, "%s: the sum of row %" PRId64 " does not fit int64",
+                          pass->data->file, i);
+    totals[i] = pass->sums_type == CSRN_F64 ? sum : (double)(int64_t)count;
+  }
+  return CSRN_IO_OK;
+}
+
+csrn_io_status csrn_stream_totals(csrn_stream_pool *pool, csrn_stream_matrix *matrix, const uint8_t *excluded,
+                                  double *totals, const csrn_io_progress *progress, csrn_io_error *error) {
+  const csrn_stream_rows *rows = &matrix->rows;
+  const csrn_dtype type = matrix->data.type;
+  totals_pass pass = {.matrix = matrix,
+                      .rows = rows,
+                      .data = &matrix->data,
+                      .excluded = excluded,
+                      .sums_type = type == CSRN_F32 || type == CSRN_F64 ? CSRN_F64 : CSRN_I64,
+                      .sums = calloc((size_t)rows->n_spans + 1, sizeof(int64_t)),
+                      .seams = calloc(2 * (size_t)pool->n_workers, sizeof(seam)),
+                      .n_seams = 2 * pool->n_workers};
+  csrn_io_status status = CSRN_IO_OK;
+  if (!pass.sums || !pass.seams)
+    status = csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory for %" PRId64 " totals",
+                          matrix->data.file, rows->n_spans);
+  if (!status)
+    status = csrn_stream_run(pool, matrix->cut.n_units, do_unit, &pass, excluded ? "summing" : "reading",
+                             rows->nnz * (int64_t)csrn_dtype_size(type), progress, error);
+  if (!status)
+    status = combine(&pass, totals, error);
+  for (int i = 0; pass.seams && i < pass.n_seams; i++)
+    free(pass.seams[i].values);
+  free(pass.seams);
+  free(pass.sums);
+  return status;
+}
