@@ -112,7 +112,7 @@ csrn_context *fixture_context(const csrn_context_options *options) {
 
 static void open_context(int threads) {
   csrn_context_options options = fixture_options(threads);
-  test.watched = test.backend == CSRN_BACKEND_CPU; /* elsewhere it would have to be device memory */
+  test.watched = test.backend == CSRN_BACKEND_CPU; /* elsewhere scratch memory is the device's: see guest/ */
   if (test.watched)
     options.allocator = ledger_allocator(&test.book);
   test.ctx = fixture_context(&options);

@@ -7,7 +7,7 @@
 #ifndef CSRN_CUDA_HOST_H
 #define CSRN_CUDA_HOST_H
 
-#include "cuda_internal.h"
+#include "cuda_scale.h"
 
 /* What the device has of one chunk while the kernels are enqueued. */
 struct csrn_host_chunk {
@@ -48,6 +48,46 @@ void csrn_cuda_host_destroy(csrn_context *ctx);
 
 /* Between host and device in the order of the context's stream, complete on return. */
 csrn_status csrn_host_copy(csrn_context *ctx, void *to, const void *from, size_t bytes);
+
+/* ---- What operations are made of, once csrn_host_open() has been called -------------- */
+
+/* Nothing to send: the CPU is done at once. */
+bool csrn_host_is_empty(const csrn_csr *A);
+/* csrn_host_close(), naming an index that is no column as the CPU would. */
+csrn_status csrn_host_end(csrn_context *ctx, const csrn_csr *A, csrn_status status);
+
+struct csrn_host_row_sums {
+  const csrn_csr *A;
+  const uint8_t *excluded; /* host; NULL: none */
+  const uint8_t *excluded_on_device;
+  void *sums; /* host */
+  csrn_dtype type;
+};
+
+/* All sums; those of a chunk, and of a row that is longer than one (arg: a csrn_host_row_sums). */
+csrn_status csrn_host_run_row_sums(csrn_context *ctx, const csrn_host_row_sums *job);
+csrn_status csrn_host_sum_chunk(csrn_context *ctx, const csrn_host_chunk *chunk, const void *arg);
+csrn_status csrn_host_sum_long_row(csrn_context *ctx, int64_t row, const void *arg);
+/* The CPU sums a row without values: what it allocates for any other is there then, so that nothing fails for
+ * lack of memory once results are written. */
+csrn_status csrn_host_try_row(csrn_context *ctx, const csrn_host_row_sums *job);
+
+enum { CSRN_HOST_COLUMN_PASSES = 3, CSRN_HOST_COLUMN_INDICES = 2 }; /* of reals that are no counts */
+
+/* To sums[n_cols] in host memory; needs CSRN_CUDA_COLUMNS and CSRN_CUDA_TOTALS. */
+csrn_status csrn_host_run_column_sums(csrn_context *ctx, const csrn_csr *A, const uint8_t *excluded_rows,
+                                      void *sums, csrn_dtype type);
+/* Columns where an entry exceeds its fraction, to mask[n_cols] in host memory; room: [2 * n_cols]. Needs
+ * CSRN_CUDA_MASK. */
+csrn_status csrn_host_mark_columns(csrn_context *ctx, const csrn_csr *A, double max_fraction, uint8_t *mask,
+                                   uint8_t *room);
+/* Rows where an entry exceeds its fraction of totals[n_cols], to mask[n_rows], all in host memory. Needs
+ * CSRN_CUDA_TOTALS. */
+csrn_status csrn_host_mark_rows(csrn_context *ctx, const csrn_csr *A, double max_fraction,
+                                const double *totals, uint8_t *mask);
+/* All values by divisors[n_cols] of out_type on the device, then the logarithm. */
+csrn_status csrn_host_divide_columns(csrn_context *ctx, const csrn_cuda_how &how, const void *divisors,
+                                     void *out, csrn_dtype out_type);
 
 /* The operations: slots of the table for arrays in host memory. */
 csrn_status csrn_host_check_rows(csrn_context *ctx, const csrn_csr *A);
