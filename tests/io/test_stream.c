@@ -417,6 +417,32 @@ static void compression(void **state) {
   }
 }
 
+/* The chunks of the indices are the input's, byte by byte. */
+static void raw_indices(void **state) {
+  (void)state;
+  static const char *const filters[] = {"g", "sgf", "z"};
+  static unsigned char chunks[2][20000];
+  for (size_t f = 0; f < sizeof filters / sizeof filters[0]; f++) {
+    const stream_case c = {filters[f], 1000, COUNTS, CSRN_F32, 2000, 2, 0};
+    make_file(&c, H5T_STD_I32LE, H5T_STD_I32LE, 0);
+    expect_same(&c, options_of(CSRN_TARGET_MEDIAN, 0), (csrn_io_output){0});
+    for (hsize_t first = 0; first < (hsize_t)total_length(); first += 1000) {
+      hsize_t sizes[2] = {0, 0};
+      for (int i = 0; i < 2; i++) {
+        uint32_t mask;
+        hid_t file = H5Fopen(sample_path(i ? "pieces.h5ad" : "in.h5ad"), H5F_ACC_RDONLY, H5P_DEFAULT);
+        hid_t id = H5Dopen2(file, "X/indices", H5P_DEFAULT);
+        assert_true(H5Dget_chunk_storage_size(id, &first, &sizes[i]) >= 0 && sizes[i] < sizeof chunks[i]);
+        assert_true(H5Dread_chunk(id, H5P_DEFAULT, &first, &mask, chunks[i]) >= 0);
+        H5Dclose(id);
+        H5Fclose(file);
+      }
+      assert_int_equal(sizes[0], sizes[1]);
+      assert_memory_equal(chunks[0], chunks[1], sizes[0]);
+    }
+  }
+}
+
 /* Values and indices behind the last row are not the matrix's. */
 static void spare_values(void **state) {
   (void)state;
@@ -599,6 +625,7 @@ int main(void) {
       cmocka_unit_test(dense),
       cmocka_unit_test(columns),
       cmocka_unit_test(columns_of_reals),
+      cmocka_unit_test(raw_indices),
       cmocka_unit_test(bad_column),
       cmocka_unit_test(interruption),
       cmocka_unit_test(sample_nothing_open),
