@@ -56,7 +56,7 @@ static int64_t total_length(void) {
 
 /* An .h5ad whose values, indices and indptr are of the case's kinds. */
 static void make_matrix(const stream_case *c, int csc, hid_t indices_type, hid_t indptr_type, int spare) {
-  const hsize_t n = (hsize_t)(total_length() + spare), rows = ROWS + 1;
+  const hsize_t n = (hsize_t)total_length() + (hsize_t)spare, rows = ROWS + 1;
   const int64_t shape[2] = {csc ? CELLS : ROWS, csc ? ROWS : COLUMNS};
   double *values = calloc(n, sizeof *values);
   int64_t *indices = calloc(n, sizeof *indices), indptr[ROWS + 1] = {0};
@@ -240,8 +240,9 @@ static void chunks_and_filters(void **state) {
     for (size_t k = 0; k < sizeof chunks / sizeof chunks[0]; k++, turn++) {
       if ((chunks[k] < 8 && f != 3 && f != k + 1) || (!filters[f] && k))
         continue; /* szip wants blocks of 8 in a chunk, and thousands of chunks take libhdf5 a while */
-      const stream_case c = {filters[f],      chunks[k], turn % 3, turn % 2 ? CSRN_F32 : CSRN_F64,
-                             turn % 5 * 1000, turn % 4,  0};
+      const stream_case c = {
+          filters[f], chunks[k], turn % 3, turn % 2 ? CSRN_F32 : CSRN_F64, (int64_t)turn % 5 * 1000,
+          turn % 4,   0};
       make_file(&c, H5T_STD_I32LE, H5T_STD_I64LE, 0);
       expect_same(&c, options_of((csrn_target)(turn % 3), turn / 2 % 2), (csrn_io_output){0});
     }
@@ -254,7 +255,7 @@ static void types(void **state) {
   for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
     const stream_case c = {t % 2 ? "g" : "sg", 500, COUNTS, types[t], 1500, 3, 0};
     make_file(&c, index_types[t % 4], index_types[(t + 1) % 4], 0);
-    expect_same(&c, options_of(CSRN_TARGET_MEDIAN, t % 2), (csrn_io_output){0});
+    expect_same(&c, options_of(CSRN_TARGET_MEDIAN, (int)(t % 2)), (csrn_io_output){0});
   }
 }
 
@@ -330,7 +331,7 @@ static void dense(void **state) {
                            0,
                            type == CSRN_F32 || type == CSRN_F64 ? i % 3 : COUNTS,
                            type,
-                           i % 4 * 9000,
+                           (int64_t)i % 4 * 9000,
                            i % 3 + 1,
                            i % 2 ? 0 : 20 << 20};
     csrn_normalize_options options = options_of((csrn_target)(i % 3), i / 2 % 2);
