@@ -56,7 +56,7 @@ static int64_t total_length(void) {
 
 /* An .h5ad whose values, indices and indptr are of the case's kinds. */
 static void make_matrix(const stream_case *c, int csc, hid_t indices_type, hid_t indptr_type, int spare) {
-  const hsize_t n = (hsize_t)(total_length() + spare), rows = ROWS + 1;
+  const hsize_t n = (hsize_t)total_length() + (hsize_t)spare, rows = ROWS + 1;
   const int64_t shape[2] = {csc ? CELLS : ROWS, csc ? ROWS : COLUMNS};
   double *values = calloc(n, sizeof *values);
   int64_t *indices = calloc(n, sizeof *indices), indptr[ROWS + 1] = {0};
@@ -240,8 +240,9 @@ static void chunks_and_filters(void **state) {
     for (size_t k = 0; k < sizeof chunks / sizeof chunks[0]; k++, turn++) {
       if ((chunks[k] < 8 && f != 3 && f != k + 1) || (!filters[f] && k))
         continue; /* szip wants blocks of 8 in a chunk, and thousands of chunks take libhdf5 a while */
-      const stream_case c = {filters[f],      chunks[k], turn % 3, turn % 2 ? CSRN_F32 : CSRN_F64,
-                             turn % 5 * 1000, turn % 4,  0};
+      const stream_case c = {
+          filters[f], chunks[k], turn % 3, turn % 2 ? CSRN_F32 : CSRN_F64, (int64_t)turn % 5 * 1000,
+          turn % 4,   0};
       make_file(&c, H5T_STD_I32LE, H5T_STD_I64LE, 0);
       expect_same(&c, options_of((csrn_target)(turn % 3), turn / 2 % 2), (csrn_io_output){0});
     }
@@ -254,7 +255,7 @@ static void types(void **state) {
   for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
     const stream_case c = {t % 2 ? "g" : "sg", 500, COUNTS, types[t], 1500, 3, 0};
     make_file(&c, index_types[t % 4], index_types[(t + 1) % 4], 0);
-    expect_same(&c, options_of(CSRN_TARGET_MEDIAN, t % 2), (csrn_io_output){0});
+    expect_same(&c, options_of(CSRN_TARGET_MEDIAN, (int)(t % 2)), (csrn_io_output){0});
   }
 }
 
@@ -330,7 +331,7 @@ static void dense(void **state) {
                            0,
                            type == CSRN_F32 || type == CSRN_F64 ? i % 3 : COUNTS,
                            type,
-                           i % 4 * 9000,
+                           (int64_t)i % 4 * 9000,
                            i % 3 + 1,
                            i % 2 ? 0 : 20 << 20};
     csrn_normalize_options options = options_of((csrn_target)(i % 3), i / 2 % 2);
@@ -414,6 +415,32 @@ static void compression(void **state) {
     make_file(&c, H5T_STD_I64LE, H5T_STD_I32LE, 0);
     expect_same(&c, options_of(CSRN_TARGET_FIXED, 1),
                 (csrn_io_output){.compression = cases[i].compression, .level = cases[i].level});
+  }
+}
+
+/* The chunks of the indices are the input's, byte by byte. */
+static void raw_indices(void **state) {
+  (void)state;
+  static const char *const filters[] = {"g", "sgf", "z"};
+  static unsigned char chunks[2][20000];
+  for (size_t f = 0; f < sizeof filters / sizeof filters[0]; f++) {
+    const stream_case c = {filters[f], 1000, COUNTS, CSRN_F32, 2000, 2, 0};
+    make_file(&c, H5T_STD_I32LE, H5T_STD_I32LE, 0);
+    expect_same(&c, options_of(CSRN_TARGET_MEDIAN, 0), (csrn_io_output){0});
+    for (hsize_t first = 0; first < (hsize_t)total_length(); first += 1000) {
+      hsize_t sizes[2] = {0, 0};
+      for (int i = 0; i < 2; i++) {
+        uint32_t mask;
+        hid_t file = H5Fopen(sample_path(i ? "pieces.h5ad" : "in.h5ad"), H5F_ACC_RDONLY, H5P_DEFAULT);
+        hid_t id = H5Dopen2(file, "X/indices", H5P_DEFAULT);
+        assert_true(H5Dget_chunk_storage_size(id, &first, &sizes[i]) >= 0 && sizes[i] < sizeof chunks[i]);
+        assert_true(H5Dread_chunk(id, H5P_DEFAULT, &first, &mask, chunks[i]) >= 0);
+        H5Dclose(id);
+        H5Fclose(file);
+      }
+      assert_int_equal(sizes[0], sizes[1]);
+      assert_memory_equal(chunks[0], chunks[1], sizes[0]);
+    }
   }
 }
 
@@ -599,6 +626,7 @@ int main(void) {
       cmocka_unit_test(dense),
       cmocka_unit_test(columns),
       cmocka_unit_test(columns_of_reals),
+      cmocka_unit_test(raw_indices),
       cmocka_unit_test(bad_column),
       cmocka_unit_test(interruption),
       cmocka_unit_test(sample_nothing_open),
