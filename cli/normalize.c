@@ -107,15 +107,6 @@ static csrn_dtype output_type(csrn_dtype type) {
   return type == CSRN_F64 ? CSRN_F64 : CSRN_F32;
 }
 
-/* Bytes that the matrix takes: its values, also as output where those differ in size. The entries of a text
- * are two coordinates of 4 bytes and a value of 8 before they are grouped by cell. */
-static int64_t bytes_needed(const csrn_io_description *d, csrn_dtype out_type) {
-  int64_t value = (int64_t)csrn_dtype_size(d->data_type), out = (int64_t)csrn_dtype_size(out_type);
-  int64_t index = d->indices_type ? (int64_t)csrn_dtype_size(d->indices_type) : 4;
-  int64_t entry = d->layout == CSRN_IO_COORDINATE ? 16 : 0, result = value == out ? 0 : out;
-  return d->nnz_file * (value + index + (entry > result ? entry : result)) + (d->n_cells + d->n_genes) * 16;
-}
-
 /* Over the values: in memory, or in the file where they are not kept from the first. */
 static int n_passes(const job *j) {
   const csrn_normalize_options *options = &j->options;
@@ -126,7 +117,7 @@ static int n_passes(const job *j) {
 
 static int64_t memory_of(const job *j) {
   return j->pieces.plan.streams ? j->pieces.plan.memory
-                                : bytes_needed(csrn_io_describe(j->session.input), j->out_type);
+                                : csrn_io_matrix_bytes(csrn_io_describe(j->session.input), j->out_type);
 }
 
 static void print_plan_json(const job *j) {
@@ -175,7 +166,7 @@ static int print_plan(const job *j) {
     printf("in pieces of %" PRId64 " values, %d at once; %" PRId64 " bytes of the file in each pass\n",
            plan->unit, plan->n_workers, plan->read_bytes);
     printf("memory: %" PRId64 " bytes, and up to %" PRId64 " to keep values between passes\n", plan->memory,
-           plan->memory_limit - plan->memory);
+           plan->memory_limit > plan->memory ? plan->memory_limit - plan->memory : 0);
   } else {
     printf("memory: %" PRId64 " bytes\n", memory_of(j));
   }
@@ -243,7 +234,7 @@ static int run_steps(job *j) {
 /* All in memory, if it has the room. */
 static int run_whole(job *j) {
   const csrn_io_description *d = csrn_io_describe(j->session.input);
-  int64_t needed = d->nnz >= 0 ? bytes_needed(d, j->out_type) : 0;
+  int64_t needed = d->nnz >= 0 ? csrn_io_matrix_bytes(d, j->out_type) : 0;
   if (j->memory && needed > j->memory)
     return cli_fail(j->session.arguments,
                     "%s: needs %" PRId64 " bytes of memory, more than the %" PRId64 " of --memory",

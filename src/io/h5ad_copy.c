@@ -194,8 +194,13 @@ csrn_hdf5_indices csrn_hdf5_indices_in(const csrn_hdf5_input *input, const csrn_
     return CSRN_HDF5_INDICES_RECODED;
   hid_t storage = H5Dget_create_plist(input->indices.id);
   const H5D_layout_t layout = storage < 0 ? H5D_LAYOUT_ERROR : H5Pget_layout(storage);
+  /* What is not copied as it lies in the file is written again as integers, which a boolean type does not
+   * take. */
+  const hid_t type = H5Dget_type(input->indices.id);
   const int plain =
-      layout == H5D_CHUNKED || (layout == H5D_CONTIGUOUS && H5Pget_external_count(storage) == 0);
+      layout == H5D_CHUNKED ||
+      (layout == H5D_CONTIGUOUS && H5Pget_external_count(storage) == 0 && H5Tget_class(type) == H5T_INTEGER);
+  csrn_hdf5_close(type);
   csrn_hdf5_close(storage);
   return plain ? CSRN_HDF5_INDICES_RAW : CSRN_HDF5_INDICES_COPIED;
 }

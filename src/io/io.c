@@ -115,6 +115,19 @@ const csrn_io_description *csrn_io_describe(const csrn_io_input *input) {
   return &input->description;
 }
 
+/* The entries of a text are two coordinates of 4 bytes and a value of 8 before they are grouped by cell; a
+ * dense matrix may have no zero. In double, since a file may claim what no integer holds. */
+int64_t csrn_io_matrix_bytes(const csrn_io_description *d, csrn_dtype out_type) {
+  const double value = (double)csrn_dtype_size(d->data_type), out = (double)csrn_dtype_size(out_type);
+  const double index = d->indices_type ? (double)csrn_dtype_size(d->indices_type) : 4;
+  const double entry = d->layout == CSRN_IO_COORDINATE ? 16 : 0, result = value == out ? 0 : out;
+  const double entries =
+      d->layout == CSRN_IO_DENSE ? (double)d->n_cells * (double)d->n_genes : (double)d->nnz_file;
+  const double bytes = entries * (value + index + (entry > result ? entry : result)) +
+                       ((double)d->n_cells + (double)d->n_genes) * 16;
+  return bytes < 0x1p60 ? (int64_t)bytes : (int64_t)1 << 60;
+}
+
 /* ---- Matrices ------------------------------------------------------------- */
 
 int64_t csrn_io_integer_at(const void *array, csrn_dtype type, int64_t i) {

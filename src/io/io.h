@@ -89,6 +89,8 @@ csrn_io_status csrn_io_open(const char *path, const csrn_io_select *select, csrn
                             csrn_io_error *error);
 void csrn_io_close(csrn_io_input *input);
 const csrn_io_description *csrn_io_describe(const csrn_io_input *input);
+/* Bytes that the matrix takes in memory as a whole, with the result where that has another size. */
+int64_t csrn_io_matrix_bytes(const csrn_io_description *d, csrn_dtype out_type);
 
 /* Reads the selected matrix and checks its structure (csrn_csr_check with `ctx`).
  * Coordinates become CSR with the cells in rows when the file's entries are in cell

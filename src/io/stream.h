@@ -190,9 +190,11 @@ int64_t *csrn_stream_starts(csrn_stream_worker *worker, const csrn_stream_matrix
 /* ---- stream_totals.c, stream_exclude.c: totals ---- */
 
 /* Totals of all rows, to the bit as csrn_axis_sum_excluding() has them. Without a mask this is the first
- * pass, which keeps the values. */
+ * pass, which keeps the values. `exact` becomes false where integers do not fit in parts: in memory they may.
+ */
 csrn_io_status csrn_stream_totals(csrn_stream_pool *pool, csrn_stream_matrix *matrix, const uint8_t *excluded,
-                                  double *totals, const csrn_io_progress *progress, csrn_io_error *error);
+                                  double *totals, bool *exact, const csrn_io_progress *progress,
+                                  csrn_io_error *error);
 /* The mask of csrn_highly_expressed(), for cells in rows. */
 csrn_io_status csrn_stream_highly_expressed(csrn_stream_pool *pool, csrn_stream_matrix *matrix,
                                             const double *totals, double max_fraction, uint8_t *mask,

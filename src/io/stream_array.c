@@ -67,8 +67,11 @@ csrn_io_status csrn_stream_array_init(csrn_stream_array *array, const csrn_hdf5_
                                  .tile = (int64_t)chunk[1],
                                  .chunk = (int64_t)chunk[0] * width};
     array->codec.element = csrn_dtype_size(type);
-    array->coded = chunk[0] > 0 && !narrow && H5Tequal(stored, csrn_hdf5_native(type)) > 0 &&
-                   find_codec(properties, &array->codec);
+    /* Chunks across the border may lie unfiltered, with nothing in their masks to say so. */
+    unsigned partial = 0;
+    fault = H5Pget_layout(properties) == H5D_CHUNKED && H5Pget_chunk_opts(properties, &partial) < 0;
+    array->coded = chunk[0] > 0 && !narrow && !(partial & H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS) &&
+                   H5Tequal(stored, csrn_hdf5_native(type)) > 0 && find_codec(properties, &array->codec);
   }
   csrn_hdf5_close(stored);
   csrn_hdf5_close(space);

@@ -87,6 +87,8 @@ static csrn_io_status do_unit(csrn_stream_worker *worker, void *arg, int64_t uni
   csrn_dtype type = matrix->data.type;
   int32_t *columns = NULL;
   int64_t n, first, n_rows;
+  if (__atomic_load_n(&pass->no_counts, __ATOMIC_RELAXED))
+    return CSRN_IO_OK; /* nothing of this pass will be used */
   csrn_stream_unit(matrix, unit, &n);
   if (csrn_stream_columns(worker, matrix, unit, &columns) ||
       (first_pass ? csrn_stream_read(worker, matrix, unit, &values)

@@ -60,26 +60,44 @@ static int64_t choose_unit(const csrn_hdf5_input *input, int64_t wanted) {
   hsize_t chunk[2] = {data->chunk[0], data->chunk[1]};
   if (chunk[0] == 0)
     csrn_hdf5_default_chunk(data->rank, data->extent, chunk);
-  return whole_chunks(wanted > 0 ? wanted : UNIT, (int64_t)chunk[0] * (input->dense ? input->n_cols : 1));
+  return whole_chunks(wanted, (int64_t)chunk[0] * (input->dense ? input->n_cols : 1));
 }
 
-/* Of a worker: a unit as it is, as it lies in the files, and the result; its rows; its columns, where they
- * are needed. */
-static int64_t worker_bytes(const csrn_hdf5_input *input, csrn_dtype out_type, int64_t unit, bool by_column,
-                            bool with_columns) {
-  const int64_t value = (int64_t)csrn_dtype_size(input->data.type), out = (int64_t)csrn_dtype_size(out_type);
-  const int64_t larger = value > out ? value : out;
-  const int64_t rows =
-      input->nnz > 0 ? (int64_t)((double)input->n_rows / (double)input->nnz * (double)unit) : 0;
-  const int64_t index = input->dense ? 0 : (int64_t)csrn_dtype_size(input->indices.type);
-  const int64_t columns = with_columns ? 2 * index + 4 + 8 : 0;
-  const int64_t sums = by_column ? input->n_cols * (int64_t)sizeof(int64_t) : 0;
-  return unit * (value + out + 2 * larger + columns) + rows * 48 + sums + (1 << 20);
+/* Rounded up; a file may claim sizes whose products no integer holds. */
+static int64_t as_bytes(double bytes) {
+  return bytes < 0x1p60 ? (int64_t)bytes + 1 : (int64_t)1 << 60;
+}
+
+static int64_t index_chunk(const csrn_hdf5_input *input) {
+  return input->dense ? 0 : (int64_t)input->indices.chunk[0];
+}
+
+/* Of a worker: a unit as it is, as it lies in the files, and the result; its rows; its columns where they are
+ * needed, or to be written anew: with the chunks that they share with their neighbours. */
+static double worker_bytes(const csrn_hdf5_input *input, csrn_dtype out_type, int64_t unit, bool by_column,
+                           bool with_columns, bool recodes) {
+  const double value = (double)csrn_dtype_size(input->data.type), out = (double)csrn_dtype_size(out_type);
+  const double rows = input->nnz > 0 ? (double)input->n_rows / (double)input->nnz * (double)unit : 0;
+  const double index = input->dense ? 0 : (double)csrn_dtype_size(input->indices.type);
+  const double n = (double)unit, chunk = (double)index_chunk(input), longer = chunk > n ? chunk : n;
+  const double span = chunk > n ? 2 * chunk : n + chunk;
+  const double read = with_columns ? span * 2 * index + n * (4 + 8) : 0;
+  const double written = recodes ? longer * 2 * index : 0;
+  const double sums = by_column ? (double)input->n_cols * sizeof(int64_t) : 0;
+  return n * (value + out + 2 * (value > out ? value : out)) + (read > written ? read : written) + rows * 48 +
+         sums + (1 << 20);
 }
 
 /* Of all: rows and spans, totals, and what the target is found with. */
-static int64_t shared_bytes(const csrn_hdf5_input *input, int64_t n_cells) {
-  return csrn_stream_rows_bytes(input->n_rows, input->nnz) + n_cells * 32 + (8 << 20);
+static double shared_bytes(const csrn_hdf5_input *input, int64_t n_cells) {
+  return (double)csrn_stream_rows_bytes(input->n_rows, input->nnz) + (double)n_cells * 32 + (8 << 20);
+}
+
+/* How many workers the memory is enough for, at most as many as are wanted; 0: not for one. */
+static void choose_workers(csrn_io_plan *plan, double shared, double each, int wanted) {
+  const double affordable = ((double)plan->memory_limit - shared) / each;
+  plan->n_workers = affordable < 1 ? 0 : affordable < wanted ? (int)affordable : wanted;
+  plan->memory = as_bytes(shared + each * (plan->n_workers > 0 ? plan->n_workers : 1));
 }
 
 csrn_io_status csrn_io_normalize_plan(csrn_io_input *input, csrn_context *ctx, const csrn_io_output *output,
@@ -98,17 +116,25 @@ csrn_io_status csrn_io_normalize_plan(csrn_io_input *input, csrn_context *ctx, c
   csrn_hdf5_begin();
   plan->out_type = state->data.type == CSRN_F64 ? CSRN_F64 : CSRN_F32;
   plan->passes = n->options->exclude_highly_expressed ? 4 : 2;
-  plan->unit = choose_unit(state, n->unit);
+  const bool with_columns = by_column || n->options->exclude_highly_expressed;
+  int64_t wanted = n->unit > 0 ? n->unit : UNIT;
+  if (with_columns && n->unit <= 0 && index_chunk(state) > wanted)
+    wanted = index_chunk(state); /* a chunk is decoded for every unit that has a part of it */
+  plan->unit = choose_unit(state, wanted);
   plan->memory_limit = n->memory > 0 ? n->memory : quarter_of_memory();
   plan->read_bytes = (int64_t)H5Dget_storage_size(state->data.id);
-  const int64_t each = worker_bytes(state, plan->out_type, plan->unit, by_column,
-                                    by_column || n->options->exclude_highly_expressed),
-                shared = shared_bytes(state, input->description.n_cells);
-  const int64_t affordable = (plan->memory_limit - shared) / each,
-                wanted = csrn_context_threads(ctx) + SPARE_WORKERS;
-  plan->n_workers = (int)(affordable < wanted ? affordable : wanted);
-  plan->memory = shared + each * (plan->n_workers > 0 ? plan->n_workers : 1);
-  if (n->memory > 0 && affordable < 1)
+  choose_workers(plan, shared_bytes(state, input->description.n_cells),
+                 worker_bytes(state, plan->out_type, plan->unit, by_column, with_columns,
+                              output->compression != CSRN_IO_COMPRESSION_KEEP),
+                 csrn_context_threads(ctx) + SPARE_WORKERS);
+  /* Chunks can be larger than the matrix: then it is better in memory as a whole. */
+  const int64_t whole = csrn_io_matrix_bytes(&input->description, plan->out_type);
+  const bool oversized = plan->n_workers < 1 || (state->dense && plan->unit / 16 > state->nnz);
+  if (oversized && whole < plan->memory && whole <= plan->memory_limit) {
+    plan->streams = 0;
+    return CSRN_IO_OK;
+  }
+  if (n->memory > 0 && plan->n_workers < 1)
     return csrn_io_fail(error, CSRN_IO_FAILED,
                         "%s: needs %" PRId64 " bytes of memory, more than the %" PRId64 " of --memory",
                         input->path, plan->memory, n->memory);
@@ -352,11 +378,11 @@ static csrn_io_status open_matrix(job *j) {
 /* Totals of the cells; without exact ones the plan is dropped. */
 static csrn_io_status take_totals(job *j, const uint8_t *excluded) {
   bool exact = true;
-  csrn_io_status status =
-      j->by_column ? csrn_stream_column_totals(&j->pool, &j->matrix, excluded, j->totals, &exact, j->progress,
-                                               j->error)
-                   : csrn_stream_totals(&j->pool, &j->matrix, excluded, j->totals, j->progress, j->error);
-  if (!exact)
+  csrn_io_status status = j->by_column ? csrn_stream_column_totals(&j->pool, &j->matrix, excluded, j->totals,
+                                                                   &exact, j->progress, j->error)
+                                       : csrn_stream_totals(&j->pool, &j->matrix, excluded, j->totals, &exact,
+                                                            j->progress, j->error);
+  if (!status && !exact)
     j->n->plan.streams = 0;
   return status;
 }

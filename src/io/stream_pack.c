@@ -9,15 +9,14 @@
 
 /* A number x from 0 to 2^23 - 1 (2^52 - 1 for float64) plus 2^23 (2^52) has x in the low bits, if x is an
  * integer; if not, or if it is negative, -0, infinite or NaN, the sum less 2^23 is not x, or the bits above
- * those of a count are not 0. Each returns the bits in question: all counts, or'ed, and whatever speaks
- * against. */
+ * those of a count are not 0. Each returns the count, or for what is none a number that has all bits. */
 static inline uint64_t count_f32(float x) {
   const float shifted = x + 0x1p23F, back = shifted - 0x1p23F;
   uint32_t bits, old_bits, back_bits;
   memcpy(&bits, &shifted, sizeof bits);
   memcpy(&old_bits, &x, sizeof bits);
   memcpy(&back_bits, &back, sizeof bits);
-  return (bits - 0x4b000000U) | (old_bits ^ back_bits);
+  return (bits - 0x4b000000U) | (old_bits == back_bits ? 0 : ~(uint32_t)0);
 }
 
 static inline uint64_t count_f64(double x) {
@@ -26,7 +25,7 @@ static inline uint64_t count_f64(double x) {
   memcpy(&bits, &shifted, sizeof bits);
   memcpy(&old_bits, &x, sizeof bits);
   memcpy(&back_bits, &back, sizeof bits);
-  return (bits - 0x4330000000000000U) | (old_bits ^ back_bits);
+  return (bits - 0x4330000000000000U) | (old_bits == back_bits ? 0 : ~(uint64_t)0);
 }
 
 /* For each type: all counts or'ed, which is above 65535 if one of the values is no count of 16 bits; and the

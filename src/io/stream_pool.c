@@ -31,10 +31,7 @@ csrn_io_status csrn_stream_pool_create(csrn_stream_pool *pool, csrn_context *ctx
   bool done = pool->workers != NULL;
   for (int i = 0; done && i < n_workers; i++)
     done = create_worker(pool, &pool->workers[i], ctx);
-  if (done)
-    return CSRN_IO_OK;
-  csrn_stream_pool_destroy(pool);
-  return csrn_io_fail(error, CSRN_IO_FAILED, "out of memory for %d workers", n_workers);
+  return done ? CSRN_IO_OK : csrn_io_fail(error, CSRN_IO_FAILED, "out of memory for %d workers", n_workers);
 }
 
 void csrn_stream_pool_destroy(csrn_stream_pool *pool) {
@@ -56,7 +53,7 @@ void *csrn_stream_buffer(csrn_stream_worker *worker, int which, size_t bytes) {
   if (worker->buffers[which].room < bytes || !worker->buffers[which].bytes) {
     free(worker->buffers[which].bytes);
     worker->buffers[which].bytes = malloc(bytes ? bytes : 1);
-    worker->buffers[which].room = bytes;
+    worker->buffers[which].room = worker->buffers[which].bytes ? bytes : 0;
     if (!worker->buffers[which].bytes)
       csrn_io_fail(&worker->error, CSRN_IO_FAILED, "out of memory for a piece of %zu bytes", bytes);
   }

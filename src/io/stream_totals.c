@@ -24,10 +24,11 @@ typedef struct totals_pass {
   void *sums;           /* [n_spans] */
   seam *seams;          /* at most at both ends of each unit begun and not ended */
   int n_seams;
+  int overflow; /* the integers of a span, or of a row, do not fit: a sum in another order may */
 } totals_pass;
 
 /* The sums of n spans of values, which begin with the first of them. */
-static csrn_io_status sum_spans(csrn_stream_worker *worker, const totals_pass *pass, int64_t first, int64_t n,
+static csrn_io_status sum_spans(csrn_stream_worker *worker, totals_pass *pass, int64_t first, int64_t n,
                                 void *values) {
   const int64_t *spans = pass->rows->spans + first;
   int64_t *starts = csrn_stream_buffer(worker, CSRN_STREAM_STARTS, (size_t)(n + 1) * sizeof *starts);
@@ -42,8 +43,11 @@ static csrn_io_status sum_spans(csrn_stream_worker *worker, const totals_pass *p
                       .data = values,
                       .indptr_type = CSRN_I64,
                       .data_type = pass->data->type};
-  if (csrn_axis_sum(worker->ctx, &A, CSRN_PER_ROW, (char *)pass->sums + (size_t)first * sizeof(int64_t),
-                    pass->sums_type) == CSRN_OK)
+  const csrn_status status = csrn_axis_sum(
+      worker->ctx, &A, CSRN_PER_ROW, (char *)pass->sums + (size_t)first * sizeof(int64_t), pass->sums_type);
+  if (status == CSRN_OVERFLOW)
+    __atomic_store_n(&pass->overflow, 1, __ATOMIC_RELAXED);
+  if (status == CSRN_OK || status == CSRN_OVERFLOW)
     return CSRN_IO_OK;
   return csrn_io_fail(&worker->error, CSRN_IO_FAILED, "%s: %s", pass->data->file,
                       csrn_error_detail(worker->ctx));
@@ -112,7 +116,7 @@ static csrn_io_status sum_unit(csrn_stream_worker *worker, totals_pass *pass, in
 }
 
 /* An excluded value adds +0 in its place. */
-static csrn_io_status erase_excluded(csrn_stream_worker *worker, const totals_pass *pass, int64_t unit,
+static csrn_io_status erase_excluded(csrn_stream_worker *worker, totals_pass *pass, int64_t unit,
                                      char *values) {
   const size_t size = csrn_dtype_size(pass->data->type);
   int64_t n;
@@ -143,8 +147,8 @@ static csrn_io_status do_unit(csrn_stream_worker *worker, void *arg, int64_t uni
 
 /* ---- The pass ---------------------------------------------------------------- */
 
-/* The sums of the spans of each row, added in order. */
-static csrn_io_status combine(const totals_pass *pass, double *totals, csrn_io_error *error) {
+/* The sums of the spans of each row, added in order; false if one does not fit. */
+static bool combine(const totals_pass *pass, double *totals) {
   const csrn_stream_rows *rows = pass->rows;
   int64_t span = 0;
   for (int64_t i = 0; i < rows->n_rows; i++) {
@@ -157,15 +161,15 @@ static csrn_io_status combine(const totals_pass *pass, double *totals, csrn_io_e
         count += ((const int64_t *)pass->sums)[span];
     } while (++span < rows->n_spans && rows->spans[span] < rows->indptr[i + 1]);
     if (count > INT64_MAX || count < INT64_MIN)
-      return csrn_io_fail(error, CSRN_IO_FAILED, "%s: the sum of row %" PRId64 " does not fit int64",
-                          pass->data->file, i);
+      return false;
     totals[i] = pass->sums_type == CSRN_F64 ? sum : (double)(int64_t)count;
   }
-  return CSRN_IO_OK;
+  return true;
 }
 
 csrn_io_status csrn_stream_totals(csrn_stream_pool *pool, csrn_stream_matrix *matrix, const uint8_t *excluded,
-                                  double *totals, const csrn_io_progress *progress, csrn_io_error *error) {
+                                  double *totals, bool *exact, const csrn_io_progress *progress,
+                                  csrn_io_error *error) {
   const csrn_stream_rows *rows = &matrix->rows;
   const csrn_dtype type = matrix->data.type;
   totals_pass pass = {.matrix = matrix,
@@ -183,8 +187,7 @@ csrn_io_status csrn_stream_totals(csrn_stream_pool *pool, csrn_stream_matrix *ma
   if (!status)
     status = csrn_stream_run(pool, matrix->cut.n_units, do_unit, &pass, excluded ? "summing" : "reading",
                              rows->nnz * (int64_t)csrn_dtype_size(type), progress, error);
-  if (!status)
-    status = combine(&pass, totals, error);
+  *exact = !status && !pass.overflow && combine(&pass, totals);
   for (int i = 0; pass.seams && i < pass.n_seams; i++)
     free(pass.seams[i].values);
   free(pass.seams);

@@ -236,6 +236,8 @@ hid_t sample_storage(hsize_t chunk, const char *filters) {
       fault = H5Pset_fletcher32(storage);
     else if (*filters == 'z')
       fault = H5Pset_szip(storage, H5_SZIP_NN_OPTION_MASK, 8);
+    else if (*filters == 'p') /* chunks across the border are not filtered */
+      fault = H5Pset_chunk_opts(storage, H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS);
     else if (*filters == 'l')
       fault = H5Pset_filter(storage, 32000, H5Z_FLAG_OPTIONAL, 0, NULL);
     assert_true(fault >= 0);

@@ -19,7 +19,8 @@ static const int lengths[ROWS] = {0, 3, 4096, 0, 0, 4097, 1, 8192, 700, 0, 257, 
 typedef struct stream_case {
   const char *filters; /* of sample_storage(); NULL: not chunked */
   int chunk;
-  enum { COUNTS, REALS, ODD } values; /* ODD: NaN, infinities, -0, negative numbers */
+  /* ODD: NaN, infinities, -0, negative numbers; ALMOST: a value in each 1,000 that is nearly a count. */
+  enum { COUNTS, REALS, ODD, ALMOST } values;
   csrn_dtype type;
   int64_t unit;
   int threads;
@@ -31,6 +32,10 @@ static double value_of(const stream_case *c, int64_t i) {
   static const double odd[] = {NAN, INFINITY, -0.0, -3.5, -INFINITY, 70000, 300, 0};
   if (c->values == REALS)
     return count / 7;
+  const double almost[] = {3.0000002384185791, 1.0009765625, 2.0048828125, 100.2998046875,
+                           0x1p-149,           0x1p-1074,    3 + 0x1p-51};
+  if (c->values == ALMOST && i % 1000 == 500)
+    return almost[i / 1000 % (c->type == CSRN_F32 ? 5 : 7)];
   return c->values == ODD && i % 1500 < 8 ? odd[i % 1500] : count;
 }
 
@@ -233,7 +238,7 @@ static csrn_normalize_options options_of(csrn_target target, int log1p) {
 
 static void chunks_and_filters(void **state) {
   (void)state;
-  static const char *const filters[] = {NULL, "", "g", "sg", "l", "sl", "sgf", "z"};
+  static const char *const filters[] = {NULL, "", "g", "sg", "l", "sl", "sgf", "z", "gp"};
   static const int chunks[] = {1, 7, 1000, 4096, 17346, 30000};
   int turn = 0;
   for (size_t f = 0; f < sizeof filters / sizeof filters[0]; f++)
@@ -374,6 +379,16 @@ static void columns_of_reals(void **state) {
     assert_int_equal(write_pieces(&c, &options, (csrn_io_output){0}, &n, NULL, &error), CSRN_IO_OK);
     assert_int_equal(n.plan.streams, 0);
     assert_null(fopen(sample_path("pieces.h5ad"), "r"));
+  }
+}
+
+/* One value that is no count in a unit of counts: the unit is kept as it is. */
+static void values_close_to_counts(void **state) {
+  (void)state;
+  for (int type = CSRN_F32; type <= CSRN_F64; type++) {
+    const stream_case c = {"g", 1000, ALMOST, (csrn_dtype)type, 1000, 3, 0};
+    make_file(&c, H5T_STD_I32LE, H5T_STD_I32LE, 0);
+    expect_same(&c, options_of(CSRN_TARGET_MEDIAN, 0), (csrn_io_output){0});
   }
 }
 
@@ -615,6 +630,7 @@ int main(void) {
       cmocka_unit_test(chunks_and_filters),
       cmocka_unit_test(types),
       cmocka_unit_test(units_and_threads),
+      cmocka_unit_test(values_close_to_counts),
       cmocka_unit_test(little_memory),
       cmocka_unit_test(compression),
       cmocka_unit_test(spare_values),
