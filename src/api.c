@@ -439,11 +439,26 @@ csrn_status csrn_csr_check(csrn_context *ctx, const csrn_csr *A) {
   return operations(&c)->check_indices(c.ctx, A);
 }
 
+#if defined(CSRNORM_WITH_CUDA)
+/* Of an AUTO context without a part for a device: that is made with this stream, later if it is the default
+ * one. */
+static csrn_status set_first_stream(csrn_context *ctx, void *stream) {
+  void *before = ctx->stream;
+  csrn_status status = CSRN_OK;
+  ctx->stream = stream;
+  if (stream && !csrn_context_on_device(ctx, &status))
+    ctx->stream = before;
+  return status;
+}
+#endif
+
 csrn_status csrn_context_set_stream(csrn_context *ctx, void *stream) {
   check c = check_begin(ctx, NULL);
 #if defined(CSRNORM_WITH_CUDA)
-  if (!c.status && ctx->any_memory && (stream || ctx->on_device))
-    ctx = csrn_context_on_device(ctx, &c.status);
+  if (!c.status && ctx->on_device)
+    ctx = ctx->on_device;
+  else if (!c.status && ctx->any_memory)
+    return set_first_stream(ctx, stream);
 #endif
   return c.status ? c.status : ctx->ops->set_stream(ctx, stream);
 }

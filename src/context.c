@@ -155,6 +155,8 @@ static void destroy(csrn_context *ctx) {
 
 void csrn_context_destroy(csrn_context *ctx) {
   if (ctx) {
+    if (ctx->on_device)
+      destroy(ctx->on_device->on_host); /* an AUTO context may have a part of a part, and no deeper one */
     destroy(ctx->on_device);
     destroy(ctx->on_host);
   }

@@ -65,8 +65,9 @@ struct csrn_context {
   const csrn_backend_ops *ops;
   csrn_allocator allocator;        /* of host memory */
   csrn_allocator device_allocator; /* without functions: the backend's own */
-  void *stream;                    /* that the context was made with; the backend knows the one of now */
-  void *state;                     /* the backend's own */
+  void *stream; /* that the context, or the part of an AUTO one for a device, is made with; the backend knows
+                 * the one of now */
+  void *state;  /* the backend's own */
   /* Made as AUTO: a CPU context that has another one for arrays on a device, made when the first is met. */
   bool any_memory;
   int32_t device;

@@ -66,11 +66,12 @@ const char *csrn_dtype_name(csrn_dtype type) {
 #undef CASE
 }
 
-/* Where the sentence of `ctx` is stored: for the part of an AUTO context on a device, in that context. */
+/* Where the sentence of `ctx` is stored: in the context that the caller has, of which it may be a part, or a
+ * part of a part. */
 static char *detail_of(csrn_context *ctx) {
-  if (!ctx)
-    return thread_detail;
-  return ctx->owner ? ctx->owner->detail : ctx->detail;
+  while (ctx && ctx->owner)
+    ctx = ctx->owner;
+  return ctx ? ctx->detail : thread_detail;
 }
 
 csrn_status csrn_fail(csrn_context *ctx, csrn_status status, const char *format, ...) {
@@ -84,7 +85,7 @@ csrn_status csrn_fail(csrn_context *ctx, csrn_status status, const char *format,
 }
 
 const char *csrn_error_detail(const csrn_context *ctx) {
-  if (!ctx)
-    return thread_detail;
-  return ctx->owner ? ctx->owner->detail : ctx->detail;
+  while (ctx && ctx->owner)
+    ctx = ctx->owner;
+  return ctx ? ctx->detail : thread_detail;
 }

@@ -206,9 +206,9 @@ typedef struct csrn_context_options {
 /* Creates a context; `options` may be NULL for the defaults. On failure *context
  * is NULL and csrn_error_detail(NULL) has the sentence. Fails with
  * CSRN_INVALID_ARGUMENT (unknown instruction set, negative threads, ...),
- * CSRN_UNSUPPORTED (an instruction set that this machine or build lacks),
- * CSRN_NOT_BUILT (a CUDA context from a build without CUDA), CSRN_NO_DEVICE, or
- * CSRN_OUT_OF_MEMORY.
+ * CSRN_UNSUPPORTED (an instruction set that this machine or build lacks; a stream that
+ * is being captured), CSRN_NOT_BUILT (a CUDA context from a build without CUDA),
+ * CSRN_NO_DEVICE, or CSRN_OUT_OF_MEMORY.
  *
  * A context is used by one thread at a time; contexts are independent of each
  * other. In a child made by fork() a CPU context, whether created before or after
@@ -217,16 +217,17 @@ typedef struct csrn_context_options {
 CSRN_API csrn_status csrn_context_create(const csrn_context_options *options, csrn_context **context);
 
 /* Releases everything that the context owns; NULL is allowed. Device memory is given
- * back in the order of the context's stream, without waiting for it; a CUDA graph that
- * holds calls of the context must not run any more. */
+ * back in the order of the context's stream, without waiting for it; giving back pinned
+ * host memory may wait for the device (cudaFreeHost()). A CUDA graph that holds calls
+ * of the context must not run any more. */
 CSRN_API void csrn_context_destroy(csrn_context *ctx);
 
 /* Work of later calls with device pointers goes to `stream` (a cudaStream_t of the
- * context's device; NULL: the default stream), which must live until another is set
- * or the context is destroyed. What was enqueued before, on the stream until now, is
- * done first, since the scratch memory is the same; that order is the caller's to
- * keep where one of the two is being captured. Does not wait for anything.
- * CSRN_INVALID_ARGUMENT for a non-NULL stream on a CPU context. */
+ * context's device; NULL: the default one), which must live until another is set or the
+ * context is destroyed. Waits for nothing; what was enqueued before is done first, an
+ * order that is the caller's to keep where one of the two streams is being captured.
+ * CSRN_INVALID_ARGUMENT for a non-NULL stream on a CPU context, CSRN_UNSUPPORTED for one
+ * that is being captured on an AUTO context that has no part for a device yet. */
 CSRN_API csrn_status csrn_context_set_stream(csrn_context *ctx, void *stream);
 
 /* Allocates now what calls on matrices of at most n_rows x n_cols need, so that

@@ -136,9 +136,6 @@ csrn_status cuda_create(csrn_context *ctx, const csrn_context_options *options) 
   const csrn_device_guard guard(options->device);
   if (guard.error != cudaSuccess)
     return csrn_cuda_fail(ctx, guard.error, "choosing the device");
-  csrn_status status = check_code(ctx, options->device);
-  if (status)
-    return status;
   auto *state = static_cast<csrn_cuda_state *>(csrn_scratch_allocate(ctx, sizeof(csrn_cuda_state)));
   if (!state)
     return CSRN_OUT_OF_MEMORY;
@@ -146,7 +143,10 @@ csrn_status cuda_create(csrn_context *ctx, const csrn_context_options *options) 
   state->device = options->device;
   state->stream = static_cast<cudaStream_t>(options->stream);
   ctx->state = state;
-  status = fill_state(ctx, state);
+  /* First of all: loading kernels and taking memory would end the capture. */
+  csrn_status status = csrn_cuda_refuse_capture(ctx, "a context takes memory of its own");
+  status = status ? status : check_code(ctx, options->device);
+  status = status ? status : fill_state(ctx, state);
   if (status)
     destroy_state(ctx);
   return status;

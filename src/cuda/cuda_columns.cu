@@ -303,8 +303,9 @@ csrn_status count_all(csrn_context *ctx, const csrn_csr *A, const csrn_device_ma
   const csrn_launch shape = {csrn_cuda_blocks(A->nnz, COUNT_THREADS * 4, state->n_units * at_once),
                              COUNT_THREADS, bytes};
   const auto kernel = count_columns_kernel<T>;
-  const csrn_status status =
-      csrn_cuda_allow_shared(ctx, CSRN_OK, reinterpret_cast<const void *>(kernel), bytes);
+  /* Always the most, as this belongs to the kernel: another thread must not lower it before the launch. */
+  const csrn_status status = csrn_cuda_allow_shared(ctx, CSRN_OK, reinterpret_cast<const void *>(kernel),
+                                                    csrn_cuda_shared_share(ctx, 1));
   return csrn_cuda_launch(ctx, status, shape, kernel, view, static_cast<const T *>(A->data), sums, n_shared);
 }
 

@@ -57,7 +57,7 @@ struct csrn_cuda_host {
   bool pinned_data, pinned_indices;
   char *resident; /* the whole data, then the whole indices, if there is room; else NULL */
   size_t resident_bytes, resident_indices;
-  bool has_data, has_indices; /* they have been sent there */
+  bool has_data, has_indices; /* all of them have been sent there */
 };
 
 namespace {
@@ -157,7 +157,12 @@ csrn_status find_room(csrn_context *ctx, size_t *room) {
 }
 
 void choose_chunks(csrn_cuda_host *host, bool indices, size_t room) {
-  const int64_t most = CHUNK_BYTES / static_cast<int64_t>(csrn_dtype_size(host->A->data_type));
+  /* By the widest array that travels: values of a byte may come back as float64. */
+  size_t widest = csrn_dtype_size(host->A->data_type);
+  for (const size_t size :
+       {csrn_dtype_size(host->out_type), indices ? csrn_dtype_size(host->A->indices_type) : size_t(0)})
+    widest = size > widest ? size : widest;
+  const int64_t most = CHUNK_BYTES / static_cast<int64_t>(widest);
   int64_t values = host->n_values / CHUNKS_MIN;
   values = values < CHUNK_VALUES_MIN ? CHUNK_VALUES_MIN : values;
   values = values > most ? most : values;
@@ -169,7 +174,9 @@ void choose_chunks(csrn_cuda_host *host, bool indices, size_t room) {
 /* The sentence of a context as it was, whatever happens meanwhile. */
 class kept_sentence {
 public:
-  explicit kept_sentence(csrn_context *ctx) : owner(ctx->owner ? ctx->owner : ctx) {
+  explicit kept_sentence(csrn_context *ctx) : owner(ctx) {
+    while (owner->owner)
+      owner = owner->owner;
     memcpy(detail, owner->detail, sizeof detail);
   }
   ~kept_sentence() {
@@ -242,9 +249,11 @@ csrn_status csrn_host_open(csrn_context *ctx, const csrn_csr *A, csrn_dtype out_
   if (status)
     return status;
   status = grow_slots(ctx, host, host->at.bytes);
-  csrn_csr largest = *A; /* what kernels are asked to do at a time */
-  largest.n_rows = host->most_rows;
-  largest.nnz = host->most_values;
+  /* What kernels are asked to do at a time: not more than the matrix, so that memory which is reserved for
+   * its size, and which a graph may use, does not grow. */
+  csrn_csr largest = *A;
+  largest.n_rows = A->n_rows < host->most_rows ? A->n_rows : host->most_rows;
+  largest.nnz = host->n_values < host->most_values ? host->n_values : host->most_values;
   status = status ? status : csrn_cuda_need_for(ctx, slots | csrn_cuda_bit(CSRN_CUDA_LISTS), &largest);
   if (!status && passes > 1)
     make_resident(ctx, host, indices > 1, room);
@@ -514,6 +523,7 @@ csrn_status csrn_host_run(csrn_context *ctx, const csrn_host_pass *pass) {
   const bool pinned_out =
       pass->out && is_pinned(pass->out, static_cast<size_t>(host->A->nnz) * csrn_dtype_size(host->out_type));
   csrn_status status = begin_pass(ctx, host);
+  bool all_sent = true;
   int next = 0;
   for (cursor at = {0, 0}; at.row < host->A->n_rows && !status;) {
     slot *s = &host->slots[next];
@@ -523,6 +533,7 @@ csrn_status csrn_host_run(csrn_context *ctx, const csrn_host_pass *pass) {
     bool is_sent;
     next_chunk(host, &at, &s->chunk);
     status = meet(ctx, host, pass, &s->chunk, &is_sent);
+    all_sent = all_sent && is_sent;
     if (status || !is_sent)
       continue;
     status = start(ctx, host, pass, s, pinned_out);
@@ -532,7 +543,9 @@ csrn_status csrn_host_run(csrn_context *ctx, const csrn_host_pass *pass) {
     status = finish(ctx, host, pass, &host->slots[(next + k) % RING], pinned_out);
   if (status)
     come_to_rest(ctx, host);
-  host->has_data |= pass->data;
-  host->has_indices |= pass->indices;
+  else if (all_sent) { /* else a later pass sends all again, with the parts that are missing there */
+    host->has_data |= pass->data;
+    host->has_indices |= pass->indices;
+  }
   return status;
 }

@@ -115,3 +115,7 @@ sample guest_matrix(csrn_dtype type, uint64_t seed) {
   return sample_make(&shape, type, type == CSRN_F32 || type == CSRN_F64 ? SAMPLE_POSITIVE : SAMPLE_COUNTS,
                      seed);
 }
+
+csrn_csr guest_view(const sample *m) {
+  return csrn_csr{m->n_rows, m->n_cols, m->nnz, m->indptr, m->indices, m->data, CSRN_I64, CSRN_I64, m->type};
+}

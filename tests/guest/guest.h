@@ -30,6 +30,8 @@ csrn_context_options guest_options(cudaStream_t stream, ledger *book);
 
 /* Results that depend on the matrix alone. */
 sample guest_matrix(csrn_dtype type, uint64_t seed);
+/* A sample where it is, in host memory. */
+csrn_csr guest_view(const sample *m);
 
 /* ---- Only on the host: elsewhere they do nothing, and counts are 0 ---- */
 

@@ -138,6 +138,42 @@ static void rows_longer_than_a_chunk(void **) {
   }
 }
 
+/* The same with room for the whole matrix: what only the CPU has looked at is not on the device when it is
+ * divided. */
+static void long_rows_of_a_matrix_that_stays(void **) {
+  static const int64_t lengths[] = {100000, 5, 70000, 0}; /* a chunk has 65,536 values */
+  const sample_shape shape = {lengths, COUNT(lengths), 700, 0, 0};
+  static const struct {
+    csrn_target target;
+    double sum;
+    int32_t exclude;
+  } cases[] = {{CSRN_TARGET_MEDIAN, 0, 0},
+               {CSRN_TARGET_MEAN, 0, 0},
+               {CSRN_TARGET_FIXED, 1e4, 0},
+               {CSRN_TARGET_FIXED, 1e4, 1},
+               {CSRN_TARGET_MEDIAN, 0, 1}};
+  fixture_as(CSRN_BACKEND_CPU, "generic", 2);
+  const sample m = sample_make(&shape, CSRN_F32, SAMPLE_POSITIVE, 732);
+  const csrn_csr A = guest_view(&m);
+  const size_t bytes = static_cast<size_t>(m.nnz) * sizeof(float);
+  void *expected = host_array(m.nnz, sizeof(float)), *out = host_array(m.nnz, sizeof(float));
+  csrn_context *ctx = make_context(0);
+  for (const auto &c : cases) {
+    csrn_normalize_options options = CSRN_NORMALIZE_OPTIONS_INIT;
+    options.target = c.target;
+    options.target_sum = c.sum;
+    options.exclude_highly_expressed = c.exclude;
+    options.max_fraction = 0.002; /* some of the 700 columns */
+    expect_ok(csrn_normalize_total(test.ctx, &A, &options, expected, CSRN_F32, nullptr, nullptr));
+    std::memset(out, 0, bytes);
+    assert_int_equal(csrn_normalize_total(ctx, &A, &options, out, CSRN_F32, nullptr, nullptr), CSRN_OK);
+    if (std::memcmp(out, expected, bytes) != 0)
+      fail_msg("target %d, exclusion %d: other bits through the device", static_cast<int>(c.target),
+               static_cast<int>(c.exclude));
+  }
+  csrn_context_destroy(ctx);
+}
+
 /* More rows than values: chunks end by their number of rows. */
 static void hardly_any_values(void **) {
   const sample m = random_matrix(5000, 1, 30, CSRN_F32, SAMPLE_COUNTS, 741);
@@ -437,6 +473,7 @@ int main(int argc, char **argv) {
       TEST(whenever_the_work_runs),
       TEST(larger_than_the_device),
       TEST(rows_longer_than_a_chunk),
+      TEST(long_rows_of_a_matrix_that_stays),
       TEST(hardly_any_values),
       TEST(nothing_at_all),
       TEST(pinned_arrays),

@@ -262,6 +262,115 @@ static void refused_in_a_capture(void **) {
   expect_cuda(cudaStreamDestroy(stream));
 }
 
+/* A call on a smaller matrix in host memory takes memory for its chunks, and leaves alone what the graph
+ * uses. */
+static void host_arrays_between_replays(void **) {
+  const sample m = guest_matrix(CSRN_F32, 615);
+  const sample_shape shape = random_shape(60, 30, 50, 616);
+  const sample small = sample_make(&shape, CSRN_F32, SAMPLE_COUNTS, 616);
+  uint64_t expected[N_OPERATIONS];
+  usual_hashes(&m, expected);
+  const cudaStream_t stream = make_stream();
+  ledger book;
+  const csrn_context_options options = guest_options(stream, &book);
+  guest_restart(&options);
+  const battery b = battery_place(&m);
+  expect_ok(csrn_context_reserve(test.ctx, m.n_rows, m.n_cols));
+  enum { OPERATION = 13 };
+  size_t n = 0;
+  expect_ok(battery_operations[OPERATION].run(test.ctx, &b));
+  const cudaGraphExec_t exec = capture(stream, &battery_operations[OPERATION], &b, &n);
+  const csrn_csr A = guest_view(&small);
+  void *sums = host_array(small.n_rows, sizeof(double));
+  for (int call = 0; call < 2; call++) {
+    const int64_t calls = book.calls, outstanding = book.outstanding;
+    assert_int_equal(csrn_axis_sum(test.ctx, &A, CSRN_PER_ROW, sums, CSRN_F64), CSRN_OK);
+    assert_int_equal(book.outstanding - outstanding, book.calls - calls); /* nothing was replaced */
+    assert_true(call == 0 ? book.calls > calls : book.calls == calls);
+    battery_clear(&b);
+    expect_cuda(cudaGraphLaunch(exec, stream));
+    expect_ok(csrn_context_synchronize(test.ctx));
+    assert_true(battery_hash(&b, &battery_operations[OPERATION]) == expected[OPERATION]);
+  }
+  expect_cuda(cudaGraphExecDestroy(exec));
+  fixture_restart(3);
+  assert_int_equal(book.outstanding, 0);
+  expect_cuda(cudaStreamDestroy(stream));
+}
+
+static csrn_context *automatic_context(cudaStream_t stream) {
+  csrn_context_options options = CSRN_CONTEXT_OPTIONS_INIT;
+  options.stream = stream;
+  csrn_context *ctx = nullptr;
+  assert_int_equal(csrn_context_create(&options, &ctx), CSRN_OK);
+  return ctx;
+}
+
+/* A context, and the part of an AUTO context for a device, need memory of their own. */
+static void no_context_is_made_in_a_capture(void **) {
+  const sample m = guest_matrix(CSRN_F32, 617);
+  uint64_t expected[N_OPERATIONS];
+  usual_hashes(&m, expected);
+  const cudaStream_t stream = make_stream();
+  const csrn_context_options options = guest_options(stream, nullptr);
+  csrn_context *automatic[] = {automatic_context(stream), automatic_context(nullptr)}, *ctx = nullptr;
+  const battery b = battery_place(&m);
+  battery_clear(&b);
+  enum { OPERATION = 13 };
+  const battery_operation *operation = &battery_operations[OPERATION];
+  cudaGraph_t graph = nullptr;
+  size_t n = 99;
+  expect_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+  const csrn_status status[] = {csrn_context_create(&options, &ctx), operation->run(automatic[0], &b),
+                                csrn_cuda_set_stream(automatic[1], stream)};
+  expect_cuda(cudaStreamEndCapture(stream, &graph));
+  expect_cuda(cudaGraphGetNodes(graph, nullptr, &n));
+  expect_cuda(cudaGraphDestroy(graph));
+  assert_int_equal(n, 0);
+  assert_null(ctx);
+  const csrn_context *told[] = {nullptr, automatic[0], automatic[1]};
+  for (int i = 0; i < 3; i++)
+    if (status[i] != CSRN_UNSUPPORTED || !std::strstr(csrn_error_detail(told[i]), "captured"))
+      fail_msg("%d: %d: %s", i, static_cast<int>(status[i]), csrn_error_detail(told[i]));
+  for (csrn_context *its : automatic) {
+    battery_clear(&b);
+    assert_int_equal(csrn_cuda_set_stream(its, stream), CSRN_OK);
+    assert_int_equal(operation->run(its, &b), CSRN_OK);
+    expect_cuda(cudaStreamSynchronize(stream));
+    assert_true(battery_hash(&b, operation) == expected[OPERATION]);
+    csrn_context_destroy(its);
+  }
+  expect_cuda(cudaStreamDestroy(stream));
+}
+
+/* An AUTO context that has not met a device yet leaves the stream of its options: work on that would become
+ * part of a graph. */
+static void the_default_stream_instead_of_the_first(void **) {
+  const sample m = guest_matrix(CSRN_F32, 618);
+  uint64_t expected[N_OPERATIONS];
+  usual_hashes(&m, expected);
+  const cudaStream_t stream = make_stream();
+  const battery b = battery_place(&m);
+  battery_clear(&b);
+  enum { OPERATION = 13 };
+  csrn_context *ctx = automatic_context(stream);
+  assert_int_equal(csrn_cuda_set_stream(ctx, nullptr), CSRN_OK);
+  cudaGraph_t graph = nullptr;
+  size_t n = 99;
+  expect_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed));
+  const csrn_status status = battery_operations[OPERATION].run(ctx, &b);
+  expect_cuda(cudaStreamEndCapture(stream, &graph));
+  expect_cuda(cudaGraphGetNodes(graph, nullptr, &n));
+  expect_cuda(cudaGraphDestroy(graph));
+  if (status)
+    fail_msg("%d: %s", static_cast<int>(status), csrn_error_detail(ctx));
+  assert_int_equal(n, 0);
+  assert_int_equal(csrn_context_synchronize(ctx), CSRN_OK);
+  assert_true(battery_hash(&b, &battery_operations[OPERATION]) == expected[OPERATION]);
+  csrn_context_destroy(ctx);
+  expect_cuda(cudaStreamDestroy(stream));
+}
+
 /* ---- Contexts beside each other ------------------------------------------------------------ */
 
 /* A flagged matrix, an argument that is wrong and a failed allocation are the matter of one context. */
@@ -380,6 +489,9 @@ int main(int argc, char **argv) {
       TEST(every_operation_captured_and_replayed),
       TEST(a_stream_set_while_it_is_captured),
       TEST(refused_in_a_capture),
+      TEST(host_arrays_between_replays),
+      TEST(no_context_is_made_in_a_capture),
+      TEST(the_default_stream_instead_of_the_first),
       TEST(an_error_leaves_the_other_context_alive),
       TEST(the_current_device_is_kept),
   };
