@@ -218,6 +218,10 @@ INLINE int64_t table_f64(const csrn_transform *how, const void *data, csrn_dtype
  * by row, the branches that depend on their lengths would cost more than the arithmetic. */
 enum { SHORT_ROW = 256, SPREAD_NNZ = 2048, SPREAD_ROOM = 2 * SHORT_ROW };
 
+INLINE bool mean_is_short(const int64_t *indptr, int64_t n) {
+  return n > 1 && indptr[n] - indptr[0] < SHORT_ROW * n;
+}
+
 /* How many of the rows from indptr[0] on, at least one, are worked on together. */
 INLINE int64_t rows_together(const int64_t *indptr, int64_t n) {
   int64_t rows = 1;
@@ -287,7 +291,7 @@ DEFINE_SHORT(f64, double)
   /* Rows of a transform whose result has the type it is computed in. */                                     \
   INLINE void transform_rows_##suffix(const csrn_transform *how, const void *data, csrn_dtype type,          \
                                       const int64_t *indptr, int64_t n, const C *factors, C *out) {          \
-    if (how->step != CSRN_STEP_NONE && n > 1 && indptr[n] - indptr[0] < SHORT_ROW * n) {                     \
+    if (how->step != CSRN_STEP_NONE && mean_is_short(indptr, n)) {                                           \
       short_rows_##suffix(how, data, type, indptr, n, factors, out);                                         \
       return;                                                                                                \
     }                                                                                                        \
@@ -315,7 +319,7 @@ DEFINE_ROWS(f64, double)
 INLINE bool divide_short_rows(const csrn_transform *how, const void *data, csrn_dtype type,
                               const int64_t *indptr, int64_t n, const float *factors, float *out) {
 #if CSRN_AVX512
-  if (how->step == CSRN_STEP_DIVIDE && has_vec_load(type) && n > 1 && indptr[n] - indptr[0] < SHORT_ROW * n) {
+  if (how->step == CSRN_STEP_DIVIDE && has_vec_load(type) && mean_is_short(indptr, n)) {
     for (int64_t r = 0, rows; r < n; r += rows) {
       rows = n - r < WIDTH ? n - r : WIDTH;
       divide_few_rows(data, type, indptr + r, rows, factors + r, out);

@@ -1,5 +1,5 @@
 /*
- * Vectors of 16 vec_lanes in AVX-512 or 8 in AVX2: the few operations from which the hot loops
+ * Vectors of 16 lanes in AVX-512 or 8 in AVX2: the few operations from which the hot loops
  * in kernel_vector_*.h are made, which are written once for both widths. They are used
  * where plain C leaves speed behind: tails by masks instead of scalar loops (rows are
  * short), sums of counts, division by a corrected reciprocal, the table of logarithms. Each

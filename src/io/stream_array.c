@@ -52,8 +52,9 @@ csrn_io_status csrn_stream_array_init(csrn_stream_array *array, const csrn_hdf5_
   const int rank = space < 0 ? -1 : H5Sget_simple_extent_ndims(space);
   bool fault = properties < 0 || stored < 0 || rank < 1 || rank > 2 ||
                H5Sget_simple_extent_dims(space, extent, NULL) != rank;
+  unsigned options = 0;
   if (!fault && H5Pget_layout(properties) == H5D_CHUNKED)
-    fault = H5Pget_chunk(properties, rank, chunk) != rank;
+    fault = H5Pget_chunk(properties, rank, chunk) != rank || H5Pget_chunk_opts(properties, &options) < 0;
   if (!fault) {
     const int64_t width = (int64_t)extent[1];
     *array = (csrn_stream_array){.id = id,
@@ -68,9 +69,7 @@ csrn_io_status csrn_stream_array_init(csrn_stream_array *array, const csrn_hdf5_
                                  .chunk = (int64_t)chunk[0] * width};
     array->codec.element = csrn_dtype_size(type);
     /* Chunks across the border may lie unfiltered, with nothing in their masks to say so. */
-    unsigned partial = 0;
-    fault = H5Pget_layout(properties) == H5D_CHUNKED && H5Pget_chunk_opts(properties, &partial) < 0;
-    array->coded = chunk[0] > 0 && !narrow && !(partial & H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS) &&
+    array->coded = chunk[0] > 0 && !narrow && !(options & H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS) &&
                    H5Tequal(stored, csrn_hdf5_native(type)) > 0 && find_codec(properties, &array->codec);
   }
   csrn_hdf5_close(stored);
