@@ -29,15 +29,15 @@ static inline uint64_t mixed_bits(uint64_t bits) {
   return bits ^ (bits >> 31);
 }
 
-/* The checksum of log1p of every float32, as bits of the argument before those of the result,
- * with one NaN for all, since which NaN it is is not part of the contract. Any change of a
- * coefficient or of the order of operations changes it; test_log1p_exhaustive.c shows that
- * the results it stands for are right. */
-#define LOG1P_CHECKSUM 0xefa08c44c0af9bd5U
+/* The sum over every float32 of the bits of its log1p times the bits of itself, with one NaN for all, since which NaN it
+ * is is not part of the contract. Any change of a coefficient or of the order of operations changes it;
+ * test_log1p_exhaustive.c shows that the results it stands for are right. Products of 32 bits, since compilers vectorize
+ * them for every instruction set. */
+#define LOG1P_CHECKSUM 0xa4a061cc5d644e17U
 
-static inline uint64_t mixed_result(uint32_t argument, uint32_t result) {
+static inline uint64_t weighted_result(uint32_t argument, uint32_t result) {
   bool is_nan = (result & 0x7fffffffU) > 0x7f800000U;
-  return mixed_bits((uint64_t)argument << 32 | (is_nan ? 0x7fc00000U : result));
+  return (uint64_t)(is_nan ? 0x7fc00000U : result) * (argument | 1U);
 }
 
 static inline bool runs_here(void) {
