@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # planted_errors.sh SOURCE_DIR BUILD_DIR: plants errors into copies of the CUDA sources, one at a time, and shows that
 # the test axis_sum.cuda-host of that build (with the address sanitizer, by Ninja) finds each of them. Only cuda_sums.cu
-# is compiled again, with the headers it includes.
+# is compiled again, with the headers it includes, and in a third of the time without what these errors do not need.
 set -euo pipefail
 source_dir=$1 build_dir=$2
 work=$(mktemp -d)
@@ -13,7 +13,8 @@ link=$(cd "$build_dir" && ninja -t commands test_axis_sum_cuda_host | tail -n 1)
 
 build() (
   cd "$build_dir"
-  eval "$(sed -E "s| -o [^ ]+| -o $work/cuda_sums.cu.o|; s| -M[TF] [^ ]+||g; s| -MD||; s| -c [^ ]+| -c $work/cuda/cuda_sums.cu|" <<<"$compile")" &&
+  eval "$(sed -E "s| -o [^ ]+| -o $work/cuda_sums.cu.o|; s| -M[TF] [^ ]+||g; s| -MD||; s| -c [^ ]+| -c $work/cuda/cuda_sums.cu|" <<<"$compile")" \
+    -O0 -fno-sanitize=undefined &&
     cp lib/libcsrnorm_cuda_host.a "$work/" && ar r "$work/libcsrnorm_cuda_host.a" "$work/cuda_sums.cu.o" &&
     eval "$(sed -E "s| -o [^ ]+| -o $work/test|; s|[^ ]*libcsrnorm_cuda_host\.a|$work/libcsrnorm_cuda_host.a|" <<<"$link")"
 )
