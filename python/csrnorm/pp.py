@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from . import _core
-from ._arrays import layout
+from . import _core, _cuda
+from ._arrays import layout, result_dtype
 
 __all__ = ["log1p", "normalize_total"]
 
@@ -31,7 +31,8 @@ def _log() -> Any:
     return sys.modules.get("scanpy.logging", _NoLog())
 
 
-def _is_anndata(x: Any) -> bool:
+def is_anndata(x: Any) -> bool:
+    """Say whether `x` is an AnnData; without that package nothing is."""
     module = sys.modules.get("anndata")
     return module is not None and isinstance(x, module.AnnData)
 
@@ -40,6 +41,27 @@ def _is_backed(x: Any) -> bool:
     """Say whether `x` is an array in a file."""
     module = type(x).__module__
     return module.startswith(("h5py.", "zarr.")) or module == "anndata._core.sparse_dataset"
+
+
+def handles(x: Any) -> bool:
+    """Say whether the functions here work on the array `x`."""
+    try:
+        if _cuda.is_device(x):
+            return True
+        if not _is_backed(x):
+            layout(x)
+        result_dtype(x.dtype)
+    except (TypeError, AttributeError):
+        return False
+    return x.ndim == 2
+
+
+def _warn(message: str, category: type[Warning]) -> None:
+    """Warn, in the name of the first caller outside of this package and of what wraps its functions."""
+    level, frame = 1, sys._getframe(0)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("csrnorm."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
 
 
 def _with_old_positionals(*names: str):
@@ -55,11 +77,10 @@ def _with_old_positionals(*names: str):
                 raise TypeError(
                     f"{function.__name__}() takes from 1 to {count} parameters, but {1 + len(rest)} were given."
                 )
-            warnings.warn(
+            _warn(
                 f"The specified parameters {names[: len(rest)]!r} are no longer positional. "
                 f"Please specify them like `{names[0]}={rest[0]!r}`",
                 FutureWarning,
-                stacklevel=2,
             )
             return function(first, **{**keywords, **dict(zip(names, rest))})
 
@@ -71,11 +92,12 @@ def _with_old_positionals(*names: str):
 def _make_actual(adata: Any) -> None:
     """Turn a view into an object of its own."""
     if adata.is_view:
-        warnings.warn("Received a view of an AnnData. Making a copy.", stacklevel=4)
+        _warn("Received a view of an AnnData. Making a copy.", UserWarning)
         adata._init_as_actual(adata.copy())
 
 
-def _get(adata: Any, layer: str | None, obsm: str | None = None) -> Any:
+def get(adata: Any, layer: str | None, obsm: str | None = None) -> Any:
+    """Return the array that is meant."""
     if layer is not None and obsm is not None:
         raise ValueError(f"layer is {layer!r} and obsm is {obsm!r}, expected one of them")
     if layer is not None:
@@ -94,6 +116,8 @@ def _set(adata: Any, x: Any, layer: str | None, obsm: str | None = None) -> None
 
 def _normalize(x: Any, target_sum: Any, *, copy: bool, **options: Any) -> _core.Normalized:
     """Normalize an array wherever it lies: the place where other kinds of arrays branch off."""
+    if _cuda.is_device(x):
+        return _cuda.normalize(x.copy() if copy else x, target_sum, **options)
     if _is_backed(x):
         x = x[()] if hasattr(x, "__array__") else x.to_memory()
     if layout(x) == "csc":
@@ -102,8 +126,9 @@ def _normalize(x: Any, target_sum: Any, *, copy: bool, **options: Any) -> _core.
 
 
 def _warn_of_zeros(factors: Any) -> None:
-    if not (factors > 0).all():
-        warnings.warn("Some cells have zero counts", UserWarning, stacklevel=4)
+    # To look at factors on a device would mean to wait for it.
+    if isinstance(factors, np.ndarray) and not (factors > 0).all():
+        _warn("Some cells have zero counts", UserWarning)
 
 
 @_with_old_positionals(
@@ -158,9 +183,9 @@ def normalize_total(
     >>> adata = AnnData(np.array([[3, 3, 6], [1, 1, 2], [1, 22, 1]], dtype=np.float32))
     >>> csrnorm.pp.normalize_total(adata, target_sum=4, key_added="factor")
     >>> adata.X
-    array([[1.       , 1.       , 2.       ],
-           [1.       , 1.       , 2.       ],
-           [0.1666667, 3.6666667, 0.1666667]], dtype=float32)
+    array([[1.        , 1.        , 2.        ],
+           [1.        , 1.        , 2.        ],
+           [0.16666667, 3.6666667 , 0.16666667]], dtype=float32)
     >>> adata.obs["factor"].to_list()
     [3.0, 1.0, 6.0]
     """
@@ -171,7 +196,7 @@ def normalize_total(
     if max_fraction < 0 or max_fraction > 1:
         raise ValueError("Choose max_fraction between 0 and 1.")
     _make_actual(adata)
-    x = _get(adata, layer)
+    x = get(adata, layer)
     if x is None:
         raise ValueError(f"Layer {layer!r} not found in adata.")
 
@@ -188,7 +213,7 @@ def normalize_total(
         base=base,
         copy=not inplace,
     )
-    if exclude_highly_expressed:
+    if result.excluded is not None:
         log.info(
             "The following highly-expressed genes are not considered during normalization factor computation:\n"
             f"{adata.var_names[result.excluded].tolist()}"
@@ -196,7 +221,8 @@ def normalize_total(
     _warn_of_zeros(result.factors)
     if inplace:
         if key_added is not None:
-            adata.obs[key_added] = result.factors
+            factors = result.factors
+            adata.obs[key_added] = factors if isinstance(factors, np.ndarray) else factors.get()
         _set(adata, result.x, layer)
         if log1p:
             adata.uns["log1p"] = {"base": base}
@@ -208,6 +234,28 @@ def normalize_total(
     return None if inplace else {"X": result.x, "norm_factor": result.factors}
 
 
+def _with_old_name(old: str, new: str):
+    """Accept the first parameter under the name that it once had, with scanpy's warning."""
+
+    def decorate(function):
+        @wraps(function)
+        def call(*args, **keywords):
+            if old in keywords:
+                name = function.__name__
+                _warn(
+                    f"In function `{name}`, argument `{old}` was renamed to `{new}` at first position. "
+                    f"Call it as `{name}(val, ...)` instead of `{name}({old}=val, ...)`.",
+                    FutureWarning,
+                )
+                args = (keywords.pop(old), *args)
+            return function(*args, **keywords)
+
+        return call
+
+    return decorate
+
+
+@_with_old_name("X", "data")
 def log1p(
     data: Any,
     *,
@@ -248,12 +296,19 @@ def log1p(
     >>> csrnorm.pp.log1p(np.array([[0.0, 1.0, 3.0]]), base=2)
     array([[0., 1., 2.]])
     """
-    if _is_anndata(data):
+    if is_anndata(data):
         return _log1p_anndata(data, base, copy, chunked, chunk_size, layer, obsm)
     only = {"chunked": chunked, "chunk_size": chunk_size, "layer": layer, "obsm": obsm}
     if given := [name for name, value in only.items() if value is not None]:
         raise TypeError(f"Arguments {given} are only valid if an AnnData object is passed.")
-    return _core.log1p(data, base=base, copy=copy)
+    return _log1p(data, base, copy)
+
+
+def _log1p(x: Any, base: float | None, copy: bool = False) -> Any:
+    """Take log(1 + x) of an array wherever it lies: the place where other kinds of arrays branch off."""
+    if _cuda.is_device(x):
+        return _cuda.log1p(x.copy() if copy else x, base)
+    return _core.log1p(x, base=base, copy=copy)
 
 
 def _log1p_anndata(
@@ -274,11 +329,11 @@ def _log1p_anndata(
     if chunked and adata.isbacked:
         _log1p_backed(adata, base, chunk_size)
     else:
-        x = _get(adata, layer, obsm)
+        x = get(adata, layer, obsm)
         if _is_backed(x):
             where = "from layers" if layer is not None else "without `chunked=True`"
             raise NotImplementedError(f"log1p is not implemented for matrices of type {type(x)} {where}")
-        _set(adata, _core.log1p(x, base=base), layer, obsm)
+        _set(adata, _log1p(x, base), layer, obsm)
     adata.uns["log1p"] = {"base": base}
     return adata if copy else None
 
