@@ -1,0 +1,167 @@
+"""How arrays of numpy and scipy look to the C library: which types it reads, and views without a copy.
+
+Everything that reaches the library from host memory passes through here, so that one place decides what goes in as it
+is, what is converted first (int8, int16, uint64, float16, byte-swapped, strided), and what is refused.
+
+Names for other modules of the package:
+
+- ``layout(x)``: ``"csr"``, ``"csc"`` or ``"dense"``; TypeError for anything else.
+- ``result_dtype(dtype)``: float64 for float64, else float32.
+- ``readable(data)``: the array itself, or one that the library can read, and whether that is a fresh one.
+- ``writable_in_place(data)``: whether results can go into this array.
+- ``address(array)``, ``code(dtype)``: pointer and ``csrn_dtype`` for the library.
+- ``SparseView(x)``: ``.pointer`` (for the library), ``.data``, ``.fresh``, ``.per(axis)`` (its axis for one of numpy).
+- ``DenseView(block, indices=None)``: the same for a C-contiguous 2-D block.
+- ``with_data(x, data)``: a sparse matrix like `x` with other values.
+"""
+
+from __future__ import annotations
+
+from ctypes import byref
+from typing import Any
+
+import numpy as np
+
+from ._library import Axis, Csr, Dtype
+
+_CODES = {
+    np.dtype(kind).str: value
+    for kind, value in {
+        "f4": Dtype.F32, "f8": Dtype.F64, "u1": Dtype.U8, "u2": Dtype.U16, "u4": Dtype.U32, "u8": Dtype.U64,
+        "i4": Dtype.I32, "i8": Dtype.I64, "?": Dtype.U8,
+    }.items()
+}  # fmt: skip
+_VALUES = {kind for kind, value in _CODES.items() if value != Dtype.U64}
+_WIDER = {("i", 1): np.int32, ("i", 2): np.int32, ("f", 2): np.float32}
+
+
+def code(dtype: np.dtype) -> int:
+    """Return the library's code of a type that it has."""
+    return _CODES[dtype.str]
+
+
+def address(array: np.ndarray) -> int:
+    """Return where the elements lie."""
+    return array.__array_interface__["data"][0]
+
+
+def layout(x: Any) -> str:
+    """Return "csr", "csc" or "dense", or raise TypeError for what is none of them."""
+    if isinstance(x, np.ndarray) and not isinstance(x, np.ma.MaskedArray):
+        return "dense"
+    kind = getattr(x, "format", None)
+    if kind in ("csr", "csc") and isinstance(getattr(x, "data", None), np.ndarray) and x.ndim == 2:
+        return kind
+    raise TypeError(f"x is a {type(x).__module__}.{type(x).__qualname__}, expected a CSR or CSC matrix or a dense array")
+
+
+def result_dtype(dtype: np.dtype) -> np.dtype:
+    """Return the type of normalized values of `dtype`, as scanpy chooses it; raise TypeError for what are no numbers."""
+    dtype = np.dtype(dtype)
+    if dtype.kind not in "biuf" or dtype.itemsize > 8:
+        raise TypeError(f"the values are {dtype.name}, expected integers, bool, float16, float32 or float64")
+    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
+
+
+def readable(data: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Return `data` where the library can read it, else a fresh array of the same values; and whether it is fresh.
+
+    No value is rounded, but for integers above 2**63 (to float64).
+    """
+    if data.dtype.str in _VALUES and data.flags.c_contiguous:
+        return data, False
+    result_dtype(data.dtype)
+    dtype = data.dtype.newbyteorder("=")
+    wider = _WIDER.get((dtype.kind, dtype.itemsize), dtype)
+    if dtype == np.uint64:
+        wider = np.float64 if data.size and data.max() > np.iinfo(np.int64).max else np.int64
+    return np.ascontiguousarray(data, dtype=wider), True
+
+
+def writable_in_place(data: np.ndarray) -> bool:
+    """Say whether results can be written into `data`."""
+    return data.dtype in (np.float32, np.float64) and data.dtype.isnative and data.flags.carray
+
+
+def _index_array(array: np.ndarray, name: str) -> np.ndarray:
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} is {array.dtype.name}, expected integers")
+    if array.dtype.str not in _CODES:
+        array = array.astype(np.int64 if array.dtype.itemsize > 2 else np.int32)
+    return np.ascontiguousarray(array)
+
+
+def _struct(shape: tuple[int, int], indptr: np.ndarray, indices: np.ndarray | None, data: np.ndarray) -> Csr:
+    return Csr(
+        shape[0],
+        shape[1],
+        data.size,
+        address(indptr),
+        None if indices is None else address(indices),
+        address(data),
+        code(indptr.dtype),
+        Dtype.NONE if indices is None else code(indices.dtype),
+        code(data.dtype),
+    )
+
+
+class SparseView:
+    """A scipy matrix as the library sees it: a CSC matrix is the CSR of its transpose.
+
+    Attributes
+    ----------
+    csr
+        The struct, of stored rows.
+    data
+        The values that `csr` points to: those of `x`, or converted ones.
+    fresh
+        Whether `data` is a converted array that nobody else has.
+    """
+
+    __slots__ = ("_kept", "by_row", "csr", "data", "fresh")
+
+    def __init__(self, x: Any) -> None:
+        self.by_row = layout(x) == "csr"
+        self.data, self.fresh = readable(x.data)
+        indptr, indices = _index_array(x.indptr, "indptr"), _index_array(x.indices, "indices")
+        if indices.size != self.data.size:
+            raise ValueError(f"indices has {indices.size} entries, expected {self.data.size}, as data has")
+        rows, columns = x.shape if self.by_row else x.shape[::-1]
+        if indptr.size != rows + 1:
+            raise ValueError(f"indptr has {indptr.size} entries, expected {rows + 1}")
+        self.csr = _struct((rows, columns), indptr, indices, self.data)
+        self._kept = indptr, indices
+
+    def per(self, axis: int) -> Axis:
+        """Return the library's axis for one result per row of `x` (`axis` 0) or per column (1)."""
+        return Axis.PER_ROW if (axis == 0) == self.by_row else Axis.PER_COLUMN
+
+    @property
+    def pointer(self):
+        """What a function of the library takes."""
+        return byref(self.csr)
+
+
+class DenseView:
+    """A C-contiguous two-dimensional block as the library sees it: a CSR matrix in which every entry is stored.
+
+    `indices` (the columns of all entries, row by row) is needed only where columns matter.
+    """
+
+    __slots__ = ("_kept", "csr")
+
+    def __init__(self, block: np.ndarray, indices: np.ndarray | None = None) -> None:
+        rows, columns = block.shape
+        indptr = np.arange(rows + 1, dtype=np.int64) * columns
+        self.csr = _struct((rows, columns), indptr, indices, block)
+        self._kept = indptr, indices, block
+
+    @property
+    def pointer(self):
+        """What a function of the library takes."""
+        return byref(self.csr)
+
+
+def with_data(x: Any, data: np.ndarray) -> Any:
+    """Return a matrix like `x` with the values `data` and its own copies of indices and indptr."""
+    return type(x)((data, x.indices.copy(), x.indptr.copy()), shape=x.shape)

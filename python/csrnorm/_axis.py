@@ -1,0 +1,237 @@
+"""Sums along an axis, scaling along an axis, medians and marked genes: the functions on arrays that users call.
+
+``axis_sum`` and ``axis_mul_or_truediv`` have the parameters of scanpy's internal functions of these names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import mul, truediv
+from typing import Any
+
+import numpy as np
+
+from . import _core, _dense
+from ._arrays import SparseView, address, code, layout, result_dtype, with_data, writable_in_place
+from ._library import ScaleOp, ZeroPolicy, call
+
+_EXACT = {"f": np.float64, "u": np.uint64, "i": np.int64, "b": np.int64}
+
+
+def _one_axis(axis: Any) -> int | None:
+    """Return 0, 1 or None (all) for what numpy takes as axis of two dimensions."""
+    if axis is None:
+        return None
+    axes = {int(a) % 2 if -2 <= a < 2 else int(a) for a in (axis if isinstance(axis, tuple) else (axis,))}
+    if not axes or not axes <= {0, 1}:
+        raise ValueError(f"axis is {axis!r}, expected 0, 1 or None")
+    return None if len(axes) == 2 else axes.pop()
+
+
+def _sums(x: Any, axis: int) -> np.ndarray:
+    """Return the sums in 64 bits: floating-point or integer as the values are."""
+    exact = np.dtype(_EXACT[x.dtype.kind])
+    if layout(x) == "dense":
+        if axis == 0:
+            return np.sum(x, axis=0, dtype=exact)
+        return _dense.row_sums(x, None, exact)
+    view = SparseView(x)
+    if view.data.dtype.kind == "f":  # also integers above 2**63
+        exact = np.dtype(np.float64)
+    sums = np.empty(x.shape[1 - axis], dtype=exact)
+    call("axis_sum", view.pointer, view.per(1 - axis), address(sums), code(exact))
+    return sums
+
+
+def axis_sum(x: Any, *, axis: int | tuple[int, ...] | None = None, dtype: Any = None) -> np.ndarray | np.generic:
+    """Sum a CSR, CSC or dense matrix along an axis.
+
+    Floating-point values are added in float64, whatever their type, and integers exactly: a sum beyond 64 bits is
+    an ``OverflowError``. (Only the columns of dense arrays are added by numpy, in 64 bits too.)
+
+    Parameters
+    ----------
+    x
+        The matrix.
+    axis
+        0: one sum per column. 1: one per row. None: the sum of all.
+    dtype
+        Type of the result; by default float64, int64 or uint64.
+
+    Returns
+    -------
+    A one-dimensional array, or a scalar for ``axis=None``.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.sparse as sp, csrnorm
+    >>> x = sp.csr_matrix(np.array([[1, 0, 3], [0, 2, 2]], dtype=np.uint8))
+    >>> csrnorm.axis_sum(x, axis=0)
+    array([1, 2, 5], dtype=uint64)
+    >>> csrnorm.axis_sum(x, axis=1, dtype=np.float32)
+    array([4., 4.], dtype=float32)
+    """
+    result_dtype(x.dtype)
+    along = _one_axis(axis)
+    sums = _sums(x, 1 if along is None else along)
+    if along is None:
+        sums = sums.sum()
+    return sums if dtype is None else sums.astype(dtype, copy=False)
+
+
+def _factors(scaling_array: Any, x: Any, axis: int, op: Callable) -> tuple[np.ndarray, np.dtype]:
+    """Return the factors as one dimension and the type that numpy gives `x op factors`."""
+    if op not in (mul, truediv):
+        raise ValueError(f"{op} not one of truediv or mul")
+    if axis not in (0, 1):
+        raise ValueError(f"axis is {axis!r}, expected 0 or 1")
+    factors = np.ravel(np.asarray(scaling_array))
+    if factors.size != x.shape[axis]:
+        raise ValueError(f"scaling_array has {factors.size} entries, expected {x.shape[axis]}")
+    return factors, op(np.ones(1, x.dtype), np.ones(1, factors.dtype)).dtype
+
+
+def axis_mul_or_truediv(
+    x: Any,
+    /,
+    scaling_array: Any,
+    axis: int,
+    op: Callable[[Any, Any], Any],
+    *,
+    allow_divide_by_zero: bool = True,
+    out: Any = None,
+) -> Any:
+    """Multiply or divide each row (``axis=0``) or column (``axis=1``) by its factor.
+
+    Parameters
+    ----------
+    x
+        A CSR, CSC or dense matrix.
+    scaling_array
+        One factor for each row or column.
+    axis
+        0: factors of rows. 1: factors of columns.
+    op
+        ``operator.mul`` or ``operator.truediv``.
+    allow_divide_by_zero
+        False: a factor of zero divides as 1.
+    out
+        None: a new matrix is made. `x` itself: its values are replaced, in their own buffer where their type is that
+        of the result. Another array, for dense arrays only: the result goes there.
+
+    Returns
+    -------
+    The matrix with the results, of the type that numpy gives ``x op scaling_array``.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.sparse as sp, csrnorm
+    >>> from operator import truediv
+    >>> x = sp.csr_matrix(np.array([[1, 0, 3], [0, 2, 2]], dtype=np.float32))
+    >>> same = csrnorm.axis_mul_or_truediv(x, np.float32([2, 4]), 0, truediv, out=x)
+    >>> same is x, x.data
+    (True, array([0.5, 1.5, 0.5, 0.5], dtype=float32))
+    """
+    result_dtype(x.dtype)
+    factors, dtype = _factors(scaling_array, x, axis, op)
+    if layout(x) == "dense":
+        return _scale_dense(x, factors, axis, op, allow_divide_by_zero, out, dtype)
+    if out is not None and x.data is not out.data:
+        raise ValueError(
+            "`out` argument provided but not equal to X.  "
+            "This behavior is not supported for sparse matrix scaling."
+        )
+    if dtype in (np.float32, np.float64):
+        data = _scale_sparse(x, factors.astype(dtype), axis, op, allow_divide_by_zero, out is not None)
+    else:
+        data = _scale_by_numpy(x, _no_zeros(factors, op, allow_divide_by_zero), axis, op)
+    if out is None:
+        return with_data(x, data)
+    if data is not x.data:
+        x.data = data
+    return x
+
+
+def _no_zeros(factors: np.ndarray, op: Callable, allow_divide_by_zero: bool) -> np.ndarray:
+    return factors if allow_divide_by_zero or op is mul else factors + (factors == 0)
+
+
+def _policy(allow_divide_by_zero: bool) -> ZeroPolicy:
+    return ZeroPolicy.ZERO_IEEE if allow_divide_by_zero else ZeroPolicy.ZERO_AS_ONE
+
+
+def _scale_sparse(
+    x: Any, factors: np.ndarray, axis: int, op: Callable, allow_divide_by_zero: bool, in_place: bool
+) -> np.ndarray:
+    """Scale by the library; return the values, which are those of `x` if it can be worked on in place."""
+    view, dtype = SparseView(x), factors.dtype
+    data = x.data if in_place and x.data.dtype == dtype and writable_in_place(x.data) else None
+    if data is None:
+        data = np.empty(view.data.size, dtype=dtype)
+        data[int(x.indptr[-1]) :] = 0
+    call(
+        "axis_scale", view.pointer, view.per(axis), ScaleOp.DIVIDE if op is truediv else ScaleOp.MULTIPLY,
+        address(factors), code(dtype), _policy(allow_divide_by_zero), address(data), code(dtype),
+    )  # fmt: skip
+    return data
+
+
+def _scale_by_numpy(x: Any, factors: np.ndarray, axis: int, op: Callable) -> np.ndarray:
+    """Scale integers by integers, which the library leaves to numpy."""
+    if (axis == 0) == (x.format == "csr"):
+        return op(x.data[: x.indptr[-1]], np.repeat(factors, np.diff(x.indptr)))
+    return op(x.data, factors.take(x.indices))
+
+
+def _scale_dense(
+    x: np.ndarray, factors: np.ndarray, axis: int, op: Callable, allow_divide_by_zero: bool, out: Any, dtype: np.dtype
+) -> np.ndarray:
+    if axis == 0 and x.ndim == 2 and dtype in (np.float32, np.float64) and (out is None or out is x):
+        if out is None or x.dtype in (np.float32, np.float64):
+            return _dense.scale_rows(
+                x, factors.astype(dtype), ScaleOp.DIVIDE if op is truediv else ScaleOp.MULTIPLY,
+                _policy(allow_divide_by_zero), out is not None,
+            )  # fmt: skip
+    factors = _no_zeros(factors, op, allow_divide_by_zero)
+    factors = factors[None, :] if axis else factors[:, None]
+    return (np.multiply if op is mul else np.true_divide)(x, factors, out=out)
+
+
+def median_positive(values: Any) -> float:
+    """Return the median of the positive finite values, the middle two averaged; NaN if there is none.
+
+    Parameters
+    ----------
+    values
+        A one-dimensional array of any numeric type; it is not changed.
+
+    Examples
+    --------
+    >>> import numpy as np, csrnorm
+    >>> csrnorm.median_positive(np.array([0.0, 4.0, 1.0, 2.0, np.nan]))
+    2.0
+    """
+    return _core.median_positive(np.asarray(values).ravel())
+
+
+def highly_expressed_genes(x: Any, max_fraction: float = 0.05) -> np.ndarray:
+    """Return which genes (columns) hold more than `max_fraction` of the total of any cell (row).
+
+    Parameters
+    ----------
+    x
+        A CSR, CSC or dense matrix of cells x genes.
+    max_fraction
+        Between 0 and 1; compared strictly, in float64.
+
+    Returns
+    -------
+    A boolean mask of the genes: those that ``normalize_total(exclude_highly_expressed=True)`` leaves out of the totals.
+
+    Examples
+    --------
+    >>> import numpy as np, csrnorm
+    >>> csrnorm.highly_expressed_genes(np.array([[9, 1, 0], [1, 1, 1]]), max_fraction=0.5)
+    array([ True, False, False])
+    """
+    return _core.highly_expressed(x, max_fraction)

@@ -1,0 +1,291 @@
+"""scanpy's preprocessing functions on AnnData, by their names and with their parameters.
+
+Parameters, warnings, return values and side effects are those of scanpy 1.11.5; ``docs/python.md`` lists every
+difference that is meant. Neither scanpy nor anndata is imported: AnnData is known by its module, and messages go to
+scanpy's log where scanpy is loaded.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from . import _core
+from ._arrays import layout
+
+__all__ = ["log1p", "normalize_total"]
+
+
+class _NoLog:
+    """Stands in for scanpy's log where scanpy is not loaded."""
+
+    def __getattr__(self, _level: str):
+        return lambda *_args, **_keywords: None
+
+
+def _log() -> Any:
+    return sys.modules.get("scanpy.logging", _NoLog())
+
+
+def _is_anndata(x: Any) -> bool:
+    module = sys.modules.get("anndata")
+    return module is not None and isinstance(x, module.AnnData)
+
+
+def _is_backed(x: Any) -> bool:
+    """Say whether `x` is an array in a file."""
+    module = type(x).__module__
+    return module.startswith(("h5py.", "zarr.")) or module == "anndata._core.sparse_dataset"
+
+
+def _with_old_positionals(*names: str):
+    """Accept parameters by place that once had one, with scanpy's warning."""
+
+    def decorate(function):
+        @wraps(function)
+        def call(first, *rest, **keywords):
+            if not rest:
+                return function(first, **keywords)
+            if len(rest) > len(names):
+                count = 1 + len(names)
+                raise TypeError(
+                    f"{function.__name__}() takes from 1 to {count} parameters, but {1 + len(rest)} were given."
+                )
+            warnings.warn(
+                f"The specified parameters {names[: len(rest)]!r} are no longer positional. "
+                f"Please specify them like `{names[0]}={rest[0]!r}`",
+                FutureWarning,
+                stacklevel=2,
+            )
+            return function(first, **{**keywords, **dict(zip(names, rest))})
+
+        return call
+
+    return decorate
+
+
+def _make_actual(adata: Any) -> None:
+    """Turn a view into an object of its own."""
+    if adata.is_view:
+        warnings.warn("Received a view of an AnnData. Making a copy.", stacklevel=4)
+        adata._init_as_actual(adata.copy())
+
+
+def _get(adata: Any, layer: str | None, obsm: str | None = None) -> Any:
+    if layer is not None and obsm is not None:
+        raise ValueError(f"layer is {layer!r} and obsm is {obsm!r}, expected one of them")
+    if layer is not None:
+        return adata.layers[layer]
+    return adata.X if obsm is None else adata.obsm[obsm]
+
+
+def _set(adata: Any, x: Any, layer: str | None, obsm: str | None = None) -> None:
+    if layer is not None:
+        adata.layers[layer] = x
+    elif obsm is not None:
+        adata.obsm[obsm] = x
+    else:
+        adata.X = x
+
+
+def _normalize(x: Any, target_sum: Any, *, copy: bool, **options: Any) -> _core.Normalized:
+    """Normalize an array wherever it lies: the place where other kinds of arrays branch off."""
+    if _is_backed(x):
+        x = x[()] if hasattr(x, "__array__") else x.to_memory()
+    if layout(x) == "csc":
+        x, copy = x.tocsr(), False
+    return _core.normalize(x, target_sum, copy=copy, **options)
+
+
+def _warn_of_zeros(factors: Any) -> None:
+    if not (factors > 0).all():
+        warnings.warn("Some cells have zero counts", UserWarning, stacklevel=4)
+
+
+@_with_old_positionals(
+    "target_sum", "exclude_highly_expressed", "max_fraction", "key_added", "layer", "inplace", "copy"
+)
+def normalize_total(
+    adata: Any,
+    *,
+    target_sum: float | str | None = None,
+    exclude_highly_expressed: bool = False,
+    max_fraction: float = 0.05,
+    key_added: str | None = None,
+    layer: str | None = None,
+    inplace: bool = True,
+    copy: bool = False,
+    log1p: bool = False,
+    base: float | None = None,
+) -> Any:
+    """Normalize counts per cell, as ``scanpy.pp.normalize_total``.
+
+    Parameters
+    ----------
+    adata
+        The annotated data matrix of cells x genes: CSR, CSC (which becomes CSR, as in scanpy) or dense.
+    target_sum
+        Total of every cell afterwards. None or ``"median"``: the median of the positive totals; ``"mean"``: their mean.
+    exclude_highly_expressed
+        Leave genes out of the totals that hold more than `max_fraction` of the total of any cell.
+    max_fraction
+        See there.
+    key_added
+        Name of the column of ``adata.obs`` for the factors, total / target.
+    layer
+        The layer to normalize instead of ``X``.
+    inplace
+        Whether to update `adata` or to return a dictionary.
+    copy
+        Whether to work on a copy of `adata` and return that. Not compatible with ``inplace=False``.
+    log1p
+        Take log(1 + x) in the same pass over the values; ``adata.uns["log1p"]`` is written too.
+    base
+        Base of that logarithm; natural if None.
+
+    Returns
+    -------
+    None; the copy with ``copy=True``; ``{"X": ..., "norm_factor": ...}`` with ``inplace=False``.
+
+    Examples
+    --------
+    >>> import numpy as np, csrnorm
+    >>> from anndata import AnnData
+    >>> adata = AnnData(np.array([[3, 3, 6], [1, 1, 2], [1, 22, 1]], dtype=np.float32))
+    >>> csrnorm.pp.normalize_total(adata, target_sum=4, key_added="factor")
+    >>> adata.X
+    array([[1.       , 1.       , 2.       ],
+           [1.       , 1.       , 2.       ],
+           [0.1666667, 3.6666667, 0.1666667]], dtype=float32)
+    >>> adata.obs["factor"].to_list()
+    [3.0, 1.0, 6.0]
+    """
+    if copy:
+        if not inplace:
+            raise ValueError("`copy=True` cannot be used with `inplace=False`.")
+        adata = adata.copy()
+    if max_fraction < 0 or max_fraction > 1:
+        raise ValueError("Choose max_fraction between 0 and 1.")
+    _make_actual(adata)
+    x = _get(adata, layer)
+    if x is None:
+        raise ValueError(f"Layer {layer!r} not found in adata.")
+
+    log = _log()
+    if log1p and inplace and "log1p" in adata.uns:
+        log.warning("adata.X seems to be already log-transformed.")
+    start = log.info("normalizing counts per cell")
+    result = _normalize(
+        x,
+        target_sum,
+        exclude_highly_expressed=exclude_highly_expressed,
+        max_fraction=max_fraction,
+        log1p=log1p,
+        base=base,
+        copy=not inplace,
+    )
+    if exclude_highly_expressed:
+        log.info(
+            "The following highly-expressed genes are not considered during normalization factor computation:\n"
+            f"{adata.var_names[result.excluded].tolist()}"
+        )
+    _warn_of_zeros(result.factors)
+    if inplace:
+        if key_added is not None:
+            adata.obs[key_added] = result.factors
+        _set(adata, result.x, layer)
+        if log1p:
+            adata.uns["log1p"] = {"base": base}
+    log.info("    finished ({time_passed})", time=start)
+    if key_added is not None:
+        log.debug(f"and added {key_added!r}, counts per cell before normalization (adata.obs)")
+    if copy:
+        return adata
+    return None if inplace else {"X": result.x, "norm_factor": result.factors}
+
+
+def log1p(
+    data: Any,
+    *,
+    base: float | None = None,
+    copy: bool = False,
+    chunked: bool | None = None,
+    chunk_size: int | None = None,
+    layer: str | None = None,
+    obsm: str | None = None,
+) -> Any:
+    """Take log(1 + x), as ``scanpy.pp.log1p``.
+
+    Parameters
+    ----------
+    data
+        An AnnData, or a CSR, CSC or dense array. Integers become float64, as in scanpy; other values are replaced in
+        their own buffer.
+    base
+        Base of the logarithm; natural if None.
+    copy
+        Whether to work on a copy and return that.
+    chunked
+        Work in chunks of cells: for an AnnData in a file, opened with ``backed="r+"``. In memory there is no need.
+    chunk_size
+        Cells of a chunk.
+    layer
+        The layer to transform instead of ``X``.
+    obsm
+        The entry of ``obsm`` to transform.
+
+    Returns
+    -------
+    The array; for an AnnData None, or the copy with ``copy=True``.
+
+    Examples
+    --------
+    >>> import numpy as np, csrnorm
+    >>> csrnorm.pp.log1p(np.array([[0.0, 1.0, 3.0]]), base=2)
+    array([[0., 1., 2.]])
+    """
+    if _is_anndata(data):
+        return _log1p_anndata(data, base, copy, chunked, chunk_size, layer, obsm)
+    only = {"chunked": chunked, "chunk_size": chunk_size, "layer": layer, "obsm": obsm}
+    if given := [name for name, value in only.items() if value is not None]:
+        raise TypeError(f"Arguments {given} are only valid if an AnnData object is passed.")
+    return _core.log1p(data, base=base, copy=copy)
+
+
+def _log1p_anndata(
+    adata: Any,
+    base: float | None,
+    copy: bool,
+    chunked: bool | None,
+    chunk_size: int | None,
+    layer: str | None,
+    obsm: str | None,
+) -> Any:
+    if "log1p" in adata.uns:
+        _log().warning("adata.X seems to be already log-transformed.")
+    adata = adata.copy() if copy else adata
+    _make_actual(adata)
+    if chunked and (layer is not None or obsm is not None):
+        raise NotImplementedError("Currently cannot perform chunked operations on arrays not stored in X.")
+    if chunked and adata.isbacked:
+        _log1p_backed(adata, base, chunk_size)
+    else:
+        x = _get(adata, layer, obsm)
+        if _is_backed(x):
+            where = "from layers" if layer is not None else "without `chunked=True`"
+            raise NotImplementedError(f"log1p is not implemented for matrices of type {type(x)} {where}")
+        _set(adata, _core.log1p(x, base=base), layer, obsm)
+    adata.uns["log1p"] = {"base": base}
+    return adata if copy else None
+
+
+def _log1p_backed(adata: Any, base: float | None, chunk_size: int | None) -> None:
+    """Transform X in its file, some cells at a time."""
+    if adata.file._filemode != "r+":
+        raise NotImplementedError("log1p is not implemented for backed AnnData with backed mode not r+")
+    for chunk, start, end in adata.chunked_X(chunk_size):
+        adata.X[start:end] = _core.log1p(chunk, base=base)
