@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _core
+from . import _core, _dask
 from ._arrays import layout
 
 __all__ = ["log1p", "normalize_total"]
@@ -94,6 +94,8 @@ def _set(adata: Any, x: Any, layer: str | None, obsm: str | None = None) -> None
 
 def _normalize(x: Any, target_sum: Any, *, copy: bool, **options: Any) -> _core.Normalized:
     """Normalize an array wherever it lies: the place where other kinds of arrays branch off."""
+    if _dask.is_dask(x):
+        return _dask.normalize(x, target_sum, **options)
     if _is_backed(x):
         x = x[()] if hasattr(x, "__array__") else x.to_memory()
     if layout(x) == "csc":
@@ -102,7 +104,7 @@ def _normalize(x: Any, target_sum: Any, *, copy: bool, **options: Any) -> _core.
 
 
 def _warn_of_zeros(factors: Any) -> None:
-    if not (factors > 0).all():
+    if not _dask.is_dask(factors) and not (factors > 0).all():
         warnings.warn("Some cells have zero counts", UserWarning, stacklevel=4)
 
 
@@ -253,7 +255,12 @@ def log1p(
     only = {"chunked": chunked, "chunk_size": chunk_size, "layer": layer, "obsm": obsm}
     if given := [name for name, value in only.items() if value is not None]:
         raise TypeError(f"Arguments {given} are only valid if an AnnData object is passed.")
-    return _core.log1p(data, base=base, copy=copy)
+    return _log1p(data, base, copy)
+
+
+def _log1p(x: Any, base: float | None, copy: bool = False) -> Any:
+    """Take the logarithm of an array wherever it lies."""
+    return (_dask if _dask.is_dask(x) else _core).log1p(x, base=base, copy=copy)
 
 
 def _log1p_anndata(
@@ -278,7 +285,7 @@ def _log1p_anndata(
         if _is_backed(x):
             where = "from layers" if layer is not None else "without `chunked=True`"
             raise NotImplementedError(f"log1p is not implemented for matrices of type {type(x)} {where}")
-        _set(adata, _core.log1p(x, base=base), layer, obsm)
+        _set(adata, _log1p(x, base), layer, obsm)
     adata.uns["log1p"] = {"base": base}
     return adata if copy else None
 
