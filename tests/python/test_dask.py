@@ -251,3 +251,27 @@ def test_one_thread_per_block():
         assert csrnorm.get_num_threads() == 2
     finally:
         csrnorm.set_num_threads(None)
+
+
+def unaligned(array):
+    """The same array one byte off, as arrays lie in a message from another process."""
+    buffer = np.empty(array.nbytes + 1, dtype=np.uint8)
+    moved = buffer[1:].view(array.dtype).reshape(array.shape)
+    moved[...] = array
+    assert not moved.flags.aligned
+    return moved
+
+
+@pytest.mark.parametrize("kind", [sp.csr_matrix, np.asarray], ids=lambda kind: kind.__name__)
+def test_arrays_out_of_a_message(kind):
+    x = matrix(kind, reals=True)
+    moved = unaligned(x) if kind is np.asarray else sp.csr_matrix(x.shape, dtype=x.dtype)
+    if kind is not np.asarray:
+        moved.data, moved.indices, moved.indptr = unaligned(x.data), unaligned(x.indices), unaligned(x.indptr)
+    totals = csrnorm.axis_sum(x, axis=1)
+    assert_same_bits(csrnorm.axis_sum(moved, axis=1), totals)
+    assert csrnorm.median_positive(unaligned(totals)) == csrnorm.median_positive(totals)
+    expected = _core.normalize(x, exclude_highly_expressed=True, max_fraction=0.2, log1p=True, copy=True).x
+    for copy in (True, False):
+        got = _core.normalize(moved, exclude_highly_expressed=True, max_fraction=0.2, log1p=True, copy=copy).x
+        assert_same_bits(got, expected)
