@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from . import pp
 from ._axis import axis_mul_or_truediv, axis_sum, highly_expressed_genes, median_positive
+from ._core import normalize
 from ._library import (
     CsrnormError,
     DeviceError,
@@ -26,7 +27,9 @@ from ._library import (
     get_num_threads,
     lib as _lib,
     set_num_threads,
+    synchronize,
 )
+from ._scanpy import accelerate_scanpy
 
 __version__ = _lib.version().decode()
 
@@ -53,12 +56,15 @@ __all__ = [
     "NotBuiltError",
     "SumOverflowError",
     "UnsupportedError",
+    "accelerate_scanpy",
     "axis_mul_or_truediv",
     "axis_sum",
     "build_info",
     "get_num_threads",
     "highly_expressed_genes",
     "median_positive",
+    "normalize",
     "pp",
     "set_num_threads",
+    "synchronize",
 ]

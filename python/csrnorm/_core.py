@@ -131,7 +131,7 @@ def _output(view: SparseView, x: Any, dtype: np.dtype, copy: bool) -> np.ndarray
 
 def _finish(x: Any, out: np.ndarray, copy: bool) -> Any:
     """Return the matrix that holds `out`: `x` itself unless it is to be kept or has another type."""
-    if copy or x.data.dtype != out.dtype:
+    if copy or x.data.dtype.newbyteorder("=") != out.dtype:
         return with_data(x, out)
     if out is not x.data:
         x.data = out

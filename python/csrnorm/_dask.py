@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from . import _axis, _core
-from ._arrays import result_dtype
+from ._arrays import layout, result_dtype
 from ._library import SumOverflowError, Target, one_thread
 
 _INT64_LIMIT = 1 << 63
@@ -29,6 +29,16 @@ def is_dask(x: Any) -> bool:
     """Say whether `x` is a Dask array, without importing Dask."""
     module = sys.modules.get("dask.array")
     return module is not None and isinstance(x, module.Array)
+
+
+def handles(x: Any) -> bool:
+    """Say whether the functions here work on the Dask array `x`: blocks in host memory, CSR, CSC or dense."""
+    try:
+        layout(x._meta)
+        result_dtype(x.dtype)
+    except TypeError:
+        return False
+    return x.ndim == 2
 
 
 # ---- Shapes --------------------------------------------------------------------------------------------------------

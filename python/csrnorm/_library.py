@@ -308,9 +308,9 @@ lib = _Library(_path())
 class _Context:
     """Owns one context of the library."""
 
-    def __init__(self, threads: int, device: int) -> None:
+    def __init__(self, threads: int, device: int, backend: int) -> None:
         self.handle: int | None = None
-        options = ContextOptions(size=ctypes.sizeof(ContextOptions), device=device, threads=threads)
+        options = ContextOptions(size=ctypes.sizeof(ContextOptions), backend=backend, device=device, threads=threads)
         handle = c_void_p()
         check(lib.context_create(byref(options), byref(handle)), None)
         self.handle = handle.value
@@ -361,10 +361,10 @@ def get_num_threads() -> int:
     return lib.context_threads(context())
 
 
-def context(device: int = 0) -> int:
+def context(device: int = 0, backend: int = Backend.BACKEND_CPU) -> int:
     """Return the calling thread's context, made when first asked for and kept: it holds scratch memory."""
     threads = getattr(_local, "threads", _threads)
-    key = (threads, device)
+    key = (threads, device, backend)
     try:
         return _local.contexts[key].handle
     except (AttributeError, KeyError):
@@ -372,7 +372,7 @@ def context(device: int = 0) -> int:
     contexts = getattr(_local, "contexts", {})
     # Of the old ones only those of the same number of threads are of further use.
     _local.contexts = {old: kept for old, kept in contexts.items() if old[0] == threads}
-    _local.contexts[key] = made = _Context(threads, device)
+    _local.contexts[key] = made = _Context(threads, device, backend)
     return made.handle
 
 
@@ -384,6 +384,18 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         del _local.threads
+
+
+def synchronize() -> None:
+    """Wait for the work on GPUs that this thread has enqueued, and raise what went wrong there.
+
+    Examples
+    --------
+    >>> import csrnorm
+    >>> csrnorm.synchronize()
+    """
+    for made in getattr(_local, "contexts", {}).values():
+        check(lib.context_synchronize(made.handle), made.handle)
 
 
 def call(name: str, *arguments, handle: int | None = None) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from . import _core, _dask
-from ._arrays import layout
+from . import _core, _cuda, _dask
+from ._arrays import layout, result_dtype
 
 __all__ = ["log1p", "normalize_total"]
 
@@ -31,7 +31,8 @@ def _log() -> Any:
     return sys.modules.get("scanpy.logging", _NoLog())
 
 
-def _is_anndata(x: Any) -> bool:
+def is_anndata(x: Any) -> bool:
+    """Say whether `x` is an AnnData; without that package nothing is."""
     module = sys.modules.get("anndata")
     return module is not None and isinstance(x, module.AnnData)
 
@@ -40,6 +41,29 @@ def _is_backed(x: Any) -> bool:
     """Say whether `x` is an array in a file."""
     module = type(x).__module__
     return module.startswith(("h5py.", "zarr.")) or module == "anndata._core.sparse_dataset"
+
+
+def handles(x: Any) -> bool:
+    """Say whether the functions here work on the array `x`."""
+    try:
+        if _cuda.is_device(x):
+            return True
+        if _dask.is_dask(x):
+            return _dask.handles(x)
+        if not _is_backed(x):
+            layout(x)
+        result_dtype(x.dtype)
+    except (TypeError, AttributeError):
+        return False
+    return x.ndim == 2
+
+
+def _warn(message: str, category: type[Warning]) -> None:
+    """Warn, in the name of the first caller outside of this package and of what wraps its functions."""
+    level, frame = 1, sys._getframe(0)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("csrnorm."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
 
 
 def _with_old_positionals(*names: str):
@@ -55,11 +79,10 @@ def _with_old_positionals(*names: str):
                 raise TypeError(
                     f"{function.__name__}() takes from 1 to {count} parameters, but {1 + len(rest)} were given."
                 )
-            warnings.warn(
+            _warn(
                 f"The specified parameters {names[: len(rest)]!r} are no longer positional. "
                 f"Please specify them like `{names[0]}={rest[0]!r}`",
                 FutureWarning,
-                stacklevel=2,
             )
             return function(first, **{**keywords, **dict(zip(names, rest))})
 
@@ -71,11 +94,12 @@ def _with_old_positionals(*names: str):
 def _make_actual(adata: Any) -> None:
     """Turn a view into an object of its own."""
     if adata.is_view:
-        warnings.warn("Received a view of an AnnData. Making a copy.", stacklevel=4)
+        _warn("Received a view of an AnnData. Making a copy.", UserWarning)
         adata._init_as_actual(adata.copy())
 
 
-def _get(adata: Any, layer: str | None, obsm: str | None = None) -> Any:
+def get(adata: Any, layer: str | None, obsm: str | None = None) -> Any:
+    """Return the array that is meant."""
     if layer is not None and obsm is not None:
         raise ValueError(f"layer is {layer!r} and obsm is {obsm!r}, expected one of them")
     if layer is not None:
@@ -96,6 +120,8 @@ def _normalize(x: Any, target_sum: Any, *, copy: bool, **options: Any) -> _core.
     """Normalize an array wherever it lies: the place where other kinds of arrays branch off."""
     if _dask.is_dask(x):
         return _dask.normalize(x, target_sum, **options)
+    if _cuda.is_device(x):
+        return _cuda.normalize(x.copy() if copy else x, target_sum, **options)
     if _is_backed(x):
         x = x[()] if hasattr(x, "__array__") else x.to_memory()
     if layout(x) == "csc":
@@ -104,8 +130,9 @@ def _normalize(x: Any, target_sum: Any, *, copy: bool, **options: Any) -> _core.
 
 
 def _warn_of_zeros(factors: Any) -> None:
-    if not _dask.is_dask(factors) and not (factors > 0).all():
-        warnings.warn("Some cells have zero counts", UserWarning, stacklevel=4)
+    # To look at factors on a device, or at lazy ones, would mean to wait for them.
+    if isinstance(factors, np.ndarray) and not (factors > 0).all():
+        _warn("Some cells have zero counts", UserWarning)
 
 
 @_with_old_positionals(
@@ -160,9 +187,9 @@ def normalize_total(
     >>> adata = AnnData(np.array([[3, 3, 6], [1, 1, 2], [1, 22, 1]], dtype=np.float32))
     >>> csrnorm.pp.normalize_total(adata, target_sum=4, key_added="factor")
     >>> adata.X
-    array([[1.       , 1.       , 2.       ],
-           [1.       , 1.       , 2.       ],
-           [0.1666667, 3.6666667, 0.1666667]], dtype=float32)
+    array([[1.        , 1.        , 2.        ],
+           [1.        , 1.        , 2.        ],
+           [0.16666667, 3.6666667 , 0.16666667]], dtype=float32)
     >>> adata.obs["factor"].to_list()
     [3.0, 1.0, 6.0]
     """
@@ -173,7 +200,7 @@ def normalize_total(
     if max_fraction < 0 or max_fraction > 1:
         raise ValueError("Choose max_fraction between 0 and 1.")
     _make_actual(adata)
-    x = _get(adata, layer)
+    x = get(adata, layer)
     if x is None:
         raise ValueError(f"Layer {layer!r} not found in adata.")
 
@@ -190,7 +217,7 @@ def normalize_total(
         base=base,
         copy=not inplace,
     )
-    if exclude_highly_expressed:
+    if result.excluded is not None:
         log.info(
             "The following highly-expressed genes are not considered during normalization factor computation:\n"
             f"{adata.var_names[result.excluded].tolist()}"
@@ -198,7 +225,8 @@ def normalize_total(
     _warn_of_zeros(result.factors)
     if inplace:
         if key_added is not None:
-            adata.obs[key_added] = result.factors
+            factors = result.factors
+            adata.obs[key_added] = factors.get() if hasattr(factors, "get") else np.asarray(factors)
         _set(adata, result.x, layer)
         if log1p:
             adata.uns["log1p"] = {"base": base}
@@ -210,6 +238,28 @@ def normalize_total(
     return None if inplace else {"X": result.x, "norm_factor": result.factors}
 
 
+def _with_old_name(old: str, new: str):
+    """Accept the first parameter under the name that it once had, with scanpy's warning."""
+
+    def decorate(function):
+        @wraps(function)
+        def call(*args, **keywords):
+            if old in keywords:
+                name = function.__name__
+                _warn(
+                    f"In function `{name}`, argument `{old}` was renamed to `{new}` at first position. "
+                    f"Call it as `{name}(val, ...)` instead of `{name}({old}=val, ...)`.",
+                    FutureWarning,
+                )
+                args = (keywords.pop(old), *args)
+            return function(*args, **keywords)
+
+        return call
+
+    return decorate
+
+
+@_with_old_name("X", "data")
 def log1p(
     data: Any,
     *,
@@ -250,7 +300,7 @@ def log1p(
     >>> csrnorm.pp.log1p(np.array([[0.0, 1.0, 3.0]]), base=2)
     array([[0., 1., 2.]])
     """
-    if _is_anndata(data):
+    if is_anndata(data):
         return _log1p_anndata(data, base, copy, chunked, chunk_size, layer, obsm)
     only = {"chunked": chunked, "chunk_size": chunk_size, "layer": layer, "obsm": obsm}
     if given := [name for name, value in only.items() if value is not None]:
@@ -259,8 +309,12 @@ def log1p(
 
 
 def _log1p(x: Any, base: float | None, copy: bool = False) -> Any:
-    """Take the logarithm of an array wherever it lies."""
-    return (_dask if _dask.is_dask(x) else _core).log1p(x, base=base, copy=copy)
+    """Take log(1 + x) of an array wherever it lies: the place where other kinds of arrays branch off."""
+    if _dask.is_dask(x):
+        return _dask.log1p(x, base=base)
+    if _cuda.is_device(x):
+        return _cuda.log1p(x.copy() if copy else x, base)
+    return _core.log1p(x, base=base, copy=copy)
 
 
 def _log1p_anndata(
@@ -281,7 +335,7 @@ def _log1p_anndata(
     if chunked and adata.isbacked:
         _log1p_backed(adata, base, chunk_size)
     else:
-        x = _get(adata, layer, obsm)
+        x = get(adata, layer, obsm)
         if _is_backed(x):
             where = "from layers" if layer is not None else "without `chunked=True`"
             raise NotImplementedError(f"log1p is not implemented for matrices of type {type(x)} {where}")

@@ -1,0 +1,117 @@
+"""Matrices that say that they lie in GPU memory, without a GPU: stand-ins of cupy and torch.
+
+What can be seen here: that they are recognized, which pointers, device and stream reach the library, and that a library
+without CUDA refuses them before it looks at anything. Not that a GPU computes; that needs one.
+"""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+from conftest import bits, simulated
+
+import csrnorm
+from csrnorm import _cuda, _library
+
+
+class Array:
+    """An array as cupy has it; its memory is the host's."""
+
+    def __init__(self, host, read_only=False, strides=None):
+        self.host, self.dtype, self.size = host, host.dtype, host.size
+        self.device = types.SimpleNamespace(id=0)
+        self.__cuda_array_interface__ = {
+            "data": (host.ctypes.data, read_only), "typestr": host.dtype.str, "shape": host.shape,
+            "strides": strides, "version": 3,
+        }  # fmt: skip
+
+    def get(self):
+        return self.host
+
+
+def cupy_like(x, **options):
+    """What cupyx.scipy.sparse.csr_matrix and csc_matrix show."""
+    return types.SimpleNamespace(
+        format=x.format, shape=x.shape, ndim=2, dtype=x.dtype, data=Array(x.data, **options),
+        indices=Array(x.indices), indptr=Array(x.indptr),
+    )  # fmt: skip
+
+
+def torch_like(x):
+    """What torch's sparse CSR and CSC tensors show."""
+    class Layout:
+        def __str__(self):
+            return f"torch.sparse_{x.format}"
+
+    offsets, indices = ("crow", "col") if x.format == "csr" else ("ccol", "row")
+    tensor = types.SimpleNamespace(layout=Layout(), shape=x.shape, dtype=x.dtype, values=lambda: Array(x.data))
+    setattr(tensor, f"{offsets}_indices", lambda: Array(x.indptr))
+    setattr(tensor, f"{indices}_indices", lambda: Array(x.indices))
+    return tensor
+
+
+@pytest.fixture(params=[cupy_like, torch_like])
+def on_device(request):
+    return request.param
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """A package with a current stream; a context of the CPU in place of the GPU's; the streams that were set."""
+    streams = []
+    package = types.ModuleType("stand_in")
+    package.cuda = types.SimpleNamespace(get_current_stream=lambda: types.SimpleNamespace(ptr=0x51))
+    package.empty = lambda size, dtype: Array(np.empty(size, dtype))
+    monkeypatch.setitem(sys.modules, "stand_in", package)
+    monkeypatch.setattr(Array, "__module__", "stand_in.core")
+    monkeypatch.setattr(_cuda, "context", lambda device, backend: _library.context())
+
+    def call(name, *arguments, handle):
+        if name == "context_set_stream":
+            streams.append(arguments[0])
+        else:
+            _library.call(name, *arguments, handle=handle)
+
+    monkeypatch.setattr(_cuda, "call", call)
+    return streams
+
+
+@pytest.mark.parametrize("layout", ["csr", "csc"])
+def test_the_library_without_cuda_says_so(on_device, layout):
+    if "no CUDA" not in csrnorm.build_info():
+        pytest.skip("this library has the CUDA backend")
+    x = simulated().asformat(layout)
+    before = x.data.copy()
+    with pytest.raises(csrnorm.NotBuiltError, match="CUDA"):
+        csrnorm.pp.log1p(on_device(x))
+    assert np.array_equal(x.data, before)
+
+
+@pytest.mark.parametrize("layout", ["csr", "csc"])
+@pytest.mark.parametrize("exclude", [False, True])
+def test_in_place_on_the_current_stream(on_device, stand_in, layout, exclude):
+    x = simulated().asformat(layout)
+    options = {"exclude_highly_expressed": exclude, "max_fraction": 0.1, "log1p": True, "base": None}
+    expected = csrnorm.normalize(x.copy(), 100, **options)
+    device = on_device(x)
+    result = csrnorm.pp._normalize(device, 100, copy=False, **options)
+    assert result.x is device and stand_in == [0x51]
+    assert np.array_equal(bits(x), bits(expected.x))
+    assert np.array_equal(result.factors.get(), expected.factors)
+    again = csrnorm.pp.log1p(device)
+    assert again is device and np.array_equal(bits(x), bits(csrnorm.pp.log1p(expected.x)))
+
+
+def test_what_cannot_be_worked_on_is_refused(stand_in):
+    x = simulated()
+    with pytest.raises(ValueError, match="read-only"):
+        csrnorm.pp.log1p(cupy_like(x, read_only=True))
+    with pytest.raises(ValueError, match="not contiguous"):
+        csrnorm.pp.log1p(cupy_like(x, strides=(8,)))
+    with pytest.raises(TypeError, match="int32, expected float32 or float64"):
+        csrnorm.pp.log1p(cupy_like(x.astype(np.int32)))
+
+
+def test_arrays_of_the_host_are_not_taken_for_a_device():
+    assert not _cuda.is_device(simulated()) and not _cuda.is_device(np.ones((2, 2)))
