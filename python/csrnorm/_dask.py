@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _axis, _core
+from . import _axis, _core, _cuda
 from ._arrays import layout, result_dtype
 from ._library import SumOverflowError, Target, one_thread
 
@@ -32,9 +32,10 @@ def is_dask(x: Any) -> bool:
 
 
 def handles(x: Any) -> bool:
-    """Say whether the functions here work on the Dask array `x`: blocks in host memory, CSR, CSC or dense."""
+    """Say whether the functions here work on the Dask array `x`, by what its blocks are."""
     try:
-        layout(x._meta)
+        if not _cuda.is_device(x._meta):
+            layout(x._meta)
         result_dtype(x.dtype)
     except TypeError:
         return False
@@ -81,6 +82,8 @@ def _once(value: Any) -> Any:
 
 
 def _row_totals(block: Any, excluded: np.ndarray | None = None) -> np.ndarray:
+    if _cuda.is_device(block):
+        return _cuda.row_totals(block)
     with one_thread():
         return _core.row_totals(block, excluded)
 
@@ -108,6 +111,8 @@ def _normalized(
     block: Any, target: float, log1p: bool, base: float | None, excluded: np.ndarray | None = None, own: bool = True
 ) -> Any:
     """Normalize a block to a target. `own`: the target is the caller's number, and the totals are taken on the way."""
+    if _cuda.is_device(block):
+        return _normalized_on_device(block.copy(), target, log1p, base)
     is_csc = getattr(block, "format", None) == "csc"
     block = block.tocsr() if is_csc else block
     options = {"log1p": log1p, "base": base, "copy": not is_csc}  # a block may have other users: never in place
@@ -117,7 +122,16 @@ def _normalized(
         return _core.normalize_with(block, _core.row_totals(block, excluded), target, **options).x
 
 
+def _normalized_on_device(block: Any, target: float, log1p: bool, base: float | None) -> Any:
+    if np.isnan(target):  # no cell has counts
+        return _cuda.log1p(block, base) if log1p else block
+    options = {"exclude_highly_expressed": False, "max_fraction": 0.05, "log1p": log1p, "base": base}
+    return _cuda.normalize(block, target, **options).x
+
+
 def _logarithm(block: Any, base: float | None, kind: Any) -> Any:
+    if _cuda.is_device(block):
+        return _cuda.log1p(block.copy(), base)
     with one_thread():
         return _core.log1p(block, base=base, copy=True, dtype=kind)
 
@@ -163,6 +177,8 @@ def normalize(
     dtype = result_dtype(x.dtype)
     shared, excluded = {}, None
     if exclude_highly_expressed:
+        if _cuda.is_device(x._meta):
+            raise TypeError("exclude_highly_expressed is for blocks in host memory; these are in GPU memory")
         excluded = highly_expressed(x, max_fraction).compute()
         shared = {"excluded": _once(excluded)}
     own = kind == Target.TARGET_FIXED
