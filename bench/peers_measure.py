@@ -37,7 +37,6 @@ class Oracle:
         marked[matrix.indices[counts > max_fraction * np.repeat(self.totals, np.diff(matrix.indptr))]] = True
         counts[marked[matrix.indices]] = 0
         self.totals_excluding = np.add.reduceat(counts, starts)
-        assert (self.totals_excluding > 0).all()
 
     def sums(self, operation):
         return {"row_sums": self.totals, "column_sums": self.gene_totals}.get(operation)
@@ -46,8 +45,9 @@ class Oracle:
         if operation == "log1p":
             return data
         totals = self.totals_excluding if "exclude" in operation else self.totals
-        target = candidates.TARGET if "fixed" in operation else np.median(totals)
+        target = candidates.TARGET if "fixed" in operation else np.median(totals[totals > 0])
         factors = totals[first:last].astype(np.float32) / np.float32(target)
+        factors[factors == 0] = 1
         return data / np.repeat(factors, np.diff(self.matrix.indptr[first:last + 1]))
 
     def values(self, operation):
@@ -180,10 +180,10 @@ class Timing:
         return speed
 
 
-def seurat(folder, matrix, oracle, repetitions):
+def seurat(folder, matrix, oracle):
     """The row of Seurat, from R; or why there is none."""
     script = Path(__file__).with_name("seurat_lognormalize.R")
-    command = ["Rscript", str(script), str(folder), str(matrix.shape[1]), str(min(repetitions, 3))]
+    command = ["Rscript", str(script), str(folder), str(matrix.shape[1]), str(3 if matrix.nnz < 50_000_000 else 1)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     except FileNotFoundError:
@@ -232,7 +232,7 @@ def compare(specification):
     speed = timing.rounds(specification["repetitions"], specification["limit"])
     rows, missing = list(timing.rows.values()), timing.missing
     timing.work = None
-    row, reason = seurat(folder, matrix, oracle, specification["repetitions"])
+    row, reason = seurat(folder, matrix, oracle)
     if row:
         rows.append(row)
     else:
