@@ -72,7 +72,8 @@ def markdown(report, images):
         yield (f"{run['row_length']:,} values a row ({run['shortest_row']:,} to {run['longest_row']:,}), float32; "
                f"{megabytes(4 * run['nnz'])} MB of values. Roofline: x *= c in place "
                f"{roofline['scale']['values_per_second'] / 1e9:.2f}, sum {roofline['sum']['values_per_second'] / 1e9:.2f} "
-               f"billion values/s. Load before: {run['load_average']:.2f}. {run['date']}.\n")
+               f"billion values/s. Meanwhile others (programs, or virtual machines on the same host) had "
+               f"{100 * run['taken_by_others']:.0f} % of the processors. {run['date']}.\n")
         yield from table(run)
         yield "\nMissing: " + "; ".join(f"{name} ({why})" for name, why in run["missing"].items()) + ".\n"
     yield "## Versions\n"

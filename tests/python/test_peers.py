@@ -95,7 +95,7 @@ def a_run(cells, cpu, gpu):
     speed = {"min_seconds": cpu / 2, "median_seconds": cpu / 2, "values_per_second": cells * 200 / cpu}
     return {
         "cells": cells, "genes": 1000, "row_length": 100, "nnz": cells * 100, "shortest_row": 1, "longest_row": 300,
-        "seed": 1, "load_average": 0.0, "missing": {"Seurat": "no Rscript"}, "date": "2026-01-01T00:00:00Z",
+        "seed": 1, "taken_by_others": 0.25, "missing": {"Seurat": "no Rscript"}, "date": "2026-01-01T00:00:00Z",
         "roofline": {"scale": speed, "sum": speed}, "results": rows,
     }  # fmt: skip
 
@@ -117,6 +117,7 @@ def test_the_report(tmp_path):
     text = written[0].read_text()
     assert "| normalize to the median | scanpy | 90 ms | 90 ms | 1.00 s | 0.0111 | 0.50 | 9.0 x | 5.0 | 0 |" in text
     assert "| log1p | scipy | wrong |" in text
+    assert "had 25 % of the processors" in text
     assert "Missing: Seurat (no Rscript)." in text
 
 
