@@ -8,6 +8,7 @@ Names for other modules of the package:
 - ``layout(x)``: ``"csr"``, ``"csc"`` or ``"dense"``; TypeError for anything else.
 - ``result_dtype(dtype)``: float64 for float64, else float32.
 - ``readable(data)``: the array itself, or one that the library can read, and whether that is a fresh one.
+- ``plain(values, dtype)``: an array that the library can read, a new one only where `values` is none.
 - ``writable_in_place(data)``: whether results can go into this array.
 - ``address(array)``, ``code(dtype)``: pointer and ``csrn_dtype`` for the library.
 - ``SparseView(x)``: ``.pointer`` (for the library), ``.data``, ``.fresh``, ``.per(axis)`` (its axis for one of numpy).
@@ -63,19 +64,26 @@ def result_dtype(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.float64 if dtype == np.float64 else np.float32)
 
 
+def plain(values: Any, dtype: Any = None) -> np.ndarray:
+    """Return an array of `dtype` that the library can read: contiguous, and aligned, which arrays inside of a message
+    between processes are not.
+    """
+    return np.require(values, dtype, ["C_CONTIGUOUS", "ALIGNED"])
+
+
 def readable(data: np.ndarray) -> tuple[np.ndarray, bool]:
     """Return `data` where the library can read it, else a fresh array of the same values; and whether it is fresh.
 
     No value is rounded, but for integers above 2**63 (to float64).
     """
-    if data.dtype.str in _VALUES and data.flags.c_contiguous:
+    if data.dtype.str in _VALUES and data.flags.c_contiguous and data.flags.aligned:
         return data, False
     result_dtype(data.dtype)
     dtype = data.dtype.newbyteorder("=")
     wider: Any = _WIDER.get((dtype.kind, dtype.itemsize), dtype)
     if dtype == np.uint64:
         wider = np.float64 if data.size and data.max() > np.iinfo(np.int64).max else np.int64
-    return np.ascontiguousarray(data, dtype=wider), True
+    return plain(data, wider), True
 
 
 def writable_in_place(data: np.ndarray) -> bool:
@@ -88,7 +96,7 @@ def _index_array(array: np.ndarray, name: str) -> np.ndarray:
         raise TypeError(f"{name} is {array.dtype.name}, expected integers")
     if array.dtype.str not in _CODES:
         array = array.astype(np.int64 if array.dtype.itemsize > 2 else np.int32)
-    return np.ascontiguousarray(array)
+    return plain(array)
 
 
 def _struct(shape: tuple[int, int], indptr: np.ndarray, indices: np.ndarray | None, data: np.ndarray) -> Csr:

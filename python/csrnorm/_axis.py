@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _core, _dense
+from . import _core, _dask, _dense
 from ._arrays import SparseView, address, code, layout, result_dtype, with_data, writable_in_place
 from ._library import ScaleOp, ZeroPolicy, call
 
@@ -71,6 +71,8 @@ def axis_sum(x: Any, *, axis: int | tuple[int, ...] | None = None, dtype: Any = 
     >>> csrnorm.axis_sum(x, axis=1, dtype=np.float32)
     array([4., 4.], dtype=float32)
     """
+    if _dask.is_dask(x):
+        return _dask.axis_sum(x, axis=axis, dtype=dtype)
     result_dtype(x.dtype)
     along = _one_axis(axis)
     sums = _sums(x, 1 if along is None else along)
@@ -132,6 +134,10 @@ def axis_mul_or_truediv(
     >>> same is x, x.data
     (True, array([0.5, 1.5, 0.5, 0.5], dtype=float32))
     """
+    if _dask.is_dask(x):
+        return _dask.axis_mul_or_truediv(
+            x, scaling_array, axis, op, allow_divide_by_zero=allow_divide_by_zero, out=out
+        )
     result_dtype(x.dtype)
     factors, dtype = _factors(scaling_array, x, axis, op)
     if layout(x) == "dense":
@@ -211,6 +217,8 @@ def median_positive(values: Any) -> float:
     >>> csrnorm.median_positive(np.array([0.0, 4.0, 1.0, 2.0, np.nan]))
     2.0
     """
+    if _dask.is_dask(values):
+        return _dask.median_positive(values)
     return _core.median_positive(np.asarray(values).ravel())
 
 
@@ -234,4 +242,4 @@ def highly_expressed_genes(x: Any, max_fraction: float = 0.05) -> np.ndarray:
     >>> csrnorm.highly_expressed_genes(np.array([[9, 1, 0], [1, 1, 1]]), max_fraction=0.5)
     array([ True, False, False])
     """
-    return _core.highly_expressed(x, max_fraction)
+    return (_dask if _dask.is_dask(x) else _core).highly_expressed(x, max_fraction)

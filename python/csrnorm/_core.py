@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _dense
-from ._arrays import SparseView, address, code, layout, result_dtype, with_data, writable_in_place
+from ._arrays import SparseView, address, code, layout, plain, result_dtype, with_data, writable_in_place
 from ._library import NormalizeOptions, NormalizeReport, Target, call
 
 
@@ -81,7 +81,7 @@ def options(
 
 def row_totals(x: Any, excluded: np.ndarray | None = None) -> np.ndarray:
     """Return the float64 total of each cell, without the genes for which the boolean mask `excluded` is set."""
-    mask = None if excluded is None else np.ascontiguousarray(excluded, dtype=bool)
+    mask = None if excluded is None else plain(excluded, bool)
     if mask is not None and mask.shape != x.shape[1:]:
         raise ValueError(f"excluded has the shape {mask.shape}, expected {x.shape[1:]}")
     if layout(x) == "dense":
@@ -95,7 +95,7 @@ def row_totals(x: Any, excluded: np.ndarray | None = None) -> np.ndarray:
 
 def median_positive(values: np.ndarray) -> float:
     """Return the median of the positive finite values; NaN if there is none."""
-    values = np.ascontiguousarray(values, dtype=np.float64)
+    values = plain(values, np.float64)
     median = ctypes.c_double()
     call("median_positive", address(values), values.size, byref(median))
     return median.value
@@ -104,7 +104,7 @@ def median_positive(values: np.ndarray) -> float:
 def mean_positive(values: np.ndarray) -> float:
     """Return the mean of the positive finite values, as the target "mean" takes it; NaN if there is none."""
     # Cells of one gene, whose totals these are.
-    values = np.ascontiguousarray(values, dtype=np.float64).reshape(-1, 1)
+    values = plain(values, np.float64).reshape(-1, 1)
     return _dense.normalize_block(values, np.empty_like(values), options((Target.TARGET_MEAN, 0.0)), None)
 
 
@@ -220,7 +220,7 @@ def normalize_with(
     """Scale each cell by the total and the target given (NaN: leave the values as they are)."""
     chosen = options(log1p=log1p, base=base)
     dtype = result_dtype(x.dtype)
-    totals = np.ascontiguousarray(totals, dtype=np.float64)
+    totals = plain(totals, np.float64)
     if totals.shape != x.shape[:1]:
         raise ValueError(f"totals has the shape {totals.shape}, expected {x.shape[:1]}")
     if layout(x) == "dense":

@@ -76,9 +76,9 @@ class DeviceView:
         """Return the library's axis for one result per row (`axis` 0) or column (1)."""
         return Axis.PER_ROW if (axis == 0) == self.by_row else Axis.PER_COLUMN
 
-    def empty(self, size: int) -> Any:
-        """Return a new array of the values' type on the device."""
-        name = self.data.dtype.name
+    def empty(self, size: int, dtype: Any = None) -> Any:
+        """Return a new array on the device, of the values' type unless given."""
+        name = self.data.dtype.name if dtype is None else np.dtype(dtype).name
         if hasattr(self.package, "cuda") and hasattr(self.package.cuda, "current_stream"):
             return self.package.empty(size, dtype=getattr(self.package, name), device=f"cuda:{self.device}")
         return self.package.empty(size, dtype=name)
@@ -115,6 +115,17 @@ def normalize(
         _DeviceArray(factors, "factors").address, None, handle=view.handle,
     )  # fmt: skip
     return Normalized(x, factors, None, float("nan"))
+
+
+def row_totals(x: Any) -> np.ndarray:
+    """Return the float64 total of each row in host memory, where Dask puts those of all blocks together."""
+    view = DeviceView(x, written=False)
+    totals = view.empty(x.shape[0], np.float64)
+    call(
+        "axis_sum", byref(view.csr), view.per(0), _DeviceArray(totals, "totals").address, code(np.dtype(np.float64)),
+        handle=view.handle,
+    )  # fmt: skip
+    return totals.get()
 
 
 def log1p(x: Any, base: float | None) -> Any:

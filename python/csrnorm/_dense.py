@@ -29,7 +29,7 @@ def _matrix(x: np.ndarray) -> np.ndarray:
 
 def _direct(x: np.ndarray) -> bool:
     """Say whether the library can read `x` as it lies."""
-    return x.flags.c_contiguous and not readable(x[:0])[1]
+    return x.flags.c_contiguous and x.flags.aligned and not readable(x[:0])[1]
 
 
 def _spans(x: np.ndarray, bounded: bool) -> Iterator[slice]:

@@ -13,6 +13,8 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ctypes import POINTER, Structure, byref, c_char, c_char_p, c_double, c_int, c_int32, c_int64, c_size_t, c_void_p
 from enum import IntEnum
 from pathlib import Path
@@ -366,16 +368,27 @@ def get_num_threads() -> int:
 
 def context(device: int = 0, backend: int = Backend.BACKEND_CPU) -> int:
     """Return the calling thread's context, made when first asked for and kept: it holds scratch memory."""
-    key = (_threads, device, backend)
+    threads = getattr(_local, "threads", _threads)
+    key = (threads, device, backend)
     try:
         return _local.contexts[key].handle
     except (AttributeError, KeyError):
         pass
     contexts = getattr(_local, "contexts", {})
     # Of the old ones only those of the same number of threads are of further use.
-    _local.contexts = {old: kept for old, kept in contexts.items() if old[0] == _threads}
-    _local.contexts[key] = made = _Context(_threads, device, backend)
+    _local.contexts = {old: kept for old, kept in contexts.items() if old[0] == threads}
+    _local.contexts[key] = made = _Context(threads, device, backend)
     return made.handle
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let calls of this thread of Python use one thread of the library, where many run beside each other."""
+    _local.threads = 1
+    try:
+        yield
+    finally:
+        del _local.threads
 
 
 def synchronize() -> None:

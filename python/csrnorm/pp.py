@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _core, _cuda
+from . import _core, _cuda, _dask
 from ._arrays import layout, result_dtype
 
 __all__ = ["log1p", "normalize_total"]
@@ -48,6 +48,8 @@ def handles(x: Any) -> bool:
     try:
         if _cuda.is_device(x):
             return True
+        if _dask.is_dask(x):
+            return _dask.handles(x)
         if not _is_backed(x):
             layout(x)
         result_dtype(x.dtype)
@@ -116,6 +118,8 @@ def _set(adata: Any, x: Any, layer: str | None, obsm: str | None = None) -> None
 
 def _normalize(x: Any, target_sum: Any, *, copy: bool, **options: Any) -> _core.Normalized:
     """Normalize an array wherever it lies: the place where other kinds of arrays branch off."""
+    if _dask.is_dask(x):
+        return _dask.normalize(x, target_sum, **options)
     if _cuda.is_device(x):
         return _cuda.normalize(x.copy() if copy else x, target_sum, **options)
     if _is_backed(x):
@@ -126,7 +130,7 @@ def _normalize(x: Any, target_sum: Any, *, copy: bool, **options: Any) -> _core.
 
 
 def _warn_of_zeros(factors: Any) -> None:
-    # To look at factors on a device would mean to wait for it.
+    # To look at factors on a device, or at lazy ones, would mean to wait for them.
     if isinstance(factors, np.ndarray) and not (factors > 0).all():
         _warn("Some cells have zero counts", UserWarning)
 
@@ -222,7 +226,7 @@ def normalize_total(
     if inplace:
         if key_added is not None:
             factors = result.factors
-            adata.obs[key_added] = factors if isinstance(factors, np.ndarray) else factors.get()
+            adata.obs[key_added] = factors.get() if hasattr(factors, "get") else np.asarray(factors)
         _set(adata, result.x, layer)
         if log1p:
             adata.uns["log1p"] = {"base": base}
@@ -306,6 +310,8 @@ def log1p(
 
 def _log1p(x: Any, base: float | None, copy: bool = False) -> Any:
     """Take log(1 + x) of an array wherever it lies: the place where other kinds of arrays branch off."""
+    if _dask.is_dask(x):
+        return _dask.log1p(x, base=base)
     if _cuda.is_device(x):
         return _cuda.log1p(x.copy() if copy else x, base)
     return _core.log1p(x, base=base, copy=copy)

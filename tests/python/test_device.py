@@ -115,3 +115,24 @@ def test_what_cannot_be_worked_on_is_refused(stand_in):
 
 def test_arrays_of_the_host_are_not_taken_for_a_device():
     assert not _cuda.is_device(simulated()) and not _cuda.is_device(np.ones((2, 2)))
+
+
+def test_blocks_of_dask_on_a_device(stand_in):
+    """As test_dask.py does for blocks in host memory: what the functions that run in a worker do with one on a device."""
+    from csrnorm import _core, _dask
+
+    x = simulated()
+    kept = x.data.copy()
+    block = cupy_like(x)
+    block.copy = lambda: cupy_like(x.copy())
+    totals = csrnorm.axis_sum(x, axis=1)
+    assert np.array_equal(_dask._row_totals(block), totals)
+    target = csrnorm.median_positive(totals)
+    for own in (True, False):
+        made = _dask._normalized(block, target, True, 2.0, own=own)
+        expected = _core.normalize(x, log1p=True, base=2.0, copy=True).x
+        assert np.array_equal(bits(made.data.host), bits(expected.data))
+    made = _dask._logarithm(block, None, np.float32)
+    assert np.array_equal(bits(made.data.host), bits(_core.log1p(x, copy=True).data))
+    assert np.array_equal(bits(_dask._normalized(block, np.nan, False, None, own=False).data.host), bits(kept))
+    assert np.array_equal(bits(x.data), bits(kept)), "a block may have other users"

@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""csrnorm beside every peer that this machine has: one matrix of counts for each size, the same arrays, the same
+threads, results compared before times.
+
+    python3 bench/peers.py --library build/release/lib/libcsrnorm.so --output bench/results/peers-NAME
+
+For each size a process of its own makes the matrix, compares what every candidate gives with numpy's float64, and
+times those that are right, in turns with the roofline. Then each candidate and operation gets a process of its own for
+its first call (nothing compiled before), and one for its peak memory. Written are NAME.json, NAME.md, and the plots
+NAME-speed.png, NAME-memory.png and, with a GPU, NAME-gpu.png. With --add other sizes measured before stay in the
+report; --report-only writes it anew from the JSON. What this machine lacks (a package, R, a GPU) is listed as missing.
+
+Exit codes: 0 measured, 1 a result was wrong or a candidate failed.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+STAGES = ["times", "first", "memory"]
+SIZES = ["10000x1500", "30000x1500", "100000x1500", "1000000x150"]
+
+
+def size(text):
+    """(cells, mean number of values in a row) of "CELLSxVALUES"."""
+    cells, _, length = text.partition("x")
+    if not (cells.isdecimal() and length.isdecimal() and int(cells) and int(length)):
+        raise argparse.ArgumentTypeError(f"{text!r} is none; expected CELLSxVALUES, for example 100000x1500")
+    if int(cells) * int(length) > 2**31 - 1:
+        raise argparse.ArgumentTypeError(f"{text!r} has more values than 32-bit indices count, which scipy's CSR uses")
+    return int(cells), int(length)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=size, nargs="+", default=[size(text) for text in SIZES],
+                        metavar="CELLSxVALUES", help="cells and mean number of values in a row (default: "
+                        + " ".join(SIZES) + ")")
+    parser.add_argument("--genes", type=int, default=30_000)
+    parser.add_argument("--output", required=True, metavar="NAME", help="path of the report, without suffix")
+    parser.add_argument("--library", help="libcsrnorm.so, with the package of this source tree instead of the "
+                                          "installed one")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument("--limit", type=float, default=60, help="seconds after which three repetitions are enough")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--machine", help="its name in the report (default: processor and number of threads)")
+    parser.add_argument("--add", action="store_true", help="keep the other sizes that the JSON has")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES,
+                        help="without `times`: of sizes that the JSON has (default: all; memory does not need a quiet "
+                             "machine)")
+    parser.add_argument("--report-only", action="store_true", help="only write the report anew from the JSON")
+    arguments = parser.parse_args()
+    if min(arguments.genes, arguments.threads, arguments.repetitions) < 1:
+        parser.error("--genes, --threads and --repetitions must be positive")
+    if any(length > arguments.genes for _, length in arguments.sizes):
+        parser.error("a row has no more values than genes")
+    return arguments
+
+
+def environment(arguments):
+    """For the processes: the same number of threads whoever makes them, and csrnorm from where it was asked for."""
+    threads = {name: str(arguments.threads) for name in
+               ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    own = dict(os.environ, **threads, PYTHONWARNINGS="ignore")
+    own.pop("CSRNORM_ISA", None)
+    if arguments.library:
+        own["CSRNORM_LIBRARY"] = str(Path(arguments.library).resolve())
+        own["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE.parent / "python"), own.get("PYTHONPATH")]))
+    return own
+
+
+def ask(task, folder, variables):
+    """Runs peers_measure.py in a process of its own; its answer, or the last line of what it said."""
+    answer = folder / "answer.json"
+    answer.unlink(missing_ok=True)
+    command = [sys.executable, str(HERE / "peers_measure.py"), json.dumps(task | {"answer": str(answer)})]
+    done = subprocess.run(command, env=variables, stderr=subprocess.PIPE, text=True)
+    if done.returncode == 0 and answer.exists():
+        return json.loads(answer.read_text())
+    return {"failed": (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]}
+
+
+def add_calls(run, what, task, folder, variables):
+    """First calls in processes in which nothing was compiled; memory where what was compiled before is loaded, and
+    large arrays go back to the system when they are freed."""
+    for row in run["results"]:
+        if row["state"] != "ok" or row["candidate"] == "Seurat":  # R has told already
+            continue
+        cache = tempfile.mkdtemp(dir=folder)
+        own = dict(variables, **({"NUMBA_CACHE_DIR": cache} if what == "first_call" else
+                                 {"MALLOC_MMAP_THRESHOLD_": "65536"}))
+        one = {"what": what, "candidate": row["candidate"], "operation": row["operation"]}
+        row |= ask(task | one, folder, own)
+        shutil.rmtree(cache)
+
+
+def measure(arguments, cells, row_length, run):
+    """The stages that were asked for, of one size; `run` is what earlier ones have found."""
+    variables = environment(arguments)
+    room = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="csrnorm-peers-", dir=room) as name:
+        folder = Path(name)
+        task = {"folder": name, "cells": cells, "row_length": row_length, "genes": arguments.genes,
+                "threads": arguments.threads, "seed": arguments.seed, "repetitions": arguments.repetitions,
+                "limit": arguments.limit}
+        begun = ask(task | {"what": "compare" if "times" in arguments.stages else "prepare"}, folder, variables)
+        if "failed" in begun:
+            sys.exit(f"peers.py: {cells} x {row_length}: {begun['failed']}")
+        run = begun or run
+        for stage, what in (("first", "first_call"), ("memory", "memory")):
+            if stage in arguments.stages:
+                add_calls(run, what, task, folder, variables)
+    if "times" in arguments.stages:
+        run["date"] = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return run
+
+
+def describe(arguments):
+    sys.path.insert(0, str(HERE))
+    from simulated_counts import processor
+
+    return {"machine": arguments.machine or f"{processor()}, {arguments.threads} threads", "processor": processor(),
+            "threads": arguments.threads, "python": platform.python_version()}
+
+
+def earlier(path, machine):
+    """The runs of a report written before on the same machine."""
+    if not path.exists():
+        return []
+    report = json.loads(path.read_text())
+    if report["environment"] != machine:
+        sys.exit(f"peers.py: {path} is of {report['environment']}, not of {machine}")
+    return report["runs"]
+
+
+def main():
+    arguments = parse_arguments()
+    output = Path(arguments.output)
+    path = output.with_name(output.name + ".json")
+    if not arguments.report_only:
+        machine = describe(arguments)
+        runs = earlier(path, machine) if arguments.add or "times" not in arguments.stages else []
+        for cells, row_length in arguments.sizes:
+            shape = (cells, row_length, arguments.genes)
+            same = [run for run in runs if (run["cells"], run["row_length"], run["genes"]) == shape]
+            if not same and "times" not in arguments.stages:
+                sys.exit(f"peers.py: {path} has no times for {cells} x {row_length}")
+            runs = [run for run in runs if run not in same] + [measure(arguments, cells, row_length, *same or [None])]
+            runs.sort(key=lambda old: (old["cells"], old["row_length"]))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"environment": machine, "runs": runs}, indent=1) + "\n")
+    report = json.loads(path.read_text())
+    sys.path.insert(0, str(HERE))
+    import peers_report
+
+    written = peers_report.write(report, output)
+    print(f"=> {path}, " + ", ".join(str(name) for name in written))
+    bad = [row for run in report["runs"] for row in run["results"] if row["state"] != "ok" or "failed" in row]
+    for row in bad:
+        print(f"{row['candidate']}, {row['operation']}: {row['state']} {row.get('detail') or row.get('failed', '')}")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
