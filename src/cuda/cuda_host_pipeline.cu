@@ -445,6 +445,16 @@ csrn_status fetch_chunk(csrn_context *ctx, csrn_cuda_host *host, const csrn_host
   return check(ctx, error);
 }
 
+/* Only what is to stay on the device, on the way up: a part of a row that the CPU has looked at. */
+csrn_status start_to_keep(csrn_context *ctx, csrn_cuda_host *host, const csrn_host_pass *pass, slot *s) {
+  void *placed;
+  s->busy = true;
+  csrn_status status = send_values(ctx, host, s, false, pass->data, &placed);
+  if (pass->indices && !status)
+    status = send_values(ctx, host, s, true, true, &placed);
+  return status ? status : check(ctx, cudaEventRecord(s->down, host->up));
+}
+
 /* Enqueues all of a chunk. */
 csrn_status start(csrn_context *ctx, csrn_cuda_host *host, const csrn_host_pass *pass, slot *s,
                   bool pinned_out) {
@@ -523,7 +533,7 @@ csrn_status csrn_host_run(csrn_context *ctx, const csrn_host_pass *pass) {
   const bool pinned_out =
       pass->out && is_pinned(pass->out, static_cast<size_t>(host->A->nnz) * csrn_dtype_size(host->out_type));
   csrn_status status = begin_pass(ctx, host);
-  bool all_sent = true;
+  bool all_kept = true; /* else a later pass sends all again, with the parts that are missing there */
   int next = 0;
   for (cursor at = {0, 0}; at.row < host->A->n_rows && !status;) {
     slot *s = &host->slots[next];
@@ -533,19 +543,38 @@ csrn_status csrn_host_run(csrn_context *ctx, const csrn_host_pass *pass) {
     bool is_sent;
     next_chunk(host, &at, &s->chunk);
     status = meet(ctx, host, pass, &s->chunk, &is_sent);
-    all_sent = all_sent && is_sent;
-    if (status || !is_sent)
+    all_kept = all_kept && (is_sent || host->resident);
+    if (status || !(is_sent || host->resident))
       continue;
-    status = start(ctx, host, pass, s, pinned_out);
+    status = is_sent ? start(ctx, host, pass, s, pinned_out) : start_to_keep(ctx, host, pass, s);
     next = (next + 1) % RING;
   }
   for (int k = 0; k < RING && !status; k++)
     status = finish(ctx, host, pass, &host->slots[(next + k) % RING], pinned_out);
   if (status)
     come_to_rest(ctx, host);
-  else if (all_sent) { /* else a later pass sends all again, with the parts that are missing there */
+  else if (all_kept) {
     host->has_data |= pass->data;
     host->has_indices |= pass->indices;
   }
+  return status;
+}
+
+csrn_status csrn_host_exchange(csrn_context *ctx, void *to_device, const void *from_host, size_t up_bytes,
+                               void *to_host, const void *from_device, size_t down_bytes) {
+  csrn_status status = csrn_cuda_refuse_capture(ctx, "copies would have to be waited for");
+  status = status ? status : create(ctx);
+  if (status)
+    return status;
+  csrn_cuda_host *host = host_of(ctx);
+  status = begin_pass(ctx, host);
+  if (!status && up_bytes)
+    status = check(ctx, cudaMemcpyAsync(to_device, from_host, up_bytes, cudaMemcpyDefault, host->up));
+  if (!status && down_bytes)
+    status = check(ctx, cudaMemcpyAsync(to_host, from_device, down_bytes, cudaMemcpyDefault, host->down));
+  for (const cudaStream_t stream : {host->up, host->down})
+    status = status ? status : check(ctx, cudaStreamSynchronize(stream));
+  if (status)
+    come_to_rest(ctx, host);
   return status;
 }
