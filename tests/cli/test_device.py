@@ -206,14 +206,24 @@ class Bench(Case):
         self.assertIn(CUDA[0]["name"], report["environment"]["devices"])
         cpu, cuda = ({r["operation"]: r for r in report["results"] if r["device"] == d} for d in ("cpu", "cuda"))
         only_cpu = {"roofline_scale", "roofline_sum", "log1p_reals_cached", "normalize_fixed_log1p_cached"}
-        self.assertEqual(set(cuda), set(cpu) - only_cpu | {"roofline_copy"})
+        links = {"link_up": 4, "link_down": 4, "link_both": 8}
+        hosted = {f"{arrays}_normalize_{target}_log1p" for arrays in ("pinned", "pageable") for target in ("fixed", "median")}
+        hosted.add("pinned_normalize_fixed")
+        self.assertEqual(set(cuda), set(cpu) - only_cpu | {"roofline_copy"} | set(links) | hosted)
         for name, row in cuda.items():
             self.assertEqual((row["check"], row["isa"]), ("ok", CUDA[0]["isa"]), row)
             self.assertGreater(row["min_ms"], 0)
-            self.assertEqual(row["reference"], "" if name in ("median", "roofline_copy") else "roofline_copy")
+            self.assertEqual(row["reference"], "" if name in ("median", "roofline_copy", *links) else
+                             "link_both" if name in hosted else "roofline_copy")
+            if name in hosted:
+                self.assertEqual(row["bytes_per_value"], 8)
             if name in cpu:
                 self.assertEqual(row["bytes"], cpu[name]["bytes"])
         self.assertEqual(cuda["roofline_copy"]["bytes_per_value"], 8)
+        self.assertEqual({name: cuda[name]["bytes_per_value"] for name in links}, links)
+        number = r"(?:from|not up to) [0-9.e+]+ values"
+        self.assertRegex(report["environment"]["device_wins"], rf"^normalize_fixed_log1p: pinned {number}, pageable {number}; "
+                                                               rf"normalize_median_log1p: pinned {number}, pageable {number}$")
 
     def test_types(self):
         for kind in ("float64", "uint8", "int64"):
