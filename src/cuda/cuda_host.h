@@ -30,7 +30,8 @@ struct csrn_host_pass {
   bool ors; /* bytes of row_out are or-ed to what is there, those of parts too */
   csrn_status (*work)(csrn_context *ctx, const csrn_host_chunk *chunk, const void *arg);
   /* A row that is longer than a chunk, before its parts are sent; NULL: nothing. `sends_parts`: they are.
-   * Without, they go up only if the whole matrix stays on the device, for the passes to come. */
+   * Without, they go up only if the whole matrix stays on the device, for the passes to come. With a function
+   * here the indices of parts are needed neither in this pass nor in later ones: they stay where they are. */
   csrn_status (*long_row)(csrn_context *ctx, int64_t row, const void *arg);
   bool sends_parts;
   const void *arg;

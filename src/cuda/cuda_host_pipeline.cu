@@ -57,7 +57,7 @@ struct csrn_cuda_host {
   bool pinned_data, pinned_indices;
   char *resident; /* the whole data, then the whole indices, if there is room; else NULL */
   size_t resident_bytes, resident_indices;
-  bool has_data, has_indices; /* all of them have been sent there */
+  bool has_data, has_indices; /* all that is needed of them has been sent there */
 };
 
 namespace {
@@ -393,7 +393,7 @@ csrn_status send_chunk(csrn_context *ctx, csrn_cuda_host *host, const csrn_host_
   csrn_host_chunk *chunk = &s->chunk;
   void *indices = nullptr;
   csrn_status status = send_values(ctx, host, s, false, pass->data, &chunk->A.data);
-  if (pass->indices && !status)
+  if (pass->indices && !status && !(chunk->is_part && pass->long_row))
     status = send_values(ctx, host, s, true, true, &indices);
   chunk->A.indices = indices;
   chunk->A.indptr = s->device + host->at.indptr;
@@ -445,13 +445,11 @@ csrn_status fetch_chunk(csrn_context *ctx, csrn_cuda_host *host, const csrn_host
   return check(ctx, error);
 }
 
-/* Only what is to stay on the device, on the way up: a part of a row that the CPU has looked at. */
+/* Only on its way up, to stay on the device: a part of a row that the CPU has looked at. */
 csrn_status start_to_keep(csrn_context *ctx, csrn_cuda_host *host, const csrn_host_pass *pass, slot *s) {
   void *placed;
   s->busy = true;
-  csrn_status status = send_values(ctx, host, s, false, pass->data, &placed);
-  if (pass->indices && !status)
-    status = send_values(ctx, host, s, true, true, &placed);
+  const csrn_status status = send_values(ctx, host, s, false, pass->data, &placed);
   return status ? status : check(ctx, cudaEventRecord(s->down, host->up));
 }
 
