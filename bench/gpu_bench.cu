@@ -111,6 +111,7 @@ bench_settings settings_of(const matrix_size &size, bool quick) {
   }
   settings.quiet = true;
   settings.execute = execute;
+  settings.only_on_device = true; /* gpu_bench_host.cu has the rest */
   return settings;
 }
 

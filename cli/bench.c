@@ -49,6 +49,11 @@ static int run_bench(const bench_settings *settings, char error[BENCH_DETAIL]) {
     warn_of_cache(&environment, &matrix);
     code = bench_measure(settings, bench_operations, bench_n_operations, &matrix, &expected, &results, &n,
                          error);
+    if (results && code == BENCH_OK &&
+        !bench_sweep(settings, &matrix, environment.device_wins, sizeof environment.device_wins)) {
+      snprintf(error, BENCH_DETAIL, "the sweep over sizes: %.480s", environment.device_wins);
+      code = BENCH_FAILED;
+    }
     if (results)
       bench_report(stdout, settings->format, &environment, results, n);
   }

@@ -9,8 +9,10 @@
  *   bench_expected.c    what the operations must give, computed the plain way
  *   bench_operations.c  the table of operations: one entry each
  *   bench_run.c         one context with its arrays: preparing and running an operation
+ *   bench_host.c        the arrays in host memory beside a device, and the link to it
  *   bench_check.c       comparing a result with what was expected
  *   bench_measure.c     repetitions over all configurations, interleaved -> bench_result
+ *   bench_sweep.c       from what size on a device is faster for a matrix in host memory
  *   bench_machine.c     the machine and the build
  *   bench_report.c      the schema of a result, and its four output formats
  */
@@ -51,6 +53,7 @@ typedef struct bench_settings {
   uint64_t seed;
   bench_format format;
   bool quiet, help;
+  bool only_on_device; /* of a device: nothing that begins or ends in host memory */
   /* Runs an operation run->repeats times and gives the seconds of one. NULL: by the clock of the host,
    * between two synchronizations; a program that knows more of its device (bench/gpu_bench.cu) has the
    * device's own clock. */
@@ -104,6 +107,14 @@ typedef enum bench_divide {
   BENCH_DIVIDE_BY_TOTAL   /* normalization */
 } bench_divide;
 
+/* Where the arrays of an operation lie. */
+typedef enum bench_place {
+  BENCH_ON_BACKEND,
+  BENCH_PINNED, /* in host memory, beside a device */
+  BENCH_PAGEABLE,
+  BENCH_N_PLACES
+} bench_place;
+
 typedef struct bench_operation {
   const char *name;
   const char *axis; /* "row", "column", "" */
@@ -115,6 +126,7 @@ typedef struct bench_operation {
   bool roofline;
   bool waits;       /* on a device each call is complete on return: what waiting takes is subtracted */
   bool cpu, device; /* which backends have it */
+  bench_place place;
   /* What its score is relative to; NULL: the roofline; "": nothing. With --values reals the second one,
    * if there is one. */
   const char *reference, *reference_of_reals;
@@ -132,6 +144,13 @@ extern const int bench_n_operations;
 
 /* ---- Runs ---------------------------------------------------------------- */
 
+/* Arrays in host memory beside a device. */
+typedef struct bench_host {
+  void *data;                /* [nnz] pinned: the values of the matrix */
+  void *out[BENCH_N_PLACES]; /* [nnz] of out_type */
+  void *factors;             /* [n_rows] of out_type */
+} bench_host;
+
 /* A context and arrays where it works. */
 struct bench_run {
   csrn_context *ctx;
@@ -146,9 +165,12 @@ struct bench_run {
   csrn_csr A;                /* what the operation is given */
   csrn_dtype out_type;       /* f64 for f64, else f32 */
   void *work;                /* [nnz] the values that operations read and overwrite */
-  void *out;                 /* [nnz] of out_type; == work if the sizes are equal */
-  int repeats;               /* runs of an operation in one sample; 1 on the CPU */
-  double wait;               /* seconds that waiting for the device takes by itself; 0 on the CPU */
+  void *out;                 /* [nnz] of out_type, of the operation being run: */
+  void *own_out;             /* where the context works; == work if the sizes are equal */
+  void *own_factors;         /* the same for `factors` */
+  bench_host host_arrays;
+  int repeats; /* runs of an operation in one sample; 1 on the CPU */
+  double wait; /* seconds that waiting for the device takes by itself; 0 on the CPU */
   double *row_sums, *column_sums;
   double *totals;                               /* [n_rows] input of the median */
   void *row_factors, *column_factors, *factors; /* of out_type; inputs, and an output */
@@ -173,6 +195,11 @@ void bench_run_destroy(bench_run *run);
  * cost: a sample is run->repeats of them between two synchronizations. The device is never idle in it, and
  * the time in which the host launches does not count. */
 csrn_status bench_run_prepare(bench_run *run, const bench_operation *op);
+/* The same for an operation on arrays in host memory beside a device; what runs one that is the link; and
+ * what gives the arrays back. */
+csrn_status bench_host_prepare(bench_run *run);
+csrn_status bench_run_link(bench_run *run);
+void bench_host_destroy(bench_run *run);
 /* How many of an operation that takes `seconds` make a sample. */
 int bench_run_repeats(const bench_run *run, double seconds);
 csrn_status bench_run_execute(bench_run *run, double *seconds);
@@ -232,6 +259,7 @@ typedef struct bench_result {
 /* Where and on what was measured. */
 typedef struct bench_environment {
   char build[512], compiler[128], cpu[160], devices[512], date[32];
+  char device_wins[512]; /* of bench_sweep() */
   int64_t processors, cache_bytes, memory_bytes;
   double load_average; /* of the minute before: what other programs take from the measurement */
   const char *matrix, *data_type, *indices_type, *indptr_type;
@@ -246,6 +274,15 @@ typedef struct bench_environment {
 int bench_measure(const bench_settings *settings, const bench_operation *operations, int n_operations,
                   const bench_matrix *matrix, const bench_expected *expected, bench_result **results, int *n,
                   char error[BENCH_DETAIL]);
+
+/* With the CPU and a device, and all operations: from how many values on the device is faster for arrays in
+ * host memory, as a sentence for the target 10,000 and one for the median, each with pinned and with pageable
+ * arrays; "" if there is nothing to compare. False with the sentence of an error. */
+bool bench_sweep(const bench_settings *settings, const bench_matrix *matrix, char *text, size_t room);
+/* Its size, from times at ascending sizes: where the device begins not to be slower at any size, between two
+ * sizes as if the ratio of times went with a power of the size; values[0] if it never was slower, NaN if it
+ * is at the last. */
+double bench_crossing(const double *values, const double *cpu, const double *device, int n);
 
 /* Size of the cache of a level (2: of one core), 0 if the system does not say. */
 int64_t bench_cache_bytes(int level);

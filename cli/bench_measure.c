@@ -52,14 +52,16 @@ static int64_t small_values(const bench_run *run, csrn_dtype data_type) {
   return (cache > 0 ? cache : 512 << 10) / 2 * run->threads / (int64_t)(data_type == CSRN_F64 ? 8 : 4);
 }
 
-static bool has_operation(const configuration *c, const bench_operation *op) {
-  return c->run.backend == CSRN_BACKEND_CPU ? op->cpu : op->device && !op->cached;
+static bool has_operation(const measurement *m, const configuration *c, const bench_operation *op) {
+  if (c->run.backend == CSRN_BACKEND_CPU)
+    return op->cpu;
+  return op->device && !op->cached && !(m->settings->only_on_device && op->place != BENCH_ON_BACKEND);
 }
 
 /* What the score of `op` is relative to; "" for nothing. */
 static const char *reference_of(const measurement *m, const configuration *c, const bench_operation *op) {
   const bool device = c->run.backend != CSRN_BACKEND_CPU;
-  if (device && !(op->reference && !op->reference[0]))
+  if (device && op->place == BENCH_ON_BACKEND && !(op->reference && !op->reference[0]))
     return "roofline_copy"; /* for logarithms too: what fits in the cache is too little work for a device */
   if (m->settings->reals && op->reference_of_reals)
     return op->reference_of_reals;
@@ -79,10 +81,10 @@ static int find_operation(const measurement *m, const char *name) {
 static void select_operations(const measurement *m, configuration *c) {
   for (int o = 0; o < m->n_operations; o++) {
     const bench_operation *op = &m->operations[o];
-    bool asked = m->settings->n_ops == 0 || op->roofline;
+    bool asked = m->settings->n_ops == 0 || (op->roofline && op->place == BENCH_ON_BACKEND);
     for (int k = 0; k < m->settings->n_ops; k++)
       asked = asked || !strcmp(m->settings->ops[k], op->name);
-    if (asked && has_operation(c, op)) {
+    if (asked && has_operation(m, c, op)) {
       int reference = find_operation(m, reference_of(m, c, op));
       c->selected[o] = true;
       if (reference >= 0)
@@ -216,8 +218,10 @@ static bool add_sample(samples *s, double seconds) {
   return true;
 }
 
+/* A call with arrays in host memory has returned when it is done: the host's clock has its time. */
 static csrn_status execute(const measurement *m, bench_run *run, double *seconds) {
-  return m->settings->execute ? m->settings->execute(run, seconds) : bench_run_execute(run, seconds);
+  return m->settings->execute && run->op->place == BENCH_ON_BACKEND ? m->settings->execute(run, seconds)
+                                                                    : bench_run_execute(run, seconds);
 }
 
 static void fail_result(bench_result *result, const configuration *c, csrn_status status) {

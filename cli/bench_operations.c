@@ -154,7 +154,13 @@ static csrn_status run_check(bench_run *run) {
 #define VALUES   .input = BENCH_INPUT_VALUES, .check = bench_check_values
 #define REALS    .input = BENCH_INPUT_REALS, .check = bench_check_values
 #define FIXED    .run = run_normalize, .divide = BENCH_DIVIDE_BY_TOTAL, .target = CSRN_TARGET_FIXED
-#define MEDIAN   .run = run_normalize, .divide = BENCH_DIVIDE_BY_TOTAL, .target = CSRN_TARGET_MEDIAN
+#define LINK                                                                                                 \
+  .roofline = true, .device = true, .reference = "", .axis = "", .place = BENCH_PINNED, .waits = true,       \
+  .run = bench_run_link, .check = bench_check_unchanged
+#define THROUGH                                                                                              \
+  .axis = "row", .device = true, .reads = 1, .writes = 1, .reference = "link_both",                          \
+  .check = bench_check_values
+#define MEDIAN .run = run_normalize, .divide = BENCH_DIVIDE_BY_TOTAL, .target = CSRN_TARGET_MEDIAN
 
 const bench_operation bench_operations[] = {
     {"roofline_scale", ROOFLINE, .axis = "", .reads = 1, .writes = 1, .input = BENCH_INPUT_VALUES,
@@ -162,6 +168,9 @@ const bench_operation bench_operations[] = {
     {"roofline_sum", ROOFLINE, .axis = "", .reads = 1, .run = run_roofline_sum},
     {"roofline_copy", .roofline = true, .device = true, .waits = true, .reference = "", .axis = "",
      .reads = 1, .writes = 1, .run = run_roofline_copy, .check = bench_check_unchanged},
+    {"link_up", LINK, .reads = 1},
+    {"link_down", LINK, .writes = 1},
+    {"link_both", LINK, .reads = 1, .writes = 1},
     {"row_sums", ROWS, .reads = 1, .run = run_row_sums, .check = bench_check_row_sums},
     {"row_scale", ROWS, VALUES, .reads = 1, .writes = 1, .run = run_row_scale, .divide = BENCH_DIVIDE_BY_ROW},
     {"column_sums", COLUMNS, .reads = 1, .index_reads = 1, .run = run_column_sums,
@@ -189,6 +198,12 @@ const bench_operation bench_operations[] = {
      .cached = true, .reference = ""},
     {"normalize_fixed_log1p_cached", ROWS, VALUES, FIXED, .reads = 1, .writes = 1, .log1p = true,
      .cached = true, .reference = ""},
+    /* From host to host through a device: every value travels once each way, for the median too. */
+    {"pinned_normalize_fixed", THROUGH, FIXED, .place = BENCH_PINNED},
+    {"pinned_normalize_fixed_log1p", THROUGH, FIXED, .place = BENCH_PINNED, .log1p = true},
+    {"pinned_normalize_median_log1p", THROUGH, MEDIAN, .place = BENCH_PINNED, .log1p = true},
+    {"pageable_normalize_fixed_log1p", THROUGH, FIXED, .place = BENCH_PAGEABLE, .log1p = true},
+    {"pageable_normalize_median_log1p", THROUGH, MEDIAN, .place = BENCH_PAGEABLE, .log1p = true},
     {"check", ROWS, .index_reads = 1, .run = run_check, .check = bench_check_unchanged},
 };
 const int bench_n_operations = sizeof bench_operations / sizeof *bench_operations;

@@ -23,19 +23,19 @@ typedef struct field {
 #define ENVIRONMENT(kind, member)                                                                            \
   { #member, kind, offsetof(bench_environment, member), #member, 4 }
 static const field environment_fields[] = {
-    ENVIRONMENT(FIELD_CHARS, date),          ENVIRONMENT(FIELD_CHARS, build),
-    ENVIRONMENT(FIELD_CHARS, compiler),      ENVIRONMENT(FIELD_CHARS, cpu),
-    ENVIRONMENT(FIELD_CHARS, devices),       ENVIRONMENT(FIELD_COUNT, processors),
-    ENVIRONMENT(FIELD_COUNT, cache_bytes),   ENVIRONMENT(FIELD_COUNT, memory_bytes),
-    ENVIRONMENT(FIELD_TEXT, matrix),         ENVIRONMENT(FIELD_TEXT, data_type),
-    ENVIRONMENT(FIELD_TEXT, indices_type),   ENVIRONMENT(FIELD_TEXT, indptr_type),
-    ENVIRONMENT(FIELD_COUNT, n_rows),        ENVIRONMENT(FIELD_COUNT, n_cols),
-    ENVIRONMENT(FIELD_COUNT, nnz),           ENVIRONMENT(FIELD_COUNT, row_min),
-    ENVIRONMENT(FIELD_COUNT, row_median),    ENVIRONMENT(FIELD_COUNT, row_max),
-    ENVIRONMENT(FIELD_REAL, small_fraction), ENVIRONMENT(FIELD_REAL, max_fraction),
-    ENVIRONMENT(FIELD_COUNT, n_excluded),    ENVIRONMENT(FIELD_COUNT, repetitions),
-    ENVIRONMENT(FIELD_REAL, min_time),       ENVIRONMENT(FIELD_COUNT, seed),
-    ENVIRONMENT(FIELD_REAL, load_average),
+    ENVIRONMENT(FIELD_CHARS, date),         ENVIRONMENT(FIELD_CHARS, build),
+    ENVIRONMENT(FIELD_CHARS, compiler),     ENVIRONMENT(FIELD_CHARS, cpu),
+    ENVIRONMENT(FIELD_CHARS, devices),      ENVIRONMENT(FIELD_CHARS, device_wins),
+    ENVIRONMENT(FIELD_COUNT, processors),   ENVIRONMENT(FIELD_COUNT, cache_bytes),
+    ENVIRONMENT(FIELD_COUNT, memory_bytes), ENVIRONMENT(FIELD_TEXT, matrix),
+    ENVIRONMENT(FIELD_TEXT, data_type),     ENVIRONMENT(FIELD_TEXT, indices_type),
+    ENVIRONMENT(FIELD_TEXT, indptr_type),   ENVIRONMENT(FIELD_COUNT, n_rows),
+    ENVIRONMENT(FIELD_COUNT, n_cols),       ENVIRONMENT(FIELD_COUNT, nnz),
+    ENVIRONMENT(FIELD_COUNT, row_min),      ENVIRONMENT(FIELD_COUNT, row_median),
+    ENVIRONMENT(FIELD_COUNT, row_max),      ENVIRONMENT(FIELD_REAL, small_fraction),
+    ENVIRONMENT(FIELD_REAL, max_fraction),  ENVIRONMENT(FIELD_COUNT, n_excluded),
+    ENVIRONMENT(FIELD_COUNT, repetitions),  ENVIRONMENT(FIELD_REAL, min_time),
+    ENVIRONMENT(FIELD_COUNT, seed),         ENVIRONMENT(FIELD_REAL, load_average),
 };
 
 #define RESULT(kind, member, heading, decimals)                                                              \

@@ -91,7 +91,8 @@ static csrn_status place_vectors(bench_run *run, const bench_expected *e) {
   if (!status)
     status = own(run, (size_t)n_cols * sizeof(double), &run->column_sums);
   if (!status)
-    status = own(run, (size_t)most * size, &run->factors);
+    status = own(run, (size_t)most * size, &run->own_factors);
+  run->factors = run->own_factors;
   if (!status)
     status = own(run, (size_t)n_cols, &run->mask);
   if (!status)
@@ -106,9 +107,10 @@ static csrn_status place_all(bench_run *run, const csrn_csr *A, const bench_expe
   csrn_status status = place_matrix(run, A);
   if (!status)
     status = own(run, (size_t)A->nnz * data_size, &run->work);
-  run->out = run->work;
+  run->own_out = run->work;
   if (!status && out_size != data_size)
-    status = own(run, (size_t)A->nnz * out_size, &run->out);
+    status = own(run, (size_t)A->nnz * out_size, &run->own_out);
+  run->out = run->own_out;
   return status ? status : place_vectors(run, expected);
 }
 
@@ -160,6 +162,8 @@ void bench_run_set_small(bench_run *run, int64_t values) {
 }
 
 void bench_run_destroy(bench_run *run) {
+  if (run->host && run->backend != CSRN_BACKEND_CPU)
+    bench_host_destroy(run);
   while (run->n_owned > 0) {
     run->n_owned--;
     csrn_buffer_release(run->ctx, run->owned[run->n_owned], run->owned_bytes[run->n_owned]);
@@ -195,6 +199,10 @@ static int64_t rows_of(const bench_run *run, const bench_operation *op) {
 
 csrn_status bench_run_prepare(bench_run *run, const bench_operation *op) {
   run->op = op;
+  if (op->place != BENCH_ON_BACKEND)
+    return bench_host_prepare(run);
+  run->out = run->own_out;
+  run->factors = run->own_factors;
   run->A = run->whole;
   run->A.n_rows = rows_of(run, op);
   const bool device = run->backend != CSRN_BACKEND_CPU;

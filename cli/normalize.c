@@ -2,6 +2,7 @@
  * `csrnorm normalize`: the main job. Reads a matrix, normalizes it in place where the
  * types allow, and writes a copy of the file in which only the values have changed.
  */
+#include "choose.h"
 #include "commands.h"
 #include "json.h"
 #include "session.h"
@@ -174,14 +175,34 @@ static int print_plan(const job *j) {
   return CLI_OK;
 }
 
+static csrn_status try_normalization(csrn_context *ctx, const csrn_csr *rows, void *out, const void *arg) {
+  const job *j = arg;
+  return csrn_normalize_total(ctx, rows, &j->options, out, j->out_type, NULL, NULL);
+}
+
+/* Where, if that is left to the program. */
+static int choose(job *j) {
+  const csrn_csr *csr = &j->matrix.csr;
+  const bool by_rows = j->options.axis == CSRN_PER_ROW, excludes = j->options.exclude_highly_expressed;
+  cli_job its = {.value_bytes = (int64_t)csrn_dtype_size(csr->data_type),
+                 .out_bytes = (int64_t)csrn_dtype_size(j->out_type),
+                 .passes = n_passes(j)};
+  if (!by_rows || excludes)
+    its.index_bytes = (int64_t)csrn_dtype_size(csr->indices_type);
+  its.index_passes = by_rows ? 2 * excludes : its.passes;
+  return cli_session_choose(&j->session, csr, &its, try_normalization, j);
+}
+
 /* The new values take the place of the old where these are of the same size. */
 static int compute(job *j) {
   csrn_csr *csr = &j->matrix.csr;
+  int code = choose(j);
+  if (code)
+    return code;
   const int64_t n_cells = j->matrix.cells == CSRN_PER_ROW ? csr->n_rows : csr->n_cols;
   bool in_place = csrn_dtype_size(csr->data_type) == csrn_dtype_size(j->out_type);
   void *out = in_place ? csr->data : malloc((size_t)csr->nnz * csrn_dtype_size(j->out_type) + 1);
   j->factors = malloc((size_t)n_cells * csrn_dtype_size(j->out_type) + 1);
-  int code = CLI_OK;
   if (!out || !j->factors)
     code = cli_fail(j->session.arguments, "%s: out of memory", j->session.arguments->operand);
   else if (csrn_normalize_total(j->session.ctx, csr, &j->options, out, j->out_type, j->factors, &j->report))
@@ -250,7 +271,12 @@ static int stream(job *j) {
   j->matrix.csr.nnz = csrn_io_describe(j->session.input)->nnz;
   if (status)
     return cli_session_fail(&j->session, status);
-  return j->pieces.plan.streams ? CLI_OK : run_whole(j);
+  if (!j->pieces.plan.streams)
+    return run_whole(j);
+  if (j->session.is_auto)
+    snprintf(j->session.choice.reason, sizeof j->session.choice.reason,
+             "in pieces, as they are read and written");
+  return CLI_OK;
 }
 
 /* ---- The report ------------------------------------------------------------ */

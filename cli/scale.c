@@ -1,7 +1,7 @@
 /* `csrnorm scale`: rows or columns multiplied or divided by numbers from a file. */
+#include "choose.h"
 #include "commands.h"
 #include "json.h"
-#include "session.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -47,9 +47,27 @@ static int parse(job *j) {
   return CLI_OK;
 }
 
-static csrn_status scale(const job *j, csrn_axis axis, void *out, csrn_dtype out_type) {
-  return csrn_axis_scale(j->session.ctx, &j->matrix.csr, axis, (csrn_scale_op)j->op, j->factors, CSRN_F64,
-                         (csrn_zero_policy)j->zero, out, out_type);
+static csrn_dtype output_type(const csrn_csr *csr) {
+  return csr->data_type == CSRN_F64 ? CSRN_F64 : CSRN_F32;
+}
+
+static csrn_status scale(csrn_context *ctx, const csrn_csr *csr, void *out, const void *arg) {
+  const job *j = arg;
+  return csrn_axis_scale(ctx, csr, cli_stored_axis(&j->matrix, j->columns), (csrn_scale_op)j->op, j->factors,
+                         CSRN_F64, (csrn_zero_policy)j->zero, out, output_type(csr));
+}
+
+/* Where, if that is left to the program. */
+static int choose(job *j, csrn_axis axis) {
+  const csrn_csr *csr = &j->matrix.csr;
+  cli_job its = {.value_bytes = (int64_t)csrn_dtype_size(csr->data_type),
+                 .out_bytes = (int64_t)csrn_dtype_size(output_type(csr)),
+                 .passes = 1};
+  if (axis == CSRN_PER_COLUMN) {
+    its.index_bytes = (int64_t)csrn_dtype_size(csr->indices_type);
+    its.index_passes = 1;
+  }
+  return cli_session_choose(&j->session, csr, &its, scale, j);
 }
 
 /* Reals keep their type; integers become float32, as everywhere. The factors are float64,
@@ -58,16 +76,19 @@ static int compute(job *j) {
   csrn_csr *csr = &j->matrix.csr;
   const csrn_axis axis = cli_stored_axis(&j->matrix, j->columns);
   const int64_t n = axis == CSRN_PER_ROW ? csr->n_rows : csr->n_cols;
-  const csrn_dtype out_type = csr->data_type == CSRN_F64 ? CSRN_F64 : CSRN_F32;
+  const csrn_dtype out_type = output_type(csr);
   if (n != j->n_factors)
     return cli_fail(j->session.arguments, "%s: holds %" PRId64 " numbers; expected %" PRId64 ", one per %s",
                     cli_value(j->session.arguments, "by"), j->n_factors, n, j->columns ? "gene" : "cell");
   if (axis == CSRN_PER_COLUMN && csrn_io_matrix_indices(&j->matrix, &j->session.error))
     return cli_session_fail(&j->session, CSRN_IO_FAILED);
+  const int code = choose(j, axis);
+  if (code)
+    return code;
   void *out = malloc((size_t)csr->nnz * csrn_dtype_size(out_type) + 1);
   if (!out)
     return cli_fail(j->session.arguments, "out of memory");
-  if (scale(j, axis, out, out_type)) {
+  if (scale(j->session.ctx, csr, out, j)) {
     free(out);
     return cli_session_core_fail(&j->session);
   }

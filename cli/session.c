@@ -81,9 +81,10 @@ static void erase_progress(cli_session *session) {
 
 /* ---- Context --------------------------------------------------------------- */
 
-static int parse_device(const cli_arguments *arguments, csrn_context_options *options) {
+static int parse_device(const cli_arguments *arguments, csrn_context_options *options, bool *is_auto) {
   const char *text = cli_value(arguments, "device");
-  if (!text || strcmp(text, "auto") == 0)
+  *is_auto = !text || strcmp(text, "auto") == 0;
+  if (*is_auto)
     return CLI_OK;
   if (strcmp(text, "cpu") == 0) {
     options->backend = CSRN_BACKEND_CPU;
@@ -113,7 +114,7 @@ int cli_session_begin(cli_session *session, const cli_arguments *arguments) {
   if (!cli_integer(arguments, "threads", 1, 4096, &threads))
     return CLI_USAGE;
   options.threads = (int32_t)threads;
-  int code = parse_device(arguments, &options);
+  int code = parse_device(arguments, &options, &session->is_auto);
   if (code)
     return code;
   watch_signals();
@@ -164,6 +165,10 @@ const char *cli_session_where(const cli_session *session, char text[CLI_WHERE]) 
     const csrn_device_properties device = describe(session);
     snprintf(text, CLI_WHERE, "cuda:%d, %s, %s", session->device, device.name, device.isa);
   }
+  if (session->choice.device_seconds > 0) { /* there was something to choose */
+    size_t used = strlen(text);
+    snprintf(text + used, CLI_WHERE - used, "; %s", session->choice.reason);
+  }
   return text;
 }
 
@@ -176,6 +181,15 @@ void cli_session_json(const cli_session *session, cli_json *json) {
   if (!cpu) {
     cli_json_integer(json, "device", session->device);
     cli_json_string(json, "device_name", device.name);
+  }
+  if (session->choice.reason[0]) {
+    cli_json_open(json, "auto", '{');
+    cli_json_string(json, "reason", session->choice.reason);
+    if (session->choice.cpu_seconds > 0)
+      cli_json_real(json, "cpu_seconds", session->choice.cpu_seconds);
+    if (session->choice.device_seconds > 0)
+      cli_json_real(json, "device_seconds", session->choice.device_seconds);
+    cli_json_close(json, '}');
   }
 }
 

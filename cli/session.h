@@ -11,11 +11,19 @@
 
 #include <stdio.h>
 
+/* What `--device auto` has come to; no reason: it was not asked. */
+typedef struct cli_auto {
+  char reason[256];
+  double cpu_seconds, device_seconds; /* expected; 0: not known */
+} cli_auto;
+
 typedef struct cli_session {
   const cli_arguments *arguments;
   csrn_context *ctx;    /* computes; its arrays are placed by place.h */
   csrn_context *reader; /* a CPU context for what files hold; ctx itself if that is one */
   int32_t device;       /* of ctx, as --device counts them */
+  bool is_auto;         /* where to compute is left to the program: choose.h */
+  cli_auto choice;
   csrn_io_input *input;
   csrn_io_select select;
   csrn_io_progress progress;
@@ -41,9 +49,10 @@ int cli_session_core_fail(const cli_session *session);
 bool cli_compression(const cli_arguments *arguments, csrn_io_output *output);
 
 /* What computes, as a person reads it: "x86-64-v4, 2 threads" or "cuda:0, NVIDIA H100, sm_90". */
-enum { CLI_WHERE = 320 };
+enum { CLI_WHERE = 600 };
 const char *cli_session_where(const cli_session *session, char text[CLI_WHERE]);
-/* The same as members of a report: backend, isa, threads; of a CUDA device also its number and name. */
+/* The same as members of a report: backend, isa, threads; of a CUDA device also its number and name; and why,
+ * where that was left to the program. */
 void cli_session_json(const cli_session *session, cli_json *json);
 
 /* Seconds on a clock that only moves forward. */

@@ -508,6 +508,33 @@ csrn_status csrn_buffer_copy(csrn_context *ctx, void *to, const void *from, size
   return ctx->ops->buffer_copy(ctx, to, from, bytes);
 }
 
+csrn_status csrn_buffer_exchange(csrn_context *ctx, void *to_device, const void *from_host, size_t up_bytes,
+                                 void *to_host, const void *from_device, size_t down_bytes) {
+  check c = check_begin(ctx, NULL);
+  if (up_bytes && (!to_device || !from_host))
+    FAIL(&c, CSRN_INVALID_ARGUMENT, "%s is NULL", to_device ? "from_host" : "to_device");
+  if (down_bytes && (!to_host || !from_device))
+    FAIL(&c, CSRN_INVALID_ARGUMENT, "%s is NULL", to_host ? "from_device" : "to_host");
+  if (c.status || (!up_bytes && !down_bytes))
+    return c.status;
+  return ctx->ops->buffer_exchange(ctx, to_device, from_host, up_bytes, to_host, from_device, down_bytes);
+}
+
+csrn_status csrn_host_buffer_allocate(csrn_context *ctx, size_t bytes, void **buffer) {
+  check c = check_begin(ctx, NULL);
+  if (!buffer)
+    FAIL(&c, CSRN_INVALID_ARGUMENT, "buffer is NULL");
+  if (c.status)
+    return c.status;
+  *buffer = NULL;
+  return bytes ? ctx->ops->host_buffer_allocate(ctx, bytes, buffer) : CSRN_OK;
+}
+
+void csrn_host_buffer_release(csrn_context *ctx, void *buffer, size_t bytes) {
+  if (ctx && buffer)
+    ctx->ops->host_buffer_release(ctx, buffer, bytes);
+}
+
 /* ---- Versions ------------------------------------------------------------- */
 
 #define STRING(x)                    #x

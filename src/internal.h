@@ -38,6 +38,10 @@ typedef struct csrn_backend_ops {
   csrn_status (*buffer_allocate)(csrn_context *ctx, size_t bytes, void **buffer);
   void (*buffer_release)(csrn_context *ctx, void *buffer, size_t bytes);
   csrn_status (*buffer_copy)(csrn_context *ctx, void *to, const void *from, size_t bytes);
+  csrn_status (*host_buffer_allocate)(csrn_context *ctx, size_t bytes, void **buffer);
+  void (*host_buffer_release)(csrn_context *ctx, void *buffer, size_t bytes);
+  csrn_status (*buffer_exchange)(csrn_context *ctx, void *to_device, const void *from_host, size_t up_bytes,
+                                 void *to_host, const void *from_device, size_t down_bytes);
   /* Whether the backend can work on an array that lies there; `single`: one number or report. *place is where
    * the arrays of this call lie, found by the first of them. NULL: anywhere. */
   csrn_status (*check_place)(csrn_context *ctx, const char *name, const void *array, bool single,

@@ -280,11 +280,39 @@ static void buffers_copy_and_align(void **state) {
   }
 }
 
+/* Up and down at once, either alone, and neither. */
+static void buffers_are_exchanged(void **state) {
+  (void)state;
+  enum { BYTES = 70001, DOWN = 300 };
+  unsigned char *there = NULL, *from = NULL, *to = NULL;
+  expect_ok(csrn_buffer_allocate(test.ctx, 2 * BYTES, (void **)&there));
+  expect_ok(csrn_host_buffer_allocate(test.ctx, BYTES, (void **)&from));
+  expect_ok(csrn_host_buffer_allocate(test.ctx, BYTES, (void **)&to));
+  for (int i = 0; i < BYTES; i++) {
+    from[i] = (unsigned char)(i * 7 + 1);
+    to[i] = 0;
+  }
+  expect_ok(csrn_buffer_exchange(test.ctx, there, from, BYTES, NULL, NULL, 0));
+  expect_ok(csrn_buffer_exchange(test.ctx, there + BYTES, from, BYTES, to, there, DOWN));
+  for (int i = 0; i < BYTES; i++)
+    assert_int_equal(to[i], i < DOWN ? from[i] : 0);
+  expect_ok(csrn_buffer_exchange(test.ctx, NULL, NULL, 0, to, there + BYTES, BYTES));
+  assert_memory_equal(from, to, BYTES);
+  expect_ok(csrn_buffer_exchange(test.ctx, NULL, NULL, 0, NULL, NULL, 0));
+  csrn_host_buffer_release(test.ctx, from, BYTES);
+  csrn_host_buffer_release(test.ctx, to, BYTES);
+  csrn_buffer_release(test.ctx, there, 2 * BYTES);
+}
+
 static void a_buffer_of_nothing(void **state) {
   (void)state;
   void *buffer = &buffer;
   expect_ok(csrn_buffer_allocate(test.ctx, 0, &buffer));
   csrn_buffer_release(test.ctx, buffer, 0);
+  buffer = &buffer;
+  expect_ok(csrn_host_buffer_allocate(test.ctx, 0, &buffer));
+  assert_null(buffer);
+  csrn_host_buffer_release(test.ctx, buffer, 0);
 }
 
 /* ---- Several contexts at once --------------------------------------------- */
@@ -395,6 +423,7 @@ int main(int argc, char **argv) {
       TEST(sentences_belong_to_their_context),
       TEST(streams_are_not_for_the_cpu),
       TEST(buffers_copy_and_align),
+      TEST(buffers_are_exchanged),
       TEST(a_buffer_of_nothing),
       TEST(contexts_in_two_threads_at_once),
       TEST(sentences_without_a_context_are_per_thread),

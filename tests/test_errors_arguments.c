@@ -286,8 +286,15 @@ static void buffer_arguments(void **state) {
   REFUSED(csrn_buffer_copy(test.ctx, NULL, &byte, 1), "to", "NULL");
   REFUSED(csrn_buffer_copy(test.ctx, &byte, NULL, 1), "from", "NULL");
   expect_ok(csrn_buffer_copy(test.ctx, NULL, NULL, 0));
+  REFUSED(csrn_host_buffer_allocate(test.ctx, 8, NULL), "buffer");
+  REFUSED(csrn_buffer_exchange(test.ctx, NULL, &byte, 1, NULL, NULL, 0), "to_device", "NULL");
+  REFUSED(csrn_buffer_exchange(test.ctx, &byte, NULL, 1, NULL, NULL, 0), "from_host", "NULL");
+  REFUSED(csrn_buffer_exchange(test.ctx, NULL, NULL, 0, NULL, &byte, 1), "to_host", "NULL");
+  REFUSED(csrn_buffer_exchange(test.ctx, NULL, NULL, 0, &byte, NULL, 1), "from_device", "NULL");
   assert_int_equal(csrn_buffer_allocate(NULL, 8, &buffer), CSRN_INVALID_ARGUMENT);
   assert_int_equal(csrn_buffer_copy(NULL, &byte, &byte, 1), CSRN_INVALID_ARGUMENT);
+  assert_int_equal(csrn_host_buffer_allocate(NULL, 8, &buffer), CSRN_INVALID_ARGUMENT);
+  assert_int_equal(csrn_buffer_exchange(NULL, &byte, &byte, 1, NULL, NULL, 0), CSRN_INVALID_ARGUMENT);
   csrn_buffer_release(test.ctx, NULL, 0);
 }
 

@@ -194,7 +194,9 @@ typedef struct csrn_context_options {
   void *stream;                    /* as given to csrn_context_set_stream(); default NULL */
   int64_t device_memory; /* bytes of device memory that the values of a matrix in host memory may take
                           * at a time (at least some 100 KB are taken); 0 (default): most of what is
-                          * free, where it saves a second journey, else some chunks of 32 MB */
+                          * free (what a pool of the program holds is not), where it saves a second
+                          * journey, else some chunks of 32 MB. As much memory of the host as the chunks
+                          * take is pinned, until the context is destroyed */
 } csrn_context_options;
 
 #define CSRN_CONTEXT_OPTIONS_INIT                                                                            \
@@ -219,13 +221,18 @@ CSRN_API csrn_status csrn_context_create(const csrn_context_options *options, cs
 /* Releases everything that the context owns; NULL is allowed. Device memory is given
  * back in the order of the context's stream, without waiting for it; giving back pinned
  * host memory may wait for the device (cudaFreeHost()). A CUDA graph that holds calls
- * of the context must not run any more. */
+ * of the context must not run any more. While the stream is being captured that order
+ * cannot be had: device memory then stays taken until the process ends (unless it came
+ * from options.device_allocator, which is asked), here and in csrn_buffer_release(). So
+ * end the capture first, or set another stream. */
 CSRN_API void csrn_context_destroy(csrn_context *ctx);
 
 /* Work of later calls with device pointers goes to `stream` (a cudaStream_t of the
  * context's device; NULL: the default one), which must live until another is set or the
  * context is destroyed. Waits for nothing; what was enqueued before is done first, an
  * order that is the caller's to keep where one of the two streams is being captured.
+ * Captures of others, in this thread or another, are left alone by everything that the
+ * library does.
  * CSRN_INVALID_ARGUMENT for a non-NULL stream on a CPU context, CSRN_UNSUPPORTED for one
  * that is being captured on an AUTO context that has no part for a device yet. */
 CSRN_API csrn_status csrn_context_set_stream(csrn_context *ctx, void *stream);
@@ -271,6 +278,21 @@ CSRN_API const char *csrn_error_detail(const csrn_context *ctx);
 CSRN_API csrn_status csrn_buffer_allocate(csrn_context *ctx, size_t bytes, void **buffer);
 CSRN_API void csrn_buffer_release(csrn_context *ctx, void *buffer, size_t bytes);
 CSRN_API csrn_status csrn_buffer_copy(csrn_context *ctx, void *to, const void *from, size_t bytes);
+
+/* Two copies at once: up_bytes from the host to buffers of the context, down_bytes from
+ * these to the host, each in its own direction of the link to the device; complete on
+ * return. Either may be of 0 bytes; no two of the four arrays overlap. As fast as the
+ * link, where the arrays on the host are pinned. */
+CSRN_API csrn_status csrn_buffer_exchange(csrn_context *ctx, void *to_device, const void *from_host,
+                                          size_t up_bytes, void *to_host, const void *from_device,
+                                          size_t down_bytes);
+
+/* Host memory for the arrays that a CUDA context is given: pinned, so that they travel
+ * as they are (another CUDA program's cudaMallocHost() does the same). It takes long to
+ * get, and the system lacks it elsewhere: for arrays that are used again. With a CPU
+ * context as csrn_buffer_allocate(). Released with the context that it came from. */
+CSRN_API csrn_status csrn_host_buffer_allocate(csrn_context *ctx, size_t bytes, void **buffer);
+CSRN_API void csrn_host_buffer_release(csrn_context *ctx, void *buffer, size_t bytes);
 
 /* ---- Axis sums and scaling ----------------------------------------------- */
 

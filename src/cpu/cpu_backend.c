@@ -123,6 +123,18 @@ static csrn_status cpu_buffer_copy(csrn_context *ctx, void *to, const void *from
   return CSRN_OK;
 }
 
+/* One memory after the other: both copies use it. */
+static csrn_status cpu_buffer_exchange(csrn_context *ctx, void *to_device, const void *from_host,
+                                       size_t up_bytes, void *to_host, const void *from_device,
+                                       size_t down_bytes) {
+  (void)ctx;
+  if (up_bytes)
+    memcpy(to_device, from_host, up_bytes);
+  if (down_bytes)
+    memcpy(to_host, from_device, down_bytes);
+  return CSRN_OK;
+}
+
 /* ---- Checks --------------------------------------------------------------- */
 
 typedef struct row_check {
@@ -254,6 +266,9 @@ const csrn_backend_ops csrn_cpu_ops = {
     .buffer_allocate = cpu_buffer_allocate,
     .buffer_release = csrn_scratch_release,
     .buffer_copy = cpu_buffer_copy,
+    .host_buffer_allocate = cpu_buffer_allocate,
+    .host_buffer_release = csrn_scratch_release,
+    .buffer_exchange = cpu_buffer_exchange,
     .check_rows = cpu_check_rows,
     .check_indices = cpu_check_indices,
     .axis_sum = cpu_axis_sum,

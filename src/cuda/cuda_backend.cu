@@ -165,28 +165,33 @@ int32_t cuda_threads(const csrn_context *) {
   return 1;
 }
 
-bool is_captured(cudaStream_t stream) {
-  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
-  if (cudaStreamIsCapturing(stream, &capture) == cudaSuccess)
-    return capture != cudaStreamCaptureStatusNone;
-  cudaGetLastError();
-  return true; /* the default stream, beside the capture of one that it waits for */
+/* Has what is enqueued on a stream from now on wait for what was enqueued on the one before; a capture
+ * cannot, and leaves that to the stream that comes after it. */
+cudaError_t wait_for_the_one_before(csrn_cuda_state *state, cudaStream_t stream) {
+  if (!state->is_moving || csrn_cuda_is_captured(stream))
+    return cudaSuccess;
+  const cudaError_t error = cudaStreamWaitEvent(stream, state->moved, 0);
+  state->is_moving = error != cudaSuccess;
+  return error;
 }
 
 /* Scratch memory is that of before, so the new stream waits for the old one. A capture must neither be waited
- * for nor drawn into: where there is one, the order is the caller's. */
+ * for nor drawn into: between it and other work the order is the caller's. But it does not hide the stream
+ * before it: from A to a captured B and on to C, C waits for A. */
 csrn_status cuda_set_stream(csrn_context *ctx, void *name) {
   csrn_cuda_state *state = csrn_cuda_state_of(ctx);
   const auto stream = static_cast<cudaStream_t>(name);
   if (stream == state->stream)
     return CSRN_OK;
-  if (!is_captured(state->stream) && !is_captured(stream)) {
-    cudaError_t error = cudaEventRecord(state->moved, state->stream);
-    if (error == cudaSuccess)
-      error = cudaStreamWaitEvent(stream, state->moved, 0);
-    if (error != cudaSuccess)
-      return csrn_cuda_fail(ctx, error, "changing the stream");
+  cudaError_t error = wait_for_the_one_before(state, state->stream); /* its capture may be over */
+  if (error == cudaSuccess && !csrn_cuda_is_captured(state->stream)) {
+    error = cudaEventRecord(state->moved, state->stream);
+    state->is_moving = error == cudaSuccess;
   }
+  if (error == cudaSuccess)
+    error = wait_for_the_one_before(state, stream);
+  if (error != cudaSuccess)
+    return csrn_cuda_fail(ctx, error, "changing the stream");
   state->stream = stream;
   return CSRN_OK;
 }
@@ -372,9 +377,18 @@ void buffer_release(csrn_context *ctx, void *buffer, size_t bytes) {
   csrn_cuda_release(ctx, buffer, bytes);
 }
 
+void host_release(csrn_context *ctx, void *buffer, size_t) {
+  const csrn_device_guard guard(ctx);
+  if (cudaFreeHost(buffer) != cudaSuccess)
+    cudaGetLastError(); /* of a device that is lost */
+}
+
 /* The same operations for arrays in host memory; what is not one of them is never asked for. */
 const csrn_backend_ops on_host_ops = {
     CSRN_BACKEND_CPU, /* where single numbers may be looked at */
+    nullptr,
+    nullptr,
+    nullptr,
     nullptr,
     nullptr,
     nullptr,
@@ -413,6 +427,9 @@ extern "C" const csrn_backend_ops csrn_cuda_ops = {
     on_device<csrn_cuda_buffer_allocate>,
     buffer_release,
     on_device<csrn_cuda_buffer_copy>,
+    on_device<csrn_cuda_host_allocate>,
+    host_release,
+    on_device<csrn_host_exchange>,
     on_device<csrn_cuda_check_place>,
     &on_host_ops,
     cuda_check_rows,

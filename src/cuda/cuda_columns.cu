@@ -146,7 +146,7 @@ __device__ fixed_point fixed_point_of(unsigned long long largest_bits) {
 
 template <typename Type> struct visit_rows {
   using T = Type;
-  static constexpr bool SUMS = false, FINISHES = true, MASKED = false;
+  static constexpr bool SUMS = false, FINISHES = true, MASKED = false, GATED = true;
   struct row {
     bool skipped;
     double unit[2];
@@ -156,13 +156,16 @@ template <typename Type> struct visit_rows {
   column_sums sums;
   visit_mode mode;
 
+  /* Counts need no fixed point, and finite values no specials: nothing is read for them then. */
+  __device__ __forceinline__ bool has_work(const csrn_device_matrix &A) const {
+    if (mode == COUNTS)
+      return true;
+    return A.control->now.refused && (mode == FIXED_POINT || A.control->now.nonfinite);
+  }
+
   __device__ __forceinline__ row begin(const csrn_device_matrix &A, int64_t r, typename csrn_sum_of<T>::total,
                                        int64_t, bool) const {
     row its = {excluded_rows && excluded_rows[r], {0.0, 0.0}};
-    if (mode != COUNTS && !A.control->now.refused)
-      its.skipped = true;
-    if (mode == SPECIALS && !A.control->now.nonfinite)
-      its.skipped = true;
     if (mode == FIXED_POINT && !its.skipped) {
       const fixed_point f = fixed_point_of(A.control->now.largest);
       its.unit[0] = f.unit[0];

@@ -25,7 +25,7 @@ struct factor_array {
 /* By row, as a walk. */
 template <typename Type, typename C, typename O> struct scale_rows {
   using T = Type;
-  static constexpr bool SUMS = false, FINISHES = true, MASKED = false;
+  static constexpr bool SUMS = false, FINISHES = true, MASKED = false, GATED = false;
   using row = csrn_row_scaler<C, O>;
   const T *data;
   O *out;

@@ -29,7 +29,9 @@ struct csrn_host_pass {
   size_t row_out_size;
   bool ors; /* bytes of row_out are or-ed to what is there, those of parts too */
   csrn_status (*work)(csrn_context *ctx, const csrn_host_chunk *chunk, const void *arg);
-  /* A row that is longer than a chunk, before its parts are sent; NULL: nothing. `sends_parts`: they are. */
+  /* A row that is longer than a chunk, before its parts are sent; NULL: nothing. `sends_parts`: they are.
+   * Without, they go up only if the whole matrix stays on the device, for the passes to come. With a function
+   * here the indices of parts are needed neither in this pass nor in later ones: they stay where they are. */
   csrn_status (*long_row)(csrn_context *ctx, int64_t row, const void *arg);
   bool sends_parts;
   const void *arg;
@@ -45,6 +47,10 @@ csrn_status csrn_host_run(csrn_context *ctx, const csrn_host_pass *pass);
 /* Ends the operation: what the device has found wrong, if `status` is CSRN_OK. */
 csrn_status csrn_host_close(csrn_context *ctx, csrn_status status);
 void csrn_cuda_host_destroy(csrn_context *ctx);
+
+/* csrn_buffer_exchange(). */
+csrn_status csrn_host_exchange(csrn_context *ctx, void *to_device, const void *from_host, size_t up_bytes,
+                               void *to_host, const void *from_device, size_t down_bytes);
 
 /* Between host and device in the order of the context's stream, complete on return. */
 csrn_status csrn_host_copy(csrn_context *ctx, void *to, const void *from, size_t bytes);

@@ -57,7 +57,7 @@ struct csrn_cuda_host {
   bool pinned_data, pinned_indices;
   char *resident; /* the whole data, then the whole indices, if there is room; else NULL */
   size_t resident_bytes, resident_indices;
-  bool has_data, has_indices; /* all of them have been sent there */
+  bool has_data, has_indices; /* all that is needed of them has been sent there */
 };
 
 namespace {
@@ -393,7 +393,7 @@ csrn_status send_chunk(csrn_context *ctx, csrn_cuda_host *host, const csrn_host_
   csrn_host_chunk *chunk = &s->chunk;
   void *indices = nullptr;
   csrn_status status = send_values(ctx, host, s, false, pass->data, &chunk->A.data);
-  if (pass->indices && !status)
+  if (pass->indices && !status && !(chunk->is_part && pass->long_row))
     status = send_values(ctx, host, s, true, true, &indices);
   chunk->A.indices = indices;
   chunk->A.indptr = s->device + host->at.indptr;
@@ -443,6 +443,14 @@ csrn_status fetch_chunk(csrn_context *ctx, csrn_cuda_host *host, const csrn_host
   if (error == cudaSuccess)
     error = cudaEventRecord(s->down, host->down);
   return check(ctx, error);
+}
+
+/* Only on its way up, to stay on the device: a part of a row that the CPU has looked at. */
+csrn_status start_to_keep(csrn_context *ctx, csrn_cuda_host *host, const csrn_host_pass *pass, slot *s) {
+  void *placed;
+  s->busy = true;
+  const csrn_status status = send_values(ctx, host, s, false, pass->data, &placed);
+  return status ? status : check(ctx, cudaEventRecord(s->down, host->up));
 }
 
 /* Enqueues all of a chunk. */
@@ -523,7 +531,7 @@ csrn_status csrn_host_run(csrn_context *ctx, const csrn_host_pass *pass) {
   const bool pinned_out =
       pass->out && is_pinned(pass->out, static_cast<size_t>(host->A->nnz) * csrn_dtype_size(host->out_type));
   csrn_status status = begin_pass(ctx, host);
-  bool all_sent = true;
+  bool all_kept = true; /* else a later pass sends all again, with the parts that are missing there */
   int next = 0;
   for (cursor at = {0, 0}; at.row < host->A->n_rows && !status;) {
     slot *s = &host->slots[next];
@@ -533,19 +541,38 @@ csrn_status csrn_host_run(csrn_context *ctx, const csrn_host_pass *pass) {
     bool is_sent;
     next_chunk(host, &at, &s->chunk);
     status = meet(ctx, host, pass, &s->chunk, &is_sent);
-    all_sent = all_sent && is_sent;
-    if (status || !is_sent)
+    all_kept = all_kept && (is_sent || host->resident);
+    if (status || !(is_sent || host->resident))
       continue;
-    status = start(ctx, host, pass, s, pinned_out);
+    status = is_sent ? start(ctx, host, pass, s, pinned_out) : start_to_keep(ctx, host, pass, s);
     next = (next + 1) % RING;
   }
   for (int k = 0; k < RING && !status; k++)
     status = finish(ctx, host, pass, &host->slots[(next + k) % RING], pinned_out);
   if (status)
     come_to_rest(ctx, host);
-  else if (all_sent) { /* else a later pass sends all again, with the parts that are missing there */
+  else if (all_kept) {
     host->has_data |= pass->data;
     host->has_indices |= pass->indices;
   }
+  return status;
+}
+
+csrn_status csrn_host_exchange(csrn_context *ctx, void *to_device, const void *from_host, size_t up_bytes,
+                               void *to_host, const void *from_device, size_t down_bytes) {
+  csrn_status status = csrn_cuda_refuse_capture(ctx, "copies would have to be waited for");
+  status = status ? status : create(ctx);
+  if (status)
+    return status;
+  csrn_cuda_host *host = host_of(ctx);
+  status = begin_pass(ctx, host);
+  if (!status && up_bytes)
+    status = check(ctx, cudaMemcpyAsync(to_device, from_host, up_bytes, cudaMemcpyDefault, host->up));
+  if (!status && down_bytes)
+    status = check(ctx, cudaMemcpyAsync(to_host, from_device, down_bytes, cudaMemcpyDefault, host->down));
+  for (const cudaStream_t stream : {host->up, host->down})
+    status = status ? status : check(ctx, cudaStreamSynchronize(stream));
+  if (status)
+    come_to_rest(ctx, host);
   return status;
 }

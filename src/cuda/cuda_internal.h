@@ -45,8 +45,8 @@ typedef struct csrn_cuda_now {
   unsigned long long n_zero, n_negative, n_nonfinite, n_excluded; /* of the report */
   unsigned long long n_positive;                                  /* mean: how many values take part */
   unsigned long long n_candidates;                                /* selection: values gathered */
-  unsigned long long largest; /* column sums: bits of the largest magnitude */
-  unsigned histogram[CSRN_SELECT_BINS];
+  unsigned long long largest;                     /* column sums: bits of the largest magnitude */
+  unsigned long long histogram[CSRN_SELECT_BINS]; /* 64 bits: all of more than 2^32 values may be alike */
 } csrn_cuda_now;
 
 typedef struct csrn_cuda_control {
@@ -74,7 +74,8 @@ typedef struct csrn_cuda_host csrn_cuda_host;
 typedef struct csrn_cuda_state {
   int device;
   cudaStream_t stream;
-  cudaEvent_t moved;          /* recorded on the stream before another one is set */
+  cudaEvent_t moved;          /* recorded on the stream before another one is set, */
+  bool is_moving;             /* which has not waited for it yet, since it was being captured */
   bool has_pools;             /* memory of the device can be allocated in the order of a stream */
   int n_units;                /* multiprocessors */
   size_t shared_per_block;    /* bytes that a block may have at most */
@@ -93,10 +94,18 @@ static inline csrn_cuda_state *csrn_cuda_state_of(const csrn_context *ctx) {
   return static_cast<csrn_cuda_state *>(ctx->state);
 }
 
-/* The device of a context is the current one while the library works, the caller's again afterwards. */
+/* The device of a context is the current one while the library works, the caller's again afterwards. (Where
+ * the caller's thread has used no device yet, that is device 0, and setting it again starts it: the runtime
+ * has no way to tell.)
+ *
+ * And a capture of somebody else's, in another thread or on another stream, neither refuses what the library
+ * does meanwhile (taking memory, waiting for its own stream) nor is ended by it: nothing of that concerns
+ * other streams. What would concern a capture of the context's own stream the library refuses itself, see
+ * csrn_cuda_refuse_capture(). */
 class csrn_device_guard {
 public:
   explicit csrn_device_guard(int device) {
+    relaxed = cudaThreadExchangeStreamCaptureMode(&mode) == cudaSuccess;
     error = cudaGetDevice(&before);
     if (error == cudaSuccess && before != device) {
       error = cudaSetDevice(device);
@@ -107,6 +116,8 @@ public:
   ~csrn_device_guard() {
     if (changed)
       cudaSetDevice(before);
+    if (relaxed)
+      cudaThreadExchangeStreamCaptureMode(&mode);
   }
   csrn_device_guard(const csrn_device_guard &) = delete;
   csrn_device_guard &operator=(const csrn_device_guard &) = delete;
@@ -115,7 +126,8 @@ public:
 
 private:
   int before = 0;
-  bool changed = false;
+  bool changed = false, relaxed = false;
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed; /* the caller's while the guard is there */
 };
 
 /* ---- Memory ------------------------------------------------------------------ */
@@ -139,9 +151,11 @@ void *csrn_cuda_slot_of(const csrn_context *ctx, csrn_cuda_slot slot);
 csrn_status csrn_cuda_reserve(csrn_context *ctx, int64_t n_rows, int64_t n_cols);
 csrn_status csrn_cuda_buffer_allocate(csrn_context *ctx, size_t bytes, void **buffer);
 csrn_status csrn_cuda_buffer_copy(csrn_context *ctx, void *to, const void *from, size_t bytes);
+csrn_status csrn_cuda_host_allocate(csrn_context *ctx, size_t bytes, void **buffer);
 csrn_status csrn_cuda_check_place(csrn_context *ctx, const char *name, const void *array, bool single,
                                   csrn_place *place);
 
+bool csrn_cuda_is_captured(cudaStream_t stream);
 /* CSRN_UNSUPPORTED with a sentence about `what` while the context's stream is being captured. */
 csrn_status csrn_cuda_refuse_capture(csrn_context *ctx, const char *what);
 
@@ -163,6 +177,8 @@ csrn_status csrn_cuda_launch(csrn_context *ctx, csrn_status status, const csrn_l
                              void (*kernel)(Parameters...), const Arguments &...arguments) {
   if (status != CSRN_OK || shape.blocks == 0)
     return status;
+  if (shape.blocks > INT32_MAX) /* the most that a grid may have; 2^32 more would look like few */
+    return csrn_fail(ctx, CSRN_UNSUPPORTED, "the matrix has more rows than a device can be given at a time");
   cudaLaunchConfig_t config = {};
   config.gridDim = dim3(static_cast<unsigned>(shape.blocks));
   config.blockDim = dim3(shape.threads);

@@ -10,7 +10,7 @@ namespace {
  * entry is read only where it is marked. */
 template <typename Type> struct mark_columns {
   using T = Type;
-  static constexpr bool SUMS = true, FINISHES = true, MASKED = false;
+  static constexpr bool SUMS = true, FINISHES = true, MASKED = false, GATED = false;
   struct row {
     double threshold;
   };
@@ -42,7 +42,7 @@ template <typename Type> struct mark_columns {
 /* Rows where an entry exceeds the threshold of its column. */
 template <typename Type> struct mark_rows {
   using T = Type;
-  static constexpr bool SUMS = false, FINISHES = true, MASKED = false;
+  static constexpr bool SUMS = false, FINISHES = true, MASKED = false, GATED = false;
   struct row {
     int64_t r;
   };

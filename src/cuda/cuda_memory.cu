@@ -9,6 +9,14 @@
 
 /* ---- Taking and giving back ------------------------------------------------------ */
 
+bool csrn_cuda_is_captured(cudaStream_t stream) {
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  if (cudaStreamIsCapturing(stream, &capture) == cudaSuccess)
+    return capture != cudaStreamCaptureStatusNone;
+  cudaGetLastError();
+  return true; /* the default stream, beside the capture of one that it waits for */
+}
+
 csrn_status csrn_cuda_refuse_capture(csrn_context *ctx, const char *what) {
   cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
   const cudaError_t error = cudaStreamIsCapturing(csrn_cuda_state_of(ctx)->stream, &capture);
@@ -60,7 +68,8 @@ csrn_status csrn_cuda_allocate(csrn_context *ctx, size_t bytes, void **memory) {
                          cudaGetErrorString(error));
 }
 
-/* Kernels under way may still use it. */
+/* Kernels under way may still use it. In a capture that order cannot be had, and asking for it would end the
+ * capture: the memory stays taken (csrnorm.h says so), unless it is the caller's allocator's to decide. */
 void csrn_cuda_release(csrn_context *ctx, void *memory, size_t bytes) {
   const csrn_cuda_state *state = csrn_cuda_state_of(ctx);
   const csrn_allocator *custom = &ctx->device_allocator;
@@ -68,6 +77,8 @@ void csrn_cuda_release(csrn_context *ctx, void *memory, size_t bytes) {
     return;
   if (custom->release)
     custom->release(custom->user, memory, bytes, stream_name(state));
+  else if (state->has_pools && csrn_cuda_is_captured(state->stream))
+    return;
   else if ((state->has_pools ? cudaFreeAsync(memory, state->stream) : cudaFree(memory)) != cudaSuccess)
     cudaGetLastError(); /* of a device that is lost, or work that failed before: nobody could do better */
 }
@@ -162,6 +173,18 @@ csrn_status csrn_cuda_buffer_copy(csrn_context *ctx, void *to, const void *from,
   if (error == cudaSuccess)
     error = cudaStreamSynchronize(stream);
   return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(ctx, error, "a copy");
+}
+
+csrn_status csrn_cuda_host_allocate(csrn_context *ctx, size_t bytes, void **buffer) {
+  const cudaError_t error = cudaMallocHost(buffer, bytes);
+  if (error == cudaSuccess)
+    return CSRN_OK;
+  *buffer = nullptr;
+  const csrn_status status = csrn_cuda_fail(ctx, error, "an allocation of pinned memory");
+  return status != CSRN_OUT_OF_MEMORY
+             ? status
+             : csrn_fail(ctx, status, "%zu bytes of pinned memory could not be allocated: %s", bytes,
+                         cudaGetErrorString(error));
 }
 
 /* ---- Where arrays lie -------------------------------------------------------------- */

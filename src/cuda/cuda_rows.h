@@ -15,7 +15,7 @@
 /* sums[row] = total; counted for the selection of the median if wanted. */
 template <typename Type, bool HAS_MASK> struct csrn_sum_rows {
   using T = Type;
-  static constexpr bool SUMS = true, FINISHES = false, MASKED = HAS_MASK;
+  static constexpr bool SUMS = true, FINISHES = false, MASKED = HAS_MASK, GATED = false;
   struct row {};
   const T *data;
   const uint8_t *excluded; /* [n_cols] or NULL */
@@ -78,7 +78,7 @@ template <typename O> struct csrn_cell {
  * columns if HAS_MASK, or with given ones. */
 template <typename Type, typename O, bool GIVEN, bool HAS_MASK> struct csrn_normalize_rows {
   using T = Type;
-  static constexpr bool SUMS = !GIVEN, FINISHES = true, MASKED = HAS_MASK;
+  static constexpr bool SUMS = !GIVEN, FINISHES = true, MASKED = HAS_MASK, GATED = false;
   using row = csrn_row_scaler<O, O>;
   const T *data;
   O *out;

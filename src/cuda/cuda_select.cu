@@ -41,7 +41,7 @@ struct bin_of_rank {
   unsigned long long before;
 };
 
-__device__ bin_of_rank find_bin(const unsigned *bins, int n_bins, unsigned long long rank,
+__device__ bin_of_rank find_bin(const unsigned long long *bins, int n_bins, unsigned long long rank,
                                 unsigned long long *room, unsigned long long *total) {
   __shared__ bin_of_rank found;
   const int share = n_bins / static_cast<int>(blockDim.x), first = static_cast<int>(threadIdx.x) * share;
@@ -148,7 +148,7 @@ struct search {
 };
 
 /* One more digit of the key. */
-__device__ void narrow(search *s, unsigned *bins, unsigned long long *room) {
+__device__ void narrow(search *s, unsigned long long *bins, unsigned long long *room) {
   const int bits = s->shift < FINAL_BITS ? s->shift : FINAL_BITS, shift = s->shift - bits;
   for (unsigned b = threadIdx.x; b < FINAL_BINS; b += blockDim.x)
     bins[b] = 0;
@@ -156,7 +156,7 @@ __device__ void narrow(search *s, unsigned *bins, unsigned long long *room) {
   for (unsigned long long i = threadIdx.x; i < s->n; i += blockDim.x) {
     const unsigned long long key = s->keys[i];
     if (s->shift >= 64 || key >> s->shift == s->prefix)
-      atomicAdd(&bins[(key >> shift) & ((1U << bits) - 1)], 1U);
+      atomicAdd(&bins[(key >> shift) & ((1U << bits) - 1)], 1ULL);
   }
   __syncthreads();
   unsigned long long total;
@@ -171,7 +171,7 @@ __device__ void narrow(search *s, unsigned *bins, unsigned long long *room) {
 /* The key of a rank; *equal: how many keys are the same, *rank becomes the rank among those. */
 __device__ unsigned long long select_key_of_rank(const unsigned long long *keys, unsigned long long n,
                                                  unsigned long long *rank, unsigned long long *equal,
-                                                 unsigned *bins, unsigned long long *room) {
+                                                 unsigned long long *bins, unsigned long long *room) {
   unsigned long long least = ~0ULL, all_but_largest = ~0ULL;
   for (unsigned long long i = threadIdx.x; i < n; i += blockDim.x) {
     least = keys[i] < least ? keys[i] : least;
@@ -207,7 +207,7 @@ __device__ double mean_of_two(double a, double b) {
 __global__ void __launch_bounds__(FINAL_THREADS)
     finish_median_kernel(csrn_cuda_control *control, const unsigned long long *candidates, double *median) {
   __shared__ unsigned long long room[CSRN_WARP + 1];
-  __shared__ unsigned bins[FINAL_BINS];
+  __shared__ unsigned long long bins[FINAL_BINS];
   const middle m = find_middle(control, room);
   double result = __longlong_as_double(0x7ff8000000000000LL);
   if (m.count > 0) {

@@ -30,7 +30,7 @@ __device__ __forceinline__ int select_bin(unsigned long long key) {
 __device__ __forceinline__ void note_total(csrn_cuda_control *control, double total) {
   const unsigned long long key = select_key(total);
   if (key)
-    atomicAdd(&control->now.histogram[select_bin(key)], 1U);
+    atomicAdd(&control->now.histogram[select_bin(key)], 1ULL);
 }
 
 /* Writes the median of values[n], whose histogram is filled, to *median and to the context's target; NaN if

@@ -41,12 +41,20 @@ void csrn_cuda_walk(csrn_context *ctx, const csrn_csr *A, csrn_walk *walk) {
   walk->pieces = csrn_cuda_slot_of(ctx, CSRN_CUDA_PIECES);
 }
 
+/* These are settings of a kernel on a device, of the current one. The second asks for all of the memory that
+ * a multiprocessor can share, or the driver might leave more of it to the cache, and fewer blocks would run.
+ */
 csrn_status csrn_cuda_allow_shared(csrn_context *ctx, csrn_status status, const void *kernel, size_t bytes) {
   enum { WITHOUT_ASKING = 48 << 10 };
-  if (status || bytes <= WITHOUT_ASKING)
+  if (status || bytes == 0)
     return status;
-  const cudaError_t error =
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  cudaError_t error = cudaSuccess;
+  if (bytes > WITHOUT_ASKING)
+    error =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  if (error == cudaSuccess)
+    error = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                 cudaSharedmemCarveoutMaxShared);
   return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(ctx, error, "asking for shared memory");
 }
 

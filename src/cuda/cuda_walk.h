@@ -17,7 +17,9 @@
  *
  *   using T            the type of the data
  *   SUMS, FINISHES     whether a row's total is needed; whether something is done with each element
- *   MASKED             whether takes() may leave an element out of the total
+ *   MASKED             whether is_excluded() may leave an element out of the total
+ *   GATED              whether has_work(A) says, from what earlier kernels have found out, that there is
+ *                      nothing to do: then the kernels return at once and read nothing
  *   const T *data
  *   struct row         what finish() needs to know of the row
  *   row begin(A, r, total, n, first)   what becomes of a row once its total is known, if any; n: how many
@@ -194,11 +196,20 @@ __device__ __forceinline__ void leave_to_all(const csrn_walk &w, int64_t r, int6
 
 /* ---- The kernels ------------------------------------------------------------- */
 
+/* The same answer for all threads of all kernels of a walk. */
+template <typename Op> __device__ __forceinline__ bool may_walk(const csrn_walk &w, const Op &op) {
+  if (!w.A.is_sound())
+    return false;
+  if constexpr (Op::GATED)
+    return op.has_work(w.A);
+  return true;
+}
+
 template <int G, typename Op>
 __global__ void __launch_bounds__(CSRN_THREADS, blocks_per_unit<Op>()) walk_rows_kernel(csrn_walk w, Op op) {
   using T = typename Op::T;
   CSRN_DYNAMIC_SHARED(shared);
-  if (!w.A.is_sound())
+  if (!may_walk(w, op))
     return;
   T *kept = reinterpret_cast<T *>(shared) + threadIdx.x / CSRN_WARP * w.warp_limit;
   const int64_t r = static_cast<int64_t>(blockIdx.x) * (CSRN_THREADS / G) + threadIdx.x / G;
@@ -266,7 +277,7 @@ __global__ void __launch_bounds__(CSRN_THREADS, blocks_per_unit<Op>())
   using T = typename Op::T;
   CSRN_DYNAMIC_SHARED(shared);
   __shared__ typename csrn_sum_of<T>::lane sums[MAX_PIECES_PER_BLOCK];
-  if (!w.A.is_sound())
+  if (!may_walk(w, op))
     return;
   const int64_t count = static_cast<int64_t>(w.left->n_long[which]);
   for (int64_t place = blockIdx.x; place < count; place += gridDim.x) {
@@ -347,7 +358,7 @@ template <typename Op>
 __global__ void __launch_bounds__(CSRN_THREADS, blocks_per_unit<Op>())
     sum_giants_kernel(csrn_walk w, Op op, int64_t stretch) {
   using S = typename csrn_sum_of<typename Op::T>::total;
-  if (!w.A.is_sound())
+  if (!may_walk(w, op))
     return;
   const unsigned long long giants = w.left->giants;
   const int64_t count = static_cast<int64_t>(giants >> GIANT_SHIFT);
@@ -378,7 +389,7 @@ template <typename Op>
 __global__ void __launch_bounds__(CSRN_THREADS, blocks_per_unit<Op>())
     finish_giants_kernel(csrn_walk w, Op op) {
   using S = typename csrn_sum_of<typename Op::T>::total;
-  if (!w.A.is_sound())
+  if (!may_walk(w, op))
     return;
   const unsigned long long giants = w.left->giants;
   const int64_t count = static_cast<int64_t>(giants >> GIANT_SHIFT);

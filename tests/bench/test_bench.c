@@ -159,7 +159,8 @@ static void check_every_operation(const char *options) {
       refused++;
     }
   }
-  assert_true(tried >= bench_n_operations - 4);
+  const int only_devices = f.run.backend == CSRN_BACKEND_CPU ? 8 : 0; /* the link, and host to host */
+  assert_true(tried >= bench_n_operations - 4 - only_devices);
   assert_true(refused >= tried - 2);
   tear_down(&f);
 }
@@ -365,6 +366,60 @@ static void test_samples_of_many_runs(void **state) {
   tear_down(&f);
 }
 
+static void expect_crossing(const double *cpu, const double *other, int n, double expected) {
+  const double values[] = {100, 400, 1600, 6400};
+  const double found = bench_crossing(values, cpu, other, n);
+  if (isnan(expected) ? !isnan(found) : !(fabs(found / expected - 1) < 1e-12))
+    fail_msg("%.17g, expected %.17g", found, expected);
+}
+
+/* Ratios of powers of two: where the ratio is 1 is a share of the way, in logarithms. */
+static void test_crossing(void **state) {
+  (void)state;
+  const double cpu[] = {1, 4, 16, 64};
+  const double always[] = {1, 3, 16, 2}, never[] = {2, 3, 4, 65};
+  const double halfway[] = {4, 8, 8, 32};  /* ratios 4, 2, 1/2, 1/2 */
+  const double quarter[] = {4, 32, 2, 16}; /* ratios 4, 8, 1/8, 1/4: once it had won, it went on */
+  const double again[] = {0.5, 2, 64, 1};  /* ratios 1/2, 1/2, 4, 1/64: won, lost, and won */
+  const double exact[] = {2, 4, 8, 8};     /* equal at 400 */
+  expect_crossing(cpu, always, 4, 100);
+  expect_crossing(cpu, never, 4, NAN);
+  expect_crossing(cpu, halfway, 4, 800);
+  expect_crossing(cpu, quarter, 4, 800);
+  expect_crossing(cpu, again, 4, 1600 * pow(4, 0.25));
+  expect_crossing(cpu, exact, 4, 400);
+  expect_crossing(cpu, always, 1, 100);
+  expect_crossing(cpu, never, 1, NAN);
+}
+
+/* Both targets and both kinds of arrays; nothing without both kinds of devices, or for chosen operations. */
+static void test_sweep(void **state) {
+  (void)state;
+  const bool cpu = !strcmp(device, "cpu");
+  fixture f;
+  char text[512];
+  for (int way = 0; way < 3; way++) {
+    static const char *const options[] = {"--device cpu,cuda", "--device cuda",
+                                          "--device cpu,cuda --ops row_sums"};
+    char all[200];
+    snprintf(all, sizeof all, "--cells 300 --genes 900 --nnz 30000 --repetitions 2 %s", options[way]);
+    set_up(&f, all);
+    const bool right = bench_sweep(&f.settings, &f.matrix, text, sizeof text);
+    if (way > 0) {
+      assert_true(right && !text[0]);
+    } else if (cpu) { /* no device, or no CUDA at all */
+      assert_true(right || strstr(text, "cuda") || strstr(text, "CUDA"));
+    } else {
+      assert_true(right);
+      const char *second = strstr(text, "; normalize_median_log1p: pinned ");
+      assert_int_equal(strncmp(text, "normalize_fixed_log1p: pinned ", 30), 0);
+      assert_non_null(strstr(text, ", pageable "));
+      assert_true(second && strstr(second, ", pageable "));
+    }
+    tear_down(&f);
+  }
+}
+
 /* 0 if there is such a device; a machine that is there for its GPU may not skip. */
 static int prove_device(void) {
   const char *required = getenv("CSRNORM_REQUIRE_CUDA");
@@ -395,6 +450,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_wrong_result_has_no_time),
       cmocka_unit_test(test_every_configuration_is_measured),
       cmocka_unit_test(test_samples_of_many_runs),
+      cmocka_unit_test(test_crossing),
+      cmocka_unit_test(test_sweep),
       cmocka_unit_test(test_matrix_is_what_was_asked_for),
       cmocka_unit_test(test_counts_are_realistic),
       cmocka_unit_test(test_matrix_depends_on_the_seed_alone),

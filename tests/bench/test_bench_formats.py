@@ -37,7 +37,10 @@ class Formats(unittest.TestCase):
         rows = report["results"]
         names = [row["operation"] for row in rows]
         self.assertEqual(len(names), len(set(names)))
-        self.assertEqual(set(names), operations() - {"roofline_copy"})  # which only other backends need
+        only_devices = {name for name in operations() if name.startswith(("link_", "pinned_", "pageable_"))}
+        self.assertEqual(len(only_devices), 8)
+        self.assertEqual(set(names), operations() - only_devices - {"roofline_copy"})
+        self.assertEqual(report["environment"]["device_wins"], "")
         by_name = {row["operation"]: row for row in rows}
         for row in rows:
             self.assertEqual(row["check"], "ok", row)

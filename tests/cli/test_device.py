@@ -31,6 +31,10 @@ HAS_DEVICE = "name" in CUDA[0]
 NEEDS_DEVICE = unittest.skipUnless(HAS_DEVICE, CUDA[0].get("missing"))
 
 
+# Of the link (up, down, both), copying, pinning, the CPU; seconds of a call.
+DEVICE_WINS, CPU_WINS = "1e12,1e12,1e12,1e12,1e12,1e3,0", "1e3,1e3,1e3,1e12,1e12,1e9,0"
+
+
 class Case(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
@@ -97,6 +101,25 @@ class Missing(Case):
         row, = json.loads(done.stdout)["results"]
         self.assertEqual((row["operation"], row["device"], row["check"]), ("context", "cuda", "error"))
         self.assertIn("no CUDA device", row["detail"])
+
+    def test_auto_says_why(self):
+        """A small matrix is the CPU's at once; a device that would be faster has to be there."""
+        def why(**environment):
+            report = json.loads(self.good("normalize", self.npz, "-o", self.out, "--force", "--json",
+                                          env={**os.environ, **environment}))
+            self.assertEqual(report["backend"], "cpu")
+            return report["auto"]
+        self.assertEqual(why(), {"reason": "fewer than 4194304 values"})
+        missing = why(CSRNORM_RATES=DEVICE_WINS, CSRN_SIMT_DEVICES="0") if not HAS_DEVICE or "cuda_host" in PROGRAM else None
+        if missing:
+            self.assertRegex(missing["reason"], "no CUDA device|no cuda backend")
+            self.assertNotIn("device_seconds", missing)
+        named = json.loads(self.good("normalize", self.npz, "-o", self.out, "--force", "--json", "--device", "cpu",
+                                     env={**os.environ, "CSRNORM_RATES": DEVICE_WINS}))
+        self.assertNotIn("auto", named)
+        done = self.run_program("normalize", self.npz, "-o", self.out, "--force", env={**os.environ, "CSRNORM_RATES": "1,2"})
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("CSRNORM_RATES", done.stderr)
 
     def test_auto_is_the_cpu(self):
         self.assertEqual(json.loads(self.good("normalize", self.npz, "-o", self.out, "--json", "--device", "auto"))["backend"], "cpu")
@@ -196,6 +219,45 @@ class Results(Case):
 
 
 @NEEDS_DEVICE
+class Auto(Case):
+    def report(self, rates, *command):
+        return json.loads(self.good(*command, "--json", "--force", env={**os.environ, "CSRNORM_RATES": rates}))
+
+    def test_the_faster_one(self):
+        """Every command that computes, by rates that are given; the same files from both."""
+        for command in self.commands():
+            if command[0] == "check":
+                continue
+            written, results = "-o" in command, []
+            for rates, backend in ((DEVICE_WINS, "cuda"), (CPU_WINS, "cpu")):
+                report = self.report(rates, *command)
+                self.assertEqual(report["backend"], backend, command)
+                auto = report["auto"]
+                self.assertEqual(auto["device_seconds"] < auto["cpu_seconds"], backend == "cuda")
+                self.assertRegex(auto["reason"], r"^expected .+ s on the CPU, .+ s through cuda:0$")
+                results.append(digest(self.out) if written else report["sums"])
+            self.assertEqual(results[0], results[1], command)
+
+    def test_what_is_counted(self):
+        """Six values of four bytes, and as many indices; with a link of 24 bytes a second up, and nothing else that
+        costs, each journey of either is a second. The matrix stays on the device, so that none travels twice."""
+        rates = "24,1e30,1e30,1e30,1e30,12,0"
+        ways = {(): 1, ("--target-sum", "7"): 1, ("--exclude-highly-expressed",): 2}
+        for way, seconds in ways.items():
+            auto = self.report(rates, "normalize", self.npz, "-o", self.out, *way)["auto"]
+            self.assertAlmostEqual(auto["device_seconds"], seconds, 9, way)
+            self.assertAlmostEqual(auto["cpu_seconds"], 2, 9)
+        for axis, seconds in (("rows", 1), ("columns", 2)):
+            auto = self.report(rates, "sums", self.npz, "--axis", axis)["auto"]
+            self.assertAlmostEqual(auto["device_seconds"], seconds, 9, axis)
+
+    def test_said_to_people(self):
+        environment = {**os.environ, "CSRNORM_RATES": DEVICE_WINS}
+        text = self.good("normalize", self.npz, "-o", self.out, "--force", env=environment)
+        self.assertRegex(text, r"\(cuda:0, .+; expected .+ s on the CPU, .+ s through cuda:0\)")
+
+
+@NEEDS_DEVICE
 class Bench(Case):
     def rows(self, *options):
         return json.loads(self.good("bench", "--cells", "300", "--genes", "900", "--nnz", "30000", "--repetitions", "1",
@@ -206,14 +268,24 @@ class Bench(Case):
         self.assertIn(CUDA[0]["name"], report["environment"]["devices"])
         cpu, cuda = ({r["operation"]: r for r in report["results"] if r["device"] == d} for d in ("cpu", "cuda"))
         only_cpu = {"roofline_scale", "roofline_sum", "log1p_reals_cached", "normalize_fixed_log1p_cached"}
-        self.assertEqual(set(cuda), set(cpu) - only_cpu | {"roofline_copy"})
+        links = {"link_up": 4, "link_down": 4, "link_both": 8}
+        hosted = {f"{arrays}_normalize_{target}_log1p" for arrays in ("pinned", "pageable") for target in ("fixed", "median")}
+        hosted.add("pinned_normalize_fixed")
+        self.assertEqual(set(cuda), set(cpu) - only_cpu | {"roofline_copy"} | set(links) | hosted)
         for name, row in cuda.items():
             self.assertEqual((row["check"], row["isa"]), ("ok", CUDA[0]["isa"]), row)
             self.assertGreater(row["min_ms"], 0)
-            self.assertEqual(row["reference"], "" if name in ("median", "roofline_copy") else "roofline_copy")
+            self.assertEqual(row["reference"], "" if name in ("median", "roofline_copy", *links) else
+                             "link_both" if name in hosted else "roofline_copy")
+            if name in hosted:
+                self.assertEqual(row["bytes_per_value"], 8)
             if name in cpu:
                 self.assertEqual(row["bytes"], cpu[name]["bytes"])
         self.assertEqual(cuda["roofline_copy"]["bytes_per_value"], 8)
+        self.assertEqual({name: cuda[name]["bytes_per_value"] for name in links}, links)
+        number = r"(?:from|not up to) [0-9.e+]+ values"
+        self.assertRegex(report["environment"]["device_wins"], rf"^normalize_fixed_log1p: pinned {number}, pageable {number}; "
+                                                               rf"normalize_median_log1p: pinned {number}, pageable {number}$")
 
     def test_types(self):
         for kind in ("float64", "uint8", "int64"):

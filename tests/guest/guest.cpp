@@ -18,6 +18,9 @@ int64_t guest_allocations(void) {
 int64_t guest_waits(void) {
   return simt_machine().waits;
 }
+int64_t guest_sent(void) {
+  return simt_machine().sent;
+}
 void guest_fail_launch(int64_t n) {
   simt_machine().fail_launch = n;
 }
@@ -43,6 +46,9 @@ int64_t guest_allocations(void) {
   return 0;
 }
 int64_t guest_waits(void) {
+  return 0;
+}
+int64_t guest_sent(void) {
   return 0;
 }
 void guest_fail_launch(int64_t) {}

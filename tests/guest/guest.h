@@ -38,6 +38,7 @@ csrn_csr guest_view(const sample *m);
 extern const bool guest_is_emulated;
 int64_t guest_allocations(void); /* of device and pinned memory, by anybody */
 int64_t guest_waits(void);       /* of the host for the device */
+int64_t guest_sent(void);        /* bytes that have been copied to the device */
 void guest_fail_launch(int64_t n);
 void guest_fail_allocation(int64_t n);
 void guest_fail_stream(int64_t n);

@@ -6,6 +6,8 @@
 #include "guest.h"
 
 #include <cstring>
+#include <initializer_list>
+#include <thread>
 
 static cudaStream_t make_stream() {
   cudaStream_t stream = nullptr;
@@ -371,6 +373,112 @@ static void the_default_stream_instead_of_the_first(void **) {
   expect_cuda(cudaStreamDestroy(stream));
 }
 
+/* A context comes from one stream to a third through one that is being captured, which can neither be waited
+ * for nor wait: the third waits for the first. */
+static void a_capture_between_two_streams(void **) {
+  const sample m = guest_matrix(CSRN_F32, 619);
+  uint64_t expected[N_OPERATIONS];
+  usual_hashes(&m, expected);
+  enum { FIRST = 13, SECOND = 3 };
+  for (int is_over = 0; is_over < 2; is_over++) {
+    guest_streams(1, 619);
+    const cudaStream_t streams[] = {make_stream(), make_stream(), make_stream()};
+    const csrn_context_options options = guest_options(streams[0], nullptr);
+    guest_restart(&options);
+    const battery b = battery_place(&m), other = battery_place(&m);
+    expect_ok(csrn_context_reserve(test.ctx, m.n_rows, m.n_cols));
+    battery_clear(&b);
+    battery_clear(&other);
+    cudaGraph_t graph = nullptr;
+    size_t n = 99;
+    const csrn_status first = battery_operations[FIRST].run(test.ctx, &b);
+    expect_cuda(cudaStreamBeginCapture(streams[1], cudaStreamCaptureModeGlobal));
+    const csrn_status into = csrn_cuda_set_stream(test.ctx, streams[1]);
+    if (is_over)
+      expect_cuda(cudaStreamEndCapture(streams[1], &graph));
+    const csrn_status on = csrn_cuda_set_stream(test.ctx, streams[2]);
+    const csrn_status second = battery_operations[SECOND].run(test.ctx, &other);
+    if (!is_over)
+      expect_cuda(cudaStreamEndCapture(streams[1], &graph));
+    assert_true(first == CSRN_OK && into == CSRN_OK && on == CSRN_OK && second == CSRN_OK);
+    expect_cuda(cudaGraphGetNodes(graph, nullptr, &n));
+    assert_int_equal(n, 0);
+    expect_cuda(cudaGraphDestroy(graph));
+    expect_cuda(cudaStreamSynchronize(streams[2])); /* which waits for the first one too */
+    assert_true(battery_hash(&b, &battery_operations[FIRST]) == expected[FIRST]);
+    assert_true(battery_hash(&other, &battery_operations[SECOND]) == expected[SECOND]);
+    fixture_restart(3);
+    for (const cudaStream_t stream : streams)
+      expect_cuda(cudaStreamDestroy(stream));
+    guest_reset();
+  }
+}
+
+/* A life of a context: created, used on arrays of both places, destroyed. */
+static void live(const csrn_context_options *options, const csrn_csr *A, double *sums, csrn_status *status) {
+  csrn_context *ctx = nullptr;
+  void *buffer = nullptr, *pinned = nullptr;
+  *status = csrn_context_create(options, &ctx);
+  *status = *status ? *status : csrn_axis_sum(ctx, A, CSRN_PER_ROW, sums, CSRN_F64);
+  *status = *status ? *status : csrn_buffer_allocate(ctx, 1000, &buffer);
+  *status = *status ? *status : csrn_host_buffer_allocate(ctx, 1000, &pinned);
+  *status = *status ? *status : csrn_buffer_exchange(ctx, buffer, sums, 8, nullptr, nullptr, 0);
+  *status = *status ? *status : csrn_context_reserve(ctx, 5000, 5000);
+  *status = *status ? *status : csrn_context_synchronize(ctx);
+  csrn_host_buffer_release(ctx, pinned, 1000);
+  csrn_buffer_release(ctx, buffer, 1000);
+  csrn_context_destroy(ctx);
+}
+
+/* Whatever a context on another stream does, in this thread or another, the capture goes on; and this thread
+ * has the mode of before. */
+static void captures_of_others_go_on(void **) {
+  const sample m = guest_matrix(CSRN_F32, 620);
+  const csrn_csr A = guest_view(&m);
+  auto *sums = static_cast<double *>(host_array(m.n_rows, sizeof(double)));
+  const cudaStream_t captured = make_stream(), stream = make_stream();
+  const csrn_context_options options = guest_options(stream, nullptr);
+  for (int elsewhere = 0; elsewhere < 2; elsewhere++) {
+    cudaGraph_t graph = nullptr;
+    csrn_status status = CSRN_DEVICE_ERROR;
+    expect_cuda(cudaStreamBeginCapture(captured, cudaStreamCaptureModeGlobal));
+    if (elsewhere)
+      std::thread(live, &options, &A, sums, &status).join();
+    else
+      live(&options, &A, sums, &status);
+    const cudaError_t error = cudaStreamEndCapture(captured, &graph);
+    if (status || error)
+      fail_msg("%d: %s, the capture: %s", static_cast<int>(status), csrn_error_detail(nullptr),
+               cudaGetErrorString(error));
+    expect_cuda(cudaGraphDestroy(graph));
+  }
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
+  expect_cuda(cudaThreadExchangeStreamCaptureMode(&mode));
+  assert_int_equal(mode, cudaStreamCaptureModeGlobal);
+  for (const cudaStream_t its : {captured, stream})
+    expect_cuda(cudaStreamDestroy(its));
+}
+
+/* A buffer given back in a capture of its stream stays taken, and the capture goes on. */
+static void giving_back_in_a_capture(void **) {
+  const cudaStream_t stream = make_stream();
+  const csrn_context_options options = guest_options(stream, nullptr);
+  csrn_context *ctx = fixture_context(&options);
+  void *buffer = nullptr;
+  cudaGraph_t graph = nullptr;
+  size_t n = 99;
+  assert_int_equal(csrn_buffer_allocate(ctx, 1000, &buffer), CSRN_OK);
+  expect_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+  csrn_buffer_release(ctx, buffer, 1000);
+  expect_cuda(cudaStreamEndCapture(stream, &graph));
+  expect_cuda(cudaGraphGetNodes(graph, nullptr, &n));
+  assert_int_equal(n, 0);
+  expect_cuda(cudaGraphDestroy(graph));
+  expect_cuda(cudaFree(buffer)); /* is still there */
+  csrn_context_destroy(ctx);
+  expect_cuda(cudaStreamDestroy(stream));
+}
+
 /* ---- Contexts beside each other ------------------------------------------------------------ */
 
 /* A flagged matrix, an argument that is wrong and a failed allocation are the matter of one context. */
@@ -492,6 +600,9 @@ int main(int argc, char **argv) {
       TEST(host_arrays_between_replays),
       TEST(no_context_is_made_in_a_capture),
       TEST(the_default_stream_instead_of_the_first),
+      TEST(a_capture_between_two_streams),
+      TEST(captures_of_others_go_on),
+      TEST(giving_back_in_a_capture),
       TEST(an_error_leaves_the_other_context_alive),
       TEST(the_current_device_is_kept),
   };

@@ -69,6 +69,7 @@ struct simt_settings {
    */
   int64_t fail_allocation, fail_launch, fail_stream;
   int64_t allocations, waits; /* counted: of device and pinned memory; of the host for the device */
+  int64_t sent;               /* bytes that were copied to the device from other memory */
 };
 
 /* Read from the environment at first use; changes count for what comes after them. */

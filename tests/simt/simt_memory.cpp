@@ -153,8 +153,13 @@ static cudaError_t check_copy(const void *to, const void *from, size_t bytes, cu
 static cudaError_t move(void *to, const void *from, size_t bytes, cudaMemcpyKind kind) {
   simt_device_scope scope;
   const cudaError_t error = check_copy(to, from, bytes, kind); /* it may have been given back */
-  if (!error && bytes)
-    memmove(to, from, bytes);
+  if (error || !bytes)
+    return error;
+  const auto *target = find(to), *origin = find(from);
+  if (target && target->second.type == cudaMemoryTypeDevice &&
+      !(origin && origin->second.type == cudaMemoryTypeDevice))
+    simt_machine().sent += static_cast<int64_t>(bytes);
+  memmove(to, from, bytes);
   return error;
 }
 

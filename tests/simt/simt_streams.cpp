@@ -94,11 +94,21 @@ static cudaStream_t blocking_capture(cudaStream_t stream) {
   return nullptr;
 }
 
+/* What this thread wants to be refused. */
+static thread_local cudaStreamCaptureMode mode_of_thread = cudaStreamCaptureModeGlobal;
+
+static bool refuses_unsafe(cudaStream_t stream) {
+  if (!is_capturing(stream) || stream->mode == cudaStreamCaptureModeRelaxed ||
+      mode_of_thread == cudaStreamCaptureModeRelaxed)
+    return false;
+  return stream->captured_by == std::this_thread::get_id() ||
+         (stream->mode == cudaStreamCaptureModeGlobal && mode_of_thread == cudaStreamCaptureModeGlobal);
+}
+
 cudaError_t refuse_unsafe() {
   guard hold(lock());
   for (cudaStream_t stream : streams())
-    if (is_capturing(stream) && stream->mode != cudaStreamCaptureModeRelaxed &&
-        (stream->mode == cudaStreamCaptureModeGlobal || stream->captured_by == std::this_thread::get_id()))
+    if (refuses_unsafe(stream))
       return end_capture(stream, cudaErrorStreamCaptureUnsupported);
   return cudaSuccess;
 }
@@ -438,6 +448,11 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
   stream->graph = nullptr;
   stream->capture = cudaStreamCaptureStatusNone;
   return valid ? cudaSuccess : fail(cudaErrorStreamCaptureInvalidated);
+}
+
+cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode *mode) {
+  std::swap(*mode, mode_of_thread);
+  return cudaSuccess;
 }
 
 cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t *, size_t *n) {

@@ -142,9 +142,27 @@ static void captures_refuse() {
   }
 }
 
+/* A thread that says so may do meanwhile what would end the capture. */
+static void captures_that_are_spared() {
+  const cudaStream_t stream = new_stream(cudaStreamNonBlocking);
+  cudaGraph_t graph;
+  void *memory;
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+  CHECK_OK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+  CHECK_OK(cudaThreadExchangeStreamCaptureMode(&mode));
+  CHECK(mode == cudaStreamCaptureModeGlobal);
+  CHECK_OK(cudaMalloc(&memory, 10));
+  CHECK_OK(cudaFree(memory));
+  CHECK_OK(cudaThreadExchangeStreamCaptureMode(&mode));
+  CHECK_OK(cudaStreamEndCapture(stream, &graph));
+  CHECK_OK(cudaGraphDestroy(graph));
+  CHECK_OK(cudaStreamDestroy(stream));
+}
+
 const simt_case simt_stream_cases[] = {{"missing_waits_show", missing_waits_show},
                                        {"the_default_stream_waits", the_default_stream_waits},
                                        {"pageable_copies_are_done", pageable_copies_are_done},
                                        {"captures_and_replays", captures_and_replays},
                                        {"captures_refuse", captures_refuse},
+                                       {"captures_that_are_spared", captures_that_are_spared},
                                        {nullptr, nullptr}};
