@@ -21,7 +21,7 @@ const cli_option cli_normalize_options[] = {
     CLI_OPTIONS_SELECT,
     {"key-added", 0, "NAME", "write the factors to obs/NAME of the .h5ad"},
     CLI_OPTIONS_COMPUTE,
-    {"memory", 0, "SIZE", "memory to do with (default: a quarter of the machine's); K, M, G as suffix"},
+    CLI_OPTION_MEMORY,
     {"compression", 0, "HOW", "of the result: keep (default), none or gzip[:LEVEL]"},
     {"force", 'f', NULL, "replace an existing output"},
     {"dry-run", 'n', NULL, "say what would be done, and do nothing"},
@@ -233,13 +233,8 @@ static int run_steps(job *j) {
 
 /* All in memory, if it has the room. */
 static int run_whole(job *j) {
-  const csrn_io_description *d = csrn_io_describe(j->session.input);
-  int64_t needed = d->nnz >= 0 ? csrn_io_matrix_bytes(d, j->out_type) : 0;
-  if (j->memory && needed > j->memory)
-    return cli_fail(j->session.arguments,
-                    "%s: needs %" PRId64 " bytes of memory, more than the %" PRId64 " of --memory",
-                    j->session.arguments->operand, needed, j->memory);
-  return run_steps(j);
+  const int code = cli_session_affords(&j->session, j->memory, j->out_type);
+  return code ? code : run_steps(j);
 }
 
 /* A window on the values instead of all in memory, unless they turn out to be such that this does not do. */

@@ -67,6 +67,10 @@ typedef csrn_io_status (*csrn_io_make)(void *arg, const char *path, csrn_io_erro
 csrn_io_status csrn_io_replace(const csrn_io_output *output, csrn_io_make make, void *arg,
                                csrn_io_error *error);
 
+/* Bytes of memory that this process may use: the machine's, or less where a control group sets a limit. What
+ * the system says is read below `root`, "/" but for tests. */
+int64_t csrn_io_machine_memory(const char *root);
+
 /* Stores a sentence and returns `status`. */
 csrn_io_status csrn_io_fail(csrn_io_error *error, csrn_io_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

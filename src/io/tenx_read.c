@@ -5,6 +5,7 @@
  * genome as scanpy's read_10x_h5() does; the selected ones keep their order.
  */
 #include "hdf5_util.h"
+#include "type_lists.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -230,19 +231,11 @@ static inline void move_value(void *values, int64_t to, int64_t from, size_t byt
   }
 }
 
-#define INDEX_TYPES(X)                                                                                       \
-  X(CSRN_U8, uint8_t)                                                                                        \
-  X(CSRN_U16, uint16_t)                                                                                      \
-  X(CSRN_U32, uint32_t)                                                                                      \
-  X(CSRN_U64, uint64_t)                                                                                      \
-  X(CSRN_I32, int32_t)                                                                                       \
-  X(CSRN_I64, int64_t)
-
 /* Moves the selected of the entries [from, to) to `at` and renumbers their columns; returns
  * where they end. */
-#define DEFINE_KEEP(code, T)                                                                                 \
-  static int64_t keep_##T(T *indices, void *values, size_t bytes, const int64_t *column_of, int64_t from,    \
-                          int64_t to, int64_t at) {                                                          \
+#define DEFINE_KEEP(code, T, name)                                                                           \
+  static int64_t keep_##name(T *indices, void *values, size_t bytes, const int64_t *column_of, int64_t from, \
+                             int64_t to, int64_t at) {                                                       \
     for (int64_t k = from; k < to; k++) {                                                                    \
       int64_t column = column_of[indices[k]];                                                                \
       if (column < 0)                                                                                        \
@@ -254,8 +247,8 @@ static inline void move_value(void *values, int64_t to, int64_t from, size_t byt
   }
 INDEX_TYPES(DEFINE_KEEP)
 
-#define DEFINE_COUNT(code, T)                                                                                \
-  static int64_t count_##T(const T *indices, int64_t n, const int64_t *column_of, int64_t n_cols) {          \
+#define DEFINE_COUNT(code, T, name)                                                                          \
+  static int64_t count_##name(const T *indices, int64_t n, const int64_t *column_of, int64_t n_cols) {       \
     int64_t count = 0;                                                                                       \
     for (int64_t k = 0; k < n; k++)                                                                          \
       count += (uint64_t)indices[k] < (uint64_t)n_cols && column_of[indices[k]] >= 0;                        \
@@ -266,9 +259,9 @@ INDEX_TYPES(DEFINE_COUNT)
 static int64_t keep_entries(csrn_csr *csr, const int64_t *column_of, int64_t from, int64_t to, int64_t at) {
   size_t bytes = csrn_dtype_size(csr->data_type);
   switch (csr->indices_type) {
-#define CASE(code, T)                                                                                        \
+#define CASE(code, T, name)                                                                                  \
   case code:                                                                                                 \
-    return keep_##T((T *)csr->indices, csr->data, bytes, column_of, from, to, at);
+    return keep_##name((T *)csr->indices, csr->data, bytes, column_of, from, to, at);
     INDEX_TYPES(CASE)
 #undef CASE
   default:
@@ -280,7 +273,7 @@ static int64_t keep_entries(csrn_csr *csr, const int64_t *column_of, int64_t fro
 static int64_t exchange(csrn_csr *csr, int64_t i, int64_t value) {
   int64_t old = 0;
   switch (csr->indptr_type) {
-#define CASE(code, T)                                                                                        \
+#define CASE(code, T, name)                                                                                  \
   case code:                                                                                                 \
     old = (int64_t)((T *)csr->indptr)[i];                                                                    \
     ((T *)csr->indptr)[i] = (T)value;                                                                        \
@@ -306,26 +299,35 @@ static void keep_selected(csrn_csr *csr, const int64_t *column_of, int64_t n_sel
   csr->n_cols = n_selected;
 }
 
-/* Stored values of the selected features, for the description: the one thing that metadata
- * does not say. */
-static csrn_io_status count_selected(const csrn_hdf5_input *state, int64_t *count) {
-  void *indices;
-  csrn_io_status status =
-      csrn_hdf5_array_read(&state->file, &state->indices, state->nnz, "counting", NULL, &indices);
-  if (status)
-    return status;
-  switch (state->indices.type) {
-#define CASE(code, T)                                                                                        \
+static int64_t count_indices(const void *indices, csrn_dtype type, int64_t n, const csrn_hdf5_input *state) {
+  switch (type) {
+#define CASE(code, T, name)                                                                                  \
   case code:                                                                                                 \
-    *count = count_##T(indices, state->nnz, state->column_of, state->n_cols);                                \
-    break;
+    return count_##name(indices, n, state->column_of, state->n_cols);
     INDEX_TYPES(CASE)
 #undef CASE
   default:
-    break;
+    return 0;
   }
-  free(indices);
-  return CSRN_IO_OK;
+}
+
+/* Stored values of the selected features, for the description: the one thing that metadata does not say.
+ * Slab by slab, since the indices need not fit in memory. */
+static csrn_io_status count_selected(const csrn_hdf5_input *state, int64_t *count) {
+  const csrn_hdf5_array *indices = &state->indices;
+  const size_t element = csrn_dtype_size(indices->type);
+  const int64_t slab = (int64_t)csrn_hdf5_slab(indices->extent, indices->chunk, 1, element);
+  void *some = malloc((size_t)(slab < state->nnz ? slab : state->nnz) * element + 1);
+  csrn_io_status status =
+      some ? CSRN_IO_OK : csrn_hdf5_no_memory(&state->file, indices->path, (uint64_t)slab * element);
+  *count = 0;
+  for (int64_t done = 0; done < state->nnz && !status; done += slab) {
+    const int64_t n = state->nnz - done < slab ? state->nnz - done : slab;
+    status = csrn_hdf5_array_slab(&state->file, indices, done, n, some);
+    *count += status ? 0 : count_indices(some, indices->type, n, state);
+  }
+  free(some);
+  return status;
 }
 
 /* ---- The reader ---- */
