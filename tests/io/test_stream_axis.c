@@ -130,8 +130,8 @@ static void selected_10x(void **state) {
                            type,
                            i % 5 * 700,
                            i % 3 + 1,
-                           i % 2 ? 0 : 20 << 20};
-    make_10x(&c, 1, index_types[i % 3], (sample_kind)(i / 4 % 3));
+                           i % 2 ? 0 : 40 << 20};
+    make_10x(&c, 1, index_types[i / 3 % 3], (sample_kind)(i % 3));
     expect_same(&c, &selections[i / 2 % 2], options_of(i),
                 (csrn_io_output){.compression = (csrn_io_compression)(i % 3), .level = 1});
   }
