@@ -215,6 +215,7 @@ static int read_matrix(job *j) {
 static int write_matrix(job *j) {
   j->output.factors = j->factors;
   j->output.factors_type = j->out_type;
+  j->output.threads = csrn_context_threads(j->session.ctx);
   csrn_io_status status =
       csrn_io_write(j->session.input, &j->matrix, &j->output, &j->session.progress, &j->session.error);
   return status ? cli_session_fail(&j->session, status) : CLI_OK;

@@ -123,6 +123,7 @@ static int scale_whole(job *j) {
     code = compute(j);
   if (code)
     return code;
+  j->output.threads = csrn_context_threads(s->ctx);
   csrn_io_status status = csrn_io_write(s->input, &j->matrix, &j->output, &s->progress, &s->error);
   return status ? cli_session_fail(s, status) : CLI_OK;
 }

@@ -125,6 +125,7 @@ typedef struct csrn_io_output {
   csrn_dtype factors_type;
   int log1p;       /* h5ad: write uns/log1p/base */
   double log_base; /* 0: null (natural) */
+  int threads;     /* that write a MatrixMarket file; 0: one */
 } csrn_io_output;
 
 /* Says whether csrn_io_write() could begin: extension known, directory writable, no
