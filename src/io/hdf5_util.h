@@ -116,6 +116,7 @@ typedef struct csrn_hdf5_input {
   csrn_hdf5_array data, indices, indptr; /* data alone if dense */
   int64_t n_rows, n_cols, nnz;           /* as stored */
   char **layers, **genomes, **feature_types;
+  char **feature_names; /* 10x: what features are described by, the names of columns of the table of genes */
   int64_t
       *column_of; /* 10x: [n_cols] column of each feature in the result, -1: not selected; NULL: all are */
 } csrn_hdf5_input;
@@ -146,6 +147,9 @@ int csrn_hdf5_is_10x(const char *path);
  * values, or that this libhdf5 cannot write, become gzip. Negative on failure. */
 hid_t csrn_hdf5_storage(hid_t model, int rank, const hsize_t *extent, csrn_io_compression compression,
                         int level);
+
+/* Whether a dataset made with the filters of these properties has the same filters. */
+int csrn_hdf5_keeps_filters(hid_t properties);
 
 /* The chunks of a dataset of that extent where no model says it. */
 void csrn_hdf5_default_chunk(int rank, const hsize_t *extent, hsize_t *chunk);

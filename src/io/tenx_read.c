@@ -96,25 +96,70 @@ done:
   return status;
 }
 
-/* The names as scanpy calls them, with the gene symbols as the index. */
+/* The names as scanpy calls them, with the gene symbols as the index. A file of probes has the gene of each
+ * beside its own id. */
 static const struct {
-  const char *v3, *v2, *column;
+  const char *v3, *of_probes, *v2, *column;
 } gene_columns[] = {
-    {"features/name", "gene_names", "index"},
-    {"features/id", "genes", "gene_ids"},
-    {"features/feature_type", NULL, "feature_types"},
-    {"features/genome", NULL, "genome"},
+    {"features/name", "features/name", "gene_names", "index"},
+    {"features/id", "features/gene_id", "genes", "gene_ids"},
+    {"features/feature_type", "features/feature_type", NULL, "feature_types"},
+    {"features/genome", "features/genome", NULL, "genome"},
+    {NULL, "features/id", NULL, "probe_ids"},
 };
+
+enum { N_GENE_COLUMNS = sizeof gene_columns / sizeof gene_columns[0] };
+
+/* Whether a dataset of features is one of texts that none of the above is, one per feature. */
+static int is_other_text(const csrn_hdf5_input *state, const char *path) {
+  hsize_t extent[1] = {0};
+  for (size_t i = 0; i < N_GENE_COLUMNS; i++)
+    if (!strcmp(path, gene_columns[i].of_probes))
+      return 0;
+  char *whole = csrn_hdf5_format("%s/%s", state->matrix, path);
+  hid_t dataset = whole && csrn_hdf5_kind_of(state->file.id, whole) == CSRN_HDF5_DATASET
+                      ? H5Dopen2(state->file.id, whole, H5P_DEFAULT)
+                      : -1;
+  hid_t space = dataset < 0 ? -1 : H5Dget_space(dataset), type = dataset < 0 ? -1 : H5Dget_type(dataset);
+  const int found = type >= 0 && H5Tget_class(type) == H5T_STRING && H5Sget_simple_extent_ndims(space) == 1 &&
+                    H5Sget_simple_extent_dims(space, extent, NULL) == 1 &&
+                    extent[0] == (hsize_t)state->n_cols && !strstr(path, "/_");
+  csrn_hdf5_close(type);
+  csrn_hdf5_close(space);
+  csrn_hdf5_close(dataset);
+  free(whole);
+  return found;
+}
+
+/* Version 3: what else features are described by (probe_region, pattern, ...), under its own name. */
+static csrn_io_status read_other_names(csrn_io_input *input) {
+  csrn_hdf5_input *state = input->state;
+  const int room = (int)(sizeof input->genes.columns / sizeof input->genes.columns[0]);
+  csrn_io_status status = CSRN_IO_OK;
+  char *group = csrn_hdf5_format("%s/features", state->matrix);
+  state->feature_names = group ? csrn_hdf5_list(state->file.id, group) : NULL;
+  for (char **name = state->feature_names; name && *name && !status; name++) {
+    char *path = csrn_hdf5_format("features/%s", *name);
+    if (path && input->genes.n_columns < room && is_other_text(state, path))
+      status = add_column(state, path, 0, state->n_cols, *name, &input->genes);
+    free(path);
+  }
+  free(group);
+  return status;
+}
 
 static csrn_io_status read_names(csrn_io_input *input, int v3) {
   const csrn_hdf5_input *state = input->state;
+  char *gene_id = csrn_hdf5_format("%s/features/gene_id", state->matrix);
+  const int probes = v3 && gene_id && csrn_hdf5_kind_of(state->file.id, gene_id) == CSRN_HDF5_DATASET;
+  free(gene_id);
   csrn_io_status status = add_column(state, "barcodes", 0, state->n_rows, "index", &input->cells);
-  for (size_t i = 0; !status && i < sizeof gene_columns / sizeof gene_columns[0]; i++) {
-    const char *name = v3 ? gene_columns[i].v3 : gene_columns[i].v2;
+  for (size_t i = 0; !status && i < N_GENE_COLUMNS; i++) {
+    const char *name = probes ? gene_columns[i].of_probes : v3 ? gene_columns[i].v3 : gene_columns[i].v2;
     if (name)
       status = add_column(state, name, i > 1, state->n_cols, gene_columns[i].column, &input->genes);
   }
-  return status;
+  return status || !v3 ? status : read_other_names(input);
 }
 
 static char **find_column(const csrn_io_table *table, const char *name) {
@@ -433,6 +478,7 @@ static csrn_io_status read_10x(csrn_io_input *input, csrn_context *ctx, csrn_io_
                                const csrn_io_progress *progress, csrn_io_error *error) {
   csrn_hdf5_begin();
   csrn_hdf5_input *state = input->state;
+  char fault[CSRN_IO_FAULT];
   state->file.error = error;
   memset(matrix, 0, sizeof *matrix);
   matrix->cells = CSRN_PER_ROW;
@@ -440,7 +486,7 @@ static csrn_io_status read_10x(csrn_io_input *input, csrn_context *ctx, csrn_io_
   /* Features are looked up by their indices before csrn_io_read() checks these. */
   if (!status && state->column_of && csrn_csr_check(ctx, &matrix->csr) != CSRN_OK)
     status = csrn_hdf5_refuse(&state->file, "%s is not a valid sparse matrix: %s", state->matrix,
-                              csrn_error_detail(ctx));
+                              csrn_io_matrix_fault(ctx, fault));
   if (status)
     csrn_io_matrix_free(matrix);
   else if (state->column_of)
