@@ -15,18 +15,18 @@ parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("input", help="an .h5ad whose X is CSR, in chunks of the same length for values and indices")
 parser.add_argument("output")
 parser.add_argument("--times", type=int, default=7)
+parser.add_argument("--rows", type=int, help="as many times as so many rows take, instead of --times")
 parser.add_argument("--row-length", type=int, default=1000)
 arguments = parser.parse_args()
 
 
-def repeat(source, target, n):
-    """The first n elements of `source`, whole chunks, several times over."""
-    made = target.create_dataset(source.name.split("/")[-1], (n * arguments.times,), source.dtype, maxshape=(None,),
+def repeat(source, target, n, total):
+    """Whole chunks of the first n elements of `source`, over and over, until there are `total`."""
+    made = target.create_dataset(source.name.split("/")[-1], (total,), source.dtype, maxshape=(None,),
                                  chunks=source.chunks, compression=source.compression)
-    for k in range(arguments.times):
-        for first in range(0, n, source.chunks[0]):
-            mask, chunk = source.id.read_direct_chunk((first,))
-            made.id.write_direct_chunk((k * n + first,), chunk, mask)
+    for first in range(0, total, source.chunks[0]):
+        mask, chunk = source.id.read_direct_chunk((first % n,))
+        made.id.write_direct_chunk((first,), chunk, mask)
 
 
 def write_frame(file, name, n):
@@ -41,12 +41,12 @@ with h5py.File(arguments.input) as old, h5py.File(arguments.output, "w") as new:
     data, indices = old["X/data"], old["X/indices"]
     n_genes = int(old["X"].attrs["shape"][1])
     n = data.shape[0] // data.chunks[0] * data.chunks[0]
-    n_rows = n * arguments.times // arguments.row_length
+    n_rows = arguments.rows or n * arguments.times // arguments.row_length
     new.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
     X = new.create_group("X")
     X.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": [n_rows, n_genes]})
-    repeat(data, X, n)
-    repeat(indices, X, n)
+    repeat(data, X, n, n_rows * arguments.row_length)
+    repeat(indices, X, n, n_rows * arguments.row_length)
     X.create_dataset("indptr", data=numpy.arange(n_rows + 1, dtype="int64") * arguments.row_length)
     write_frame(new, "obs", n_rows)
     write_frame(new, "var", n_genes)

@@ -229,3 +229,9 @@ int cli_session_choose(cli_session *session, const csrn_csr *A, cli_job *job, cl
   csrn_context_destroy(m.device);
   return code;
 }
+
+void cli_session_chose_pieces(cli_session *session) {
+  if (session->is_auto)
+    snprintf(session->choice.reason, sizeof session->choice.reason,
+             "in pieces, as they are read and written");
+}

@@ -18,4 +18,7 @@ typedef csrn_status cli_trial(csrn_context *ctx, const csrn_csr *rows, void *out
 int cli_session_choose(cli_session *session, const csrn_csr *A, cli_job *job, cli_trial *trial,
                        const void *arg);
 
+/* The same for a file that is worked on in pieces: by the CPU, as they are read and written. */
+void cli_session_chose_pieces(cli_session *session);
+
 #endif

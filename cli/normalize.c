@@ -22,7 +22,7 @@ const cli_option cli_normalize_options[] = {
     CLI_OPTIONS_SELECT,
     {"key-added", 0, "NAME", "write the factors to obs/NAME of the .h5ad"},
     CLI_OPTIONS_COMPUTE,
-    {"memory", 0, "SIZE", "memory to do with (default: a quarter of the machine's); K, M, G as suffix"},
+    CLI_OPTION_MEMORY,
     {"compression", 0, "HOW", "of the result: keep (default), none or gzip[:LEVEL]"},
     {"force", 'f', NULL, "replace an existing output"},
     {"dry-run", 'n', NULL, "say what would be done, and do nothing"},
@@ -236,6 +236,7 @@ static int read_matrix(job *j) {
 static int write_matrix(job *j) {
   j->output.factors = j->factors;
   j->output.factors_type = j->out_type;
+  j->output.threads = csrn_context_threads(j->session.ctx);
   csrn_io_status status =
       csrn_io_write(j->session.input, &j->matrix, &j->output, &j->session.progress, &j->session.error);
   return status ? cli_session_fail(&j->session, status) : CLI_OK;
@@ -254,13 +255,8 @@ static int run_steps(job *j) {
 
 /* All in memory, if it has the room. */
 static int run_whole(job *j) {
-  const csrn_io_description *d = csrn_io_describe(j->session.input);
-  int64_t needed = d->nnz >= 0 ? csrn_io_matrix_bytes(d, j->out_type) : 0;
-  if (j->memory && needed > j->memory)
-    return cli_fail(j->session.arguments,
-                    "%s: needs %" PRId64 " bytes of memory, more than the %" PRId64 " of --memory",
-                    j->session.arguments->operand, needed, j->memory);
-  return run_steps(j);
+  const int code = cli_session_affords(&j->session, j->memory, j->out_type);
+  return code ? code : run_steps(j);
 }
 
 /* A window on the values instead of all in memory, unless they turn out to be such that this does not do. */
@@ -273,9 +269,7 @@ static int stream(job *j) {
     return cli_session_fail(&j->session, status);
   if (!j->pieces.plan.streams)
     return run_whole(j);
-  if (j->session.is_auto)
-    snprintf(j->session.choice.reason, sizeof j->session.choice.reason,
-             "in pieces, as they are read and written");
+  cli_session_chose_pieces(&j->session);
   return CLI_OK;
 }
 

@@ -40,6 +40,8 @@ struct cli_arguments {
   {"device", 0, "DEVICE", "where to compute: auto (default), cpu, cuda or cuda:N"}, {                        \
     "threads", 0, "N", "CPU threads (default: all that OpenMP grants)"                                       \
   }
+#define CLI_OPTION_MEMORY                                                                                    \
+  { "memory", 0, "SIZE", "memory to do with (default: a quarter of the machine's); K, M, G as suffix" }
 #define CLI_OPTIONS_SELECT                                                                                   \
   {"layer", 0, "NAME", "layer of an .h5ad instead of X; \"raw\" for raw/X"},                                 \
       {"genome", 0, "NAME", "genome of a 10x file"},                                                         \

@@ -15,6 +15,7 @@ const cli_option cli_scale_options[] = {
     {"zero", 0, "HOW", "a divisor of zero: ieee (default) or one"},
     CLI_OPTIONS_SELECT,
     CLI_OPTIONS_COMPUTE,
+    CLI_OPTION_MEMORY,
     {"compression", 0, "HOW", "of the result: keep (default), none or gzip[:LEVEL]"},
     {"force", 'f', NULL, "replace an existing output"},
     CLI_OPTIONS_REPORT,
@@ -28,6 +29,7 @@ typedef struct job {
   int columns, op, zero;
   double *factors;
   int64_t n_factors;
+  csrn_io_scaling scaling; /* of the file in pieces */
 } job;
 
 static int parse(job *j) {
@@ -40,7 +42,8 @@ static int parse(job *j) {
   j->output.force = cli_flag(a, "force");
   j->output.layer = cli_value(a, "layer");
   if (!cli_choice(a, "axis", axes, &j->columns) || !cli_choice(a, "op", ops, &j->op) ||
-      !cli_choice(a, "zero", zeros, &j->zero) || !cli_compression(a, &j->output))
+      !cli_choice(a, "zero", zeros, &j->zero) || !cli_compression(a, &j->output) ||
+      !cli_bytes(a, "memory", &j->scaling.memory))
     return CLI_USAGE;
   if (j->columns < 0 || j->op < 0 || !cli_value(a, "by") || !j->output.path)
     return cli_usage(a, "--output, --axis, --by and --op are all needed");
@@ -75,11 +78,7 @@ static int choose(job *j, csrn_axis axis) {
 static int compute(job *j) {
   csrn_csr *csr = &j->matrix.csr;
   const csrn_axis axis = cli_stored_axis(&j->matrix, j->columns);
-  const int64_t n = axis == CSRN_PER_ROW ? csr->n_rows : csr->n_cols;
   const csrn_dtype out_type = output_type(csr);
-  if (n != j->n_factors)
-    return cli_fail(j->session.arguments, "%s: holds %" PRId64 " numbers; expected %" PRId64 ", one per %s",
-                    cli_value(j->session.arguments, "by"), j->n_factors, n, j->columns ? "gene" : "cell");
   if (axis == CSRN_PER_COLUMN && csrn_io_matrix_indices(&j->matrix, &j->session.error))
     return cli_session_fail(&j->session, CSRN_IO_FAILED);
   const int code = choose(j, axis);
@@ -105,13 +104,49 @@ static void print_report(const job *j) {
     cli_json_open(&json, NULL, '{');
     cli_json_string(&json, "input", s->arguments->operand);
     cli_json_string(&json, "output", j->output.path);
-    cli_json_integer(&json, "nnz", j->matrix.csr.nnz);
+    cli_json_integer(&json, "nnz",
+                     j->scaling.plan.streams ? csrn_io_describe(s->input)->nnz : j->matrix.csr.nnz);
     cli_session_json(s, &json);
     cli_json_close(&json, '}');
   } else if (!cli_flag(s->arguments, "quiet")) {
     cli_print_shape(stdout, s->arguments->operand, csrn_io_describe(s->input));
     printf("%s: %s by %" PRId64 " numbers\n", j->output.path, j->op ? "divided" : "multiplied", j->n_factors);
   }
+}
+
+static int check_factors(const job *j) {
+  const csrn_io_description *d = csrn_io_describe(j->session.input);
+  const int64_t n = j->columns ? d->n_genes : d->n_cells;
+  if (n == j->n_factors)
+    return CLI_OK;
+  return cli_fail(j->session.arguments, "%s: holds %" PRId64 " numbers; expected %" PRId64 ", one per %s",
+                  cli_value(j->session.arguments, "by"), j->n_factors, n, j->columns ? "gene" : "cell");
+}
+
+static int scale_in_pieces(job *j) {
+  cli_session *s = &j->session;
+  csrn_io_scaling *scaling = &j->scaling;
+  scaling->axis = j->columns ? CSRN_PER_COLUMN : CSRN_PER_ROW;
+  scaling->op = (csrn_scale_op)j->op;
+  scaling->zeros = (csrn_zero_policy)j->zero;
+  scaling->factors = j->factors;
+  csrn_io_status status = csrn_io_scale(s->input, s->ctx, &j->output, scaling, &s->progress, &s->error);
+  return status ? cli_session_fail(s, status) : CLI_OK;
+}
+
+static int scale_whole(job *j) {
+  cli_session *s = &j->session;
+  const csrn_dtype type = csrn_io_describe(s->input)->data_type;
+  int code = cli_session_affords(s, j->scaling.memory, type == CSRN_F64 ? CSRN_F64 : CSRN_F32);
+  if (!code)
+    code = cli_session_read(s, &j->matrix);
+  if (!code)
+    code = compute(j);
+  if (code)
+    return code;
+  j->output.threads = csrn_context_threads(s->ctx);
+  csrn_io_status status = csrn_io_write(s->input, &j->matrix, &j->output, &s->progress, &s->error);
+  return status ? cli_session_fail(s, status) : CLI_OK;
 }
 
 static int run_job(job *j) {
@@ -124,16 +159,16 @@ static int run_job(job *j) {
     status = csrn_io_read_vector(cli_value(s->arguments, "by"), &j->factors, &j->n_factors, &s->error);
   if (status)
     return cli_session_fail(s, status);
-  code = cli_session_read(s, &j->matrix);
+  code = check_factors(j);
   if (!code)
-    code = compute(j);
-  if (code)
-    return code;
-  status = csrn_io_write(s->input, &j->matrix, &j->output, &s->progress, &s->error);
-  if (status)
-    return cli_session_fail(s, status);
-  print_report(j);
-  return CLI_OK;
+    code = scale_in_pieces(j);
+  if (!code && !j->scaling.plan.streams)
+    code = scale_whole(j);
+  else if (!code)
+    cli_session_chose_pieces(s);
+  if (!code)
+    print_report(j);
+  return code;
 }
 
 int cli_scale(const cli_arguments *arguments) {

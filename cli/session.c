@@ -149,6 +149,16 @@ int cli_session_core_fail(const cli_session *session) {
   return cli_fail(session->arguments, "%s: %s", session->arguments->operand, csrn_error_detail(session->ctx));
 }
 
+int cli_session_affords(const cli_session *session, int64_t memory, csrn_dtype out_type) {
+  const csrn_io_description *d = csrn_io_describe(session->input);
+  const int64_t needed = d->nnz >= 0 ? csrn_io_matrix_bytes(d, out_type ? out_type : d->data_type) : 0;
+  if (memory == 0 || needed <= memory)
+    return CLI_OK;
+  return cli_fail(session->arguments,
+                  "%s: needs %" PRId64 " bytes of memory, more than the %" PRId64 " of --memory",
+                  session->arguments->operand, needed, memory);
+}
+
 /* What csrn_device_info() knows of the device of a context; all empty if it fails. */
 static csrn_device_properties describe(const cli_session *session) {
   csrn_device_properties properties = {.size = sizeof properties};

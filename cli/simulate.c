@@ -265,6 +265,8 @@ int cli_simulate(const cli_arguments *arguments) {
     return cli_usage(arguments, "--depth is %g; expected a number above 0, at most 1e9", s.depth);
   int code = cli_session_begin(&session, arguments);
   if (!code)
+    output.threads = csrn_context_threads(session.ctx);
+  if (!code)
     code = run(&session, &s, &output, &matrix);
   csrn_io_matrix_free(&matrix);
   free(s.keep);

@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 const cli_option cli_sums_options[] = {
     {"axis", 'a', "AXIS", "rows (one sum per cell) or columns (per gene)"},
@@ -12,6 +13,7 @@ const cli_option cli_sums_options[] = {
     {"force", 'f', NULL, "replace an existing output"},
     CLI_OPTIONS_SELECT,
     CLI_OPTIONS_COMPUTE,
+    CLI_OPTION_MEMORY,
     CLI_OPTIONS_REPORT,
     CLI_OPTIONS_END,
 };
@@ -52,6 +54,35 @@ static void print_json(const cli_session *session, const void *sums, csrn_dtype 
   cli_json_close(&json, '}');
 }
 
+typedef struct job {
+  cli_session session;
+  csrn_io_matrix matrix;
+  csrn_io_summing summing; /* of the file in pieces */
+  csrn_dtype type;
+  void *sums;
+  int64_t n;
+} job;
+
+static int allocate(job *j, int64_t n, csrn_dtype data_type) {
+  j->n = n;
+  j->type = sums_type(data_type);
+  free(j->sums);
+  j->sums = malloc((size_t)n * 8 + 1);
+  return j->sums ? CLI_OK : cli_fail(j->session.arguments, "out of memory");
+}
+
+static int sum_in_pieces(job *j) {
+  cli_session *s = &j->session;
+  const csrn_io_description *d = csrn_io_describe(s->input);
+  int code = allocate(j, j->summing.axis == CSRN_PER_ROW ? d->n_cells : d->n_genes, d->data_type);
+  if (code)
+    return code;
+  j->summing.sums = j->sums;
+  j->summing.sums_type = j->type;
+  csrn_io_status status = csrn_io_sums(s->input, s->ctx, &j->summing, &s->progress, &s->error);
+  return status ? cli_session_fail(s, status) : CLI_OK;
+}
+
 static csrn_status try_sums(csrn_context *ctx, const csrn_csr *rows, void *out, const void *arg) {
   const csrn_axis *axis = arg;
   return csrn_axis_sum(ctx, rows, *axis, out, sums_type(rows->data_type));
@@ -59,61 +90,84 @@ static csrn_status try_sums(csrn_context *ctx, const csrn_csr *rows, void *out, 
 
 /* Where, if that is left to the program. Columns of reals that are no counts would take two passes more,
  * which only the values can tell. */
-static int choose(cli_session *session, const csrn_csr *csr, csrn_axis axis) {
-  cli_job job = {.value_bytes = (int64_t)csrn_dtype_size(csr->data_type), .passes = 1};
+static int choose(job *j, csrn_axis axis) {
+  const csrn_csr *csr = &j->matrix.csr;
+  cli_job its = {.value_bytes = (int64_t)csrn_dtype_size(csr->data_type), .passes = 1};
   if (axis == CSRN_PER_COLUMN) {
-    job.index_bytes = (int64_t)csrn_dtype_size(csr->indices_type);
-    job.index_passes = 1;
+    its.index_bytes = (int64_t)csrn_dtype_size(csr->indices_type);
+    its.index_passes = 1;
   }
-  return cli_session_choose(session, csr, &job, try_sums, &axis);
+  return cli_session_choose(&j->session, csr, &its, try_sums, &axis);
 }
 
-static int sum_matrix(cli_session *session, csrn_io_matrix *matrix, int columns) {
-  const cli_arguments *a = session->arguments;
+static int sum_whole(job *j) {
+  cli_session *s = &j->session;
+  csrn_io_matrix *matrix = &j->matrix;
+  int code = cli_session_affords(s, j->summing.memory, CSRN_NONE);
+  if (!code)
+    code = cli_session_read(s, matrix);
+  if (code)
+    return code;
+  const csrn_axis axis = cli_stored_axis(matrix, j->summing.axis == CSRN_PER_COLUMN);
+  code = allocate(j, axis == CSRN_PER_ROW ? matrix->csr.n_rows : matrix->csr.n_cols, matrix->csr.data_type);
+  if (code)
+    return code;
+  if (axis == CSRN_PER_COLUMN && csrn_io_matrix_indices(matrix, &s->error))
+    return cli_session_fail(s, CSRN_IO_FAILED);
+  code = choose(j, axis);
+  if (code)
+    return code;
+  return csrn_axis_sum(s->ctx, &matrix->csr, axis, j->sums, j->type) ? cli_session_core_fail(s) : CLI_OK;
+}
+
+static int give(job *j) {
+  const cli_arguments *a = j->session.arguments;
   const char *path = cli_value(a, "output");
-  int code = cli_session_read(session, matrix);
-  if (code)
-    return code;
-  csrn_axis axis = cli_stored_axis(matrix, columns);
-  const int64_t n = axis == CSRN_PER_ROW ? matrix->csr.n_rows : matrix->csr.n_cols;
-  const csrn_dtype type = sums_type(matrix->csr.data_type);
-  if (axis == CSRN_PER_COLUMN && csrn_io_matrix_indices(matrix, &session->error))
-    return cli_session_fail(session, CSRN_IO_FAILED);
-  code = choose(session, &matrix->csr, axis);
-  if (code)
-    return code;
-  void *sums = malloc((size_t)n * 8 + 1);
-  if (!sums)
-    return cli_fail(a, "out of memory");
-  if (csrn_axis_sum(session->ctx, &matrix->csr, axis, sums, type)) {
-    code = cli_session_core_fail(session);
-  } else if (path) {
-    csrn_io_status status = csrn_io_write_vector(path, cli_flag(a, "force"), sums, type, n, &session->error);
-    code = status ? cli_session_fail(session, status) : CLI_OK;
-  } else if (cli_flag(a, "json")) {
-    print_json(session, sums, type, n);
-  } else {
-    print_sums(stdout, sums, type, n);
+  if (path) {
+    csrn_io_status status =
+        csrn_io_write_vector(path, cli_flag(a, "force"), j->sums, j->type, j->n, &j->session.error);
+    return status ? cli_session_fail(&j->session, status) : CLI_OK;
   }
-  free(sums);
-  return code;
+  if (cli_flag(a, "json"))
+    print_json(&j->session, j->sums, j->type, j->n);
+  else
+    print_sums(stdout, j->sums, j->type, j->n);
+  return CLI_OK;
+}
+
+static int run_job(job *j) {
+  const cli_arguments *a = j->session.arguments;
+  const char *path = cli_value(a, "output");
+  int code = cli_session_open(&j->session);
+  if (code)
+    return code;
+  csrn_io_status status =
+      path ? csrn_io_vector_check(path, cli_flag(a, "force"), &j->session.error) : CSRN_IO_OK;
+  if (status)
+    return cli_session_fail(&j->session, status);
+  code = sum_in_pieces(j);
+  if (!code && !j->summing.plan.streams)
+    code = sum_whole(j);
+  else if (!code)
+    cli_session_chose_pieces(&j->session);
+  return code ? code : give(j);
 }
 
 int cli_sums(const cli_arguments *arguments) {
   static const char *const axes[] = {"rows", "columns", NULL};
-  cli_session session;
-  csrn_io_matrix matrix = {0};
   int columns = -1;
-  if (!cli_choice(arguments, "axis", axes, &columns))
+  job j;
+  memset(&j, 0, sizeof j);
+  if (!cli_choice(arguments, "axis", axes, &columns) || !cli_bytes(arguments, "memory", &j.summing.memory))
     return CLI_USAGE;
   if (columns < 0)
     return cli_usage(arguments, "--axis is missing; expected rows or columns");
-  int code = cli_session_begin(&session, arguments);
+  j.summing.axis = columns ? CSRN_PER_COLUMN : CSRN_PER_ROW;
+  int code = cli_session_begin(&j.session, arguments);
   if (!code)
-    code = cli_session_open(&session);
-  if (!code)
-    code = sum_matrix(&session, &matrix, columns);
-  csrn_io_matrix_free(&matrix);
-  cli_session_end(&session);
+    code = run_job(&j);
+  csrn_io_matrix_free(&j.matrix);
+  free(j.sums);
+  cli_session_end(&j.session);
   return code;
 }

@@ -197,8 +197,10 @@ csrn_hdf5_indices csrn_hdf5_indices_in(const csrn_hdf5_input *input, const csrn_
   /* What is not copied as it lies in the file is written again as integers, which a boolean type does not
    * take. */
   const hid_t type = H5Dget_type(input->indices.id);
+  /* Some filters of plugins (bitshuffle) change their parameters whenever a dataset is made with them, and
+   * then do not read the chunks that were written before. */
   const int plain =
-      layout == H5D_CHUNKED ||
+      (layout == H5D_CHUNKED && csrn_hdf5_keeps_filters(storage)) ||
       (layout == H5D_CONTIGUOUS && H5Pget_external_count(storage) == 0 && H5Tget_class(type) == H5T_INTEGER);
   csrn_hdf5_close(type);
   csrn_hdf5_close(storage);

@@ -223,17 +223,26 @@ csrn_io_status csrn_hdf5_write_copy(csrn_hdf5_input *input, const csrn_io_matrix
   return finish(&file, status);
 }
 
+csrn_io_status csrn_hdf5_write_new(csrn_io_input *input, const csrn_io_matrix *matrix,
+                                   const csrn_io_output *output, const char *path, csrn_hdf5_fill fill,
+                                   void *user, const csrn_io_progress *progress, csrn_io_error *error) {
+  csrn_hdf5_file file = {create_file(path, NULL), output->path, error};
+  csrn_io_output filled = *output;
+  if (file.id < 0)
+    return csrn_hdf5_failed(&file, "create", "the file");
+  csrn_io_status status = write_new(input, matrix, output, &file, progress);
+  if (!status && fill)
+    status = fill(user, &file, &filled);
+  if (!status)
+    status = csrn_hdf5_annotate(&file, &filled, cells_of(matrix));
+  return finish(&file, status);
+}
+
 csrn_io_status csrn_io_write_h5ad(csrn_io_input *input, const csrn_io_matrix *matrix,
                                   const csrn_io_output *output, const char *path,
                                   const csrn_io_progress *progress, csrn_io_error *error) {
   csrn_hdf5_begin();
   if (input && input->description.format == CSRN_IO_H5AD)
     return csrn_hdf5_write_copy(input->state, matrix, output, path, NULL, NULL, progress, error);
-  csrn_hdf5_file file = {create_file(path, NULL), output->path, error};
-  if (file.id < 0)
-    return csrn_hdf5_failed(&file, "create", "the file");
-  csrn_io_status status = write_new(input, matrix, output, &file, progress);
-  if (!status)
-    status = csrn_hdf5_annotate(&file, output, cells_of(matrix));
-  return finish(&file, status);
+  return csrn_hdf5_write_new(input, matrix, output, path, NULL, NULL, progress, error);
 }

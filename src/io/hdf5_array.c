@@ -282,6 +282,13 @@ static int read_slab(const csrn_hdf5_array *array, hsize_t start, hsize_t n, csr
   return fault;
 }
 
+csrn_io_status csrn_hdf5_array_slab(const csrn_hdf5_file *file, const csrn_hdf5_array *array, int64_t start,
+                                    int64_t n, void *values) {
+  return read_slab(array, (hsize_t)start, (hsize_t)n, array->type, values)
+             ? csrn_hdf5_failed(file, "read", array->path)
+             : CSRN_IO_OK;
+}
+
 /* uint64 values are read as they are and must fit int64, whose bits are then the same. */
 static csrn_io_status check_narrow(const csrn_hdf5_file *file, const csrn_hdf5_array *array,
                                    const uint64_t *values, uint64_t n) {

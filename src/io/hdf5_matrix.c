@@ -33,6 +33,7 @@ void csrn_hdf5_input_close(csrn_io_input *input) {
   csrn_hdf5_list_free(state->layers);
   csrn_hdf5_list_free(state->genomes);
   csrn_hdf5_list_free(state->feature_types);
+  csrn_hdf5_list_free(state->feature_names);
   free(state->matrix);
   free(state->column_of);
   free(state);

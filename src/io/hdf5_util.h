@@ -99,6 +99,9 @@ csrn_io_status csrn_hdf5_array_open(const csrn_hdf5_file *file, const char *path
 /* Reads the first `n` slices (elements, or rows of a 2-D array) into *values, from malloc(). */
 csrn_io_status csrn_hdf5_array_read(const csrn_hdf5_file *file, const csrn_hdf5_array *array, int64_t n,
                                     const char *step, const csrn_io_progress *progress, void **values);
+/* Slices [start, start + n) of an array of indices into values. */
+csrn_io_status csrn_hdf5_array_slab(const csrn_hdf5_file *file, const csrn_hdf5_array *array, int64_t start,
+                                    int64_t n, void *values);
 void csrn_hdf5_array_close(csrn_hdf5_array *array);
 /* Slices to read or write at once: some MB, in whole chunks. */
 hsize_t csrn_hdf5_slab(const hsize_t *extent, const hsize_t *chunk, int rank, size_t element_bytes);
@@ -113,6 +116,7 @@ typedef struct csrn_hdf5_input {
   csrn_hdf5_array data, indices, indptr; /* data alone if dense */
   int64_t n_rows, n_cols, nnz;           /* as stored */
   char **layers, **genomes, **feature_types;
+  char **feature_names; /* 10x: what features are described by, the names of columns of the table of genes */
   int64_t
       *column_of; /* 10x: [n_cols] column of each feature in the result, -1: not selected; NULL: all are */
 } csrn_hdf5_input;
@@ -143,6 +147,9 @@ int csrn_hdf5_is_10x(const char *path);
  * values, or that this libhdf5 cannot write, become gzip. Negative on failure. */
 hid_t csrn_hdf5_storage(hid_t model, int rank, const hsize_t *extent, csrn_io_compression compression,
                         int level);
+
+/* Whether a dataset made with the filters of these properties has the same filters. */
+int csrn_hdf5_keeps_filters(hid_t properties);
 
 /* The chunks of a dataset of that extent where no model says it. */
 void csrn_hdf5_default_chunk(int rank, const hsize_t *extent, hsize_t *chunk);
@@ -186,6 +193,11 @@ typedef csrn_io_status (*csrn_hdf5_fill)(void *user, const csrn_hdf5_file *file,
 csrn_io_status csrn_hdf5_write_copy(csrn_hdf5_input *input, const csrn_io_matrix *matrix,
                                     const csrn_io_output *output, const char *path, csrn_hdf5_fill fill,
                                     void *user, const csrn_io_progress *progress, csrn_io_error *error);
+
+/* A new .h5ad, in the same way. */
+csrn_io_status csrn_hdf5_write_new(csrn_io_input *input, const csrn_io_matrix *matrix,
+                                   const csrn_io_output *output, const char *path, csrn_hdf5_fill fill,
+                                   void *user, const csrn_io_progress *progress, csrn_io_error *error);
 
 /* What becomes of the indices in a copy whose values are written by a fill. */
 typedef enum csrn_hdf5_indices {

@@ -34,6 +34,17 @@ static int keeps_values(H5Z_filter_t id) {
   return 0;
 }
 
+int csrn_hdf5_keeps_filters(hid_t properties) {
+  const int n = H5Pget_nfilters(properties);
+  for (int i = 0; i < n; i++) {
+    unsigned flags, config;
+    size_t n_parameters = 0;
+    if (!keeps_values(H5Pget_filter2(properties, (unsigned)i, &flags, &n_parameters, NULL, 0, NULL, &config)))
+      return 0;
+  }
+  return n >= 0;
+}
+
 static int set_gzip(hid_t storage, int level, int shuffled) {
   if (shuffled && H5Pset_shuffle(storage) < 0)
     return 1;

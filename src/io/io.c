@@ -156,11 +156,24 @@ static csrn_io_status trim_matrix(const csrn_io_input *input, csrn_csr *csr, csr
   return CSRN_IO_OK;
 }
 
+const char *csrn_io_matrix_fault(const csrn_context *ctx, char text[CSRN_IO_FAULT]) {
+  const char *detail = csrn_error_detail(ctx);
+  size_t n = 0;
+  while (*detail && n + 1 < CSRN_IO_FAULT) {
+    if (strncmp(detail, "A->", 3) == 0)
+      detail += 3;
+    text[n++] = *detail++;
+  }
+  text[n] = '\0';
+  return text;
+}
+
 /* A matrix of a file is checked whole before anything is computed with it. */
 static csrn_io_status check_matrix(const csrn_io_input *input, csrn_context *ctx, csrn_io_matrix *matrix,
                                    csrn_io_error *error) {
   csrn_csr view = matrix->csr;
   const int64_t empty = 0;
+  char fault[CSRN_IO_FAULT];
   if (matrix->dense)
     return CSRN_IO_OK; /* its structure was made here */
   if (!view.indices)
@@ -168,7 +181,7 @@ static csrn_io_status check_matrix(const csrn_io_input *input, csrn_context *ctx
   if (csrn_csr_check(ctx, &view) == CSRN_OK)
     return trim_matrix(input, &matrix->csr, error);
   return csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s is not a valid sparse matrix: %s", input->path,
-                      input->description.matrix_name, csrn_error_detail(ctx));
+                      input->description.matrix_name, csrn_io_matrix_fault(ctx, fault));
 }
 
 csrn_io_status csrn_io_read(csrn_io_input *input, csrn_context *ctx, csrn_io_matrix *matrix,

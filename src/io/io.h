@@ -125,6 +125,7 @@ typedef struct csrn_io_output {
   csrn_dtype factors_type;
   int log1p;       /* h5ad: write uns/log1p/base */
   double log_base; /* 0: null (natural) */
+  int threads;     /* that write a MatrixMarket file; 0: one */
 } csrn_io_output;
 
 /* Says whether csrn_io_write() could begin: extension known, directory writable, no
@@ -148,7 +149,7 @@ csrn_io_status csrn_io_write(csrn_io_input *input, const csrn_io_matrix *matrix,
 typedef struct csrn_io_plan {
   int streams;          /* it can be done in pieces; else nothing below is set */
   csrn_dtype out_type;  /* of the values: f64 for f64, else f32 */
-  int passes;           /* over the values of the file, if none were kept in memory */
+  int passes;           /* over the values of the file, if they are counts and none were kept in memory */
   int n_workers;        /* threads, one of which waits for the disk */
   int64_t unit;         /* values that a worker has at once */
   int64_t memory;       /* bytes needed at least */
@@ -180,6 +181,34 @@ csrn_io_status csrn_io_normalize(csrn_io_input *input, csrn_context *ctx, const 
                                  csrn_io_normalization *n, const csrn_io_progress *progress,
                                  csrn_io_error *error);
 
+/* ---- Sums and scaling of a file in pieces ---- */
+
+typedef struct csrn_io_summing {
+  csrn_axis axis;       /* of cells x genes: CSRN_PER_ROW is one sum per cell */
+  csrn_dtype sums_type; /* as of csrn_axis_sum() */
+  void *sums;           /* [n_cells or n_genes] of sums_type */
+  int64_t memory, unit; /* as in csrn_io_normalization */
+  csrn_io_plan plan;    /* result; where it says that nothing streams, the sums were not set */
+} csrn_io_summing;
+
+/* csrn_io_read() and csrn_axis_sum() in one. */
+csrn_io_status csrn_io_sums(csrn_io_input *input, csrn_context *ctx, csrn_io_summing *summing,
+                            const csrn_io_progress *progress, csrn_io_error *error);
+
+typedef struct csrn_io_scaling {
+  csrn_axis axis; /* of cells x genes */
+  csrn_scale_op op;
+  csrn_zero_policy zeros;
+  const double *factors; /* [n_cells or n_genes] */
+  int64_t memory, unit;  /* as in csrn_io_normalization */
+  csrn_io_plan plan;     /* result; where it says that nothing streams, nothing was done */
+} csrn_io_scaling;
+
+/* csrn_io_read(), csrn_axis_scale() and csrn_io_write() in one. */
+csrn_io_status csrn_io_scale(csrn_io_input *input, csrn_context *ctx, const csrn_io_output *output,
+                             csrn_io_scaling *scaling, const csrn_io_progress *progress,
+                             csrn_io_error *error);
+
 /* Removes the temporary file of a csrn_io_write() in progress, if any;
  * async-signal-safe, for handlers of SIGINT and SIGTERM. */
 void csrn_io_abandon(void);
@@ -192,6 +221,9 @@ const char *csrn_io_libraries(void);
 /* One number a line, in C's decimal or hexadecimal notation; also .npy of float64 and
  * float32. *values comes from malloc(). */
 csrn_io_status csrn_io_read_vector(const char *path, double **values, int64_t *n, csrn_io_error *error);
+
+/* Says whether csrn_io_write_vector() could begin, as csrn_io_output_check() does. */
+csrn_io_status csrn_io_vector_check(const char *path, int force, csrn_io_error *error);
 
 /* n values of f64, i64 or u64: a .npy if the name says so, else one number a line that
  * reads back to the same bits. Appears whole or not at all, as csrn_io_write()'s. */

@@ -27,8 +27,8 @@ extern const csrn_io_reader csrn_io_h5ad_reader, csrn_io_10x_reader, csrn_io_mtx
 typedef struct csrn_io_table {
   int64_t n_rows;
   int n_columns;
-  const char *names[8]; /* of the columns: "index", "gene_ids", "feature_types", "genome" */
-  char **columns[8];    /* [n_columns][n_rows], owned */
+  const char *names[16]; /* of the columns: "index", "gene_ids", "feature_types", "genome", ... */
+  char **columns[16];    /* [n_columns][n_rows], owned */
 } csrn_io_table;
 
 struct csrn_io_input {
@@ -66,6 +66,14 @@ int csrn_io_output_format(const char *path);
 typedef csrn_io_status (*csrn_io_make)(void *arg, const char *path, csrn_io_error *error);
 csrn_io_status csrn_io_replace(const csrn_io_output *output, csrn_io_make make, void *arg,
                                csrn_io_error *error);
+
+/* Bytes of memory that this process may use: the machine's, or less where a control group sets a limit. What
+ * the system says is read below `root`, "/" but for tests. */
+int64_t csrn_io_machine_memory(const char *root);
+
+/* What csrn_csr_check() found, in the words of files: without the names of C. */
+enum { CSRN_IO_FAULT = 512 };
+const char *csrn_io_matrix_fault(const csrn_context *ctx, char text[CSRN_IO_FAULT]);
 
 /* Stores a sentence and returns `status`. */
 csrn_io_status csrn_io_fail(csrn_io_error *error, csrn_io_status status, const char *format, ...)

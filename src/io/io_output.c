@@ -100,6 +100,11 @@ static csrn_io_status check_place(const csrn_io_output *output, csrn_io_error *e
   return CSRN_IO_OK;
 }
 
+csrn_io_status csrn_io_vector_check(const char *path, int force, csrn_io_error *error) {
+  const csrn_io_output output = {.path = path, .force = force};
+  return check_place(&output, error);
+}
+
 csrn_io_status csrn_io_output_check(const csrn_io_input *input, const csrn_io_output *output,
                                     csrn_io_error *error) {
   int writer = find_writer(output->path);

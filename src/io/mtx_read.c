@@ -1,9 +1,9 @@
 /*
  * Reading MatrixMarket coordinate files, with the names of cells and genes where they lie
- * beside the matrix. Entries may come in any order; they are grouped by cell in one
- * counting pass, and stay in the order of the file within a cell.
+ * beside the matrix. Entries (mtx_entries.c) may come in any order; they are grouped by cell
+ * in one counting pass, and stay in the order of the file within a cell.
  */
-#include "text_input.h"
+#include "mtx_internal.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -15,26 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
-
-typedef enum mtx_field { FIELD_INTEGER, FIELD_REAL, FIELD_PATTERN } mtx_field;
-
-typedef struct mtx_state {
-  csrn_text *text;
-  mtx_field field;
-  csrn_dtype real_type; /* as our own writer notes it for reals; CSRN_NONE: the values decide */
-  bool cells_in_rows;
-  int64_t n_rows, n_cols, nnz; /* as the header has them */
-  bool consumed;               /* the text is behind its header */
-} mtx_state;
-
-/* Entries as they come. */
-typedef struct mtx_entries {
-  int64_t n;
-  int32_t *cells, *genes;
-  double *values; /* NULL for pattern files and for wide integers */
-  int64_t *wide;  /* integers that a double may not hold */
-  bool fits_i32, fits_f32;
-} mtx_entries;
 
 /* Looks at no more of a gzip stream than is asked for, so that one that is cut off further on is known, too.
  */
@@ -81,15 +61,6 @@ static csrn_io_status parse_banner(csrn_io_input *input, const char *line, csrn_
 
 static bool is_blank(const char *line) {
   return line[strspn(line, " \t")] == '\0';
-}
-
-/* The next line that is neither blank nor a comment: 1, 0 at the end, -1 with an error. */
-static int next_line(csrn_text *text, char **line, csrn_io_error *error) {
-  int found;
-  do
-    found = csrn_text_line(text, line, error);
-  while (found == 1 && ((*line)[0] == '%' || is_blank(*line)));
-  return found;
 }
 
 /* The line of the sizes: 1, 0 at the end, -1 with an error. Notes on the way what csrn_io_write_mtx() says of
@@ -291,149 +262,35 @@ static csrn_io_status open_mtx(csrn_io_input *input, const csrn_io_select *selec
   return read_all_names(input, error);
 }
 
-/* ---- Entries ---------------------------------------------------------------- */
-
-static csrn_io_status bad_line(const csrn_io_input *input, const char *line, const char *what,
-                               csrn_io_error *error) {
-  const mtx_state *state = input->state;
-  return csrn_io_fail(error, CSRN_IO_FAILED, "%s: line %" PRId64 " is \"%.80s\": %s", input->path,
-                      csrn_text_line_number(state->text), line, what);
-}
-
-/* A positive integer, then spaces; NULL if there is none or it is absurdly long. */
-static char *parse_coordinate(char *p, int64_t *value) {
-  while (*p == ' ' || *p == '\t')
-    p++;
-  char *first = p;
-  int64_t number = 0;
-  while (*p >= '0' && *p <= '9' && p - first < 18)
-    number = number * 10 + (*p++ - '0');
-  *value = number;
-  return p == first || (*p != ' ' && *p != '\t' && *p != '\0') ? NULL : p;
-}
-
-static bool ends_here(const char *p) {
-  return is_blank(p);
-}
-
-/* Both forms of a value; what the file's field does not need may be imprecise. */
-typedef struct mtx_value {
-  double real;
-  int64_t integer;
-} mtx_value;
-
-static bool parse_integer(const char *p, mtx_value *value) {
-  char *end;
-  errno = 0;
-  value->integer = strtoll(p, &end, 10);
-  return end > p && errno == 0 && ends_here(end);
-}
-
-/* Rounded once, to the type that the file is noted to have. */
-static bool parse_real(const char *p, csrn_dtype type, mtx_value *value) {
-  char *end;
-  errno = 0;
-  value->real = type == CSRN_F32 ? (double)strtof(p, &end) : strtod(p, &end);
-  return end > p && ends_here(end) && !(errno == ERANGE && isinf(value->real));
-}
-
-/* A count of up to 15 digits is the usual case, and exact in a double. */
-static bool parse_value(const mtx_state *state, const char *p, mtx_value *value) {
-  p += strspn(p, " \t");
-  const char *first = p;
-  int64_t number = 0;
-  while (*p >= '0' && *p <= '9' && p - first < 15)
-    number = number * 10 + (*p++ - '0');
-  if (p == first || !ends_here(p))
-    return state->field == FIELD_INTEGER ? parse_integer(first, value)
-                                         : parse_real(first, state->real_type, value);
-  value->integer = number;
-  value->real = state->real_type == CSRN_F32 ? (double)(float)number : (double)number;
-  return true;
-}
-
-static csrn_io_status parse_entry(csrn_io_input *input, char *line, mtx_entries *entries,
-                                  csrn_io_error *error) {
-  const mtx_state *state = input->state;
-  int64_t row = 0, column = 0;
-  mtx_value value = {0};
-  char *p = parse_coordinate(line, &row);
-  p = p ? parse_coordinate(p, &column) : NULL;
-  if (!p)
-    return bad_line(input, line, "expected a row and a column", error);
-  if (row < 1 || row > state->n_rows)
-    return bad_line(input, line, "the row is outside the matrix", error);
-  if (column < 1 || column > state->n_cols)
-    return bad_line(input, line, "the column is outside the matrix", error);
-  if (state->field == FIELD_PATTERN ? !ends_here(p) : !parse_value(state, p, &value))
-    return bad_line(input, line,
-                    state->field == FIELD_INTEGER ? "expected an integer of 64 bits as the value"
-                    : state->field == FIELD_REAL  ? "expected a number within float64 as the value"
-                                                  : "a pattern file has no values",
-                    error);
-  const int64_t i = entries->n++;
-  entries->cells[i] = (int32_t)(state->cells_in_rows ? row : column) - 1;
-  entries->genes[i] = (int32_t)(state->cells_in_rows ? column : row) - 1;
-  if (state->field == FIELD_INTEGER) {
-    entries->wide[i] = value.integer;
-    entries->fits_i32 &= value.integer >= INT32_MIN && value.integer <= INT32_MAX;
-  } else if (state->field == FIELD_REAL) {
-    entries->values[i] = value.real;
-    entries->fits_f32 &= isnan(value.real) || (double)(float)value.real == value.real;
-  }
-  return CSRN_IO_OK;
-}
-
-static csrn_io_status read_entries(csrn_io_input *input, mtx_entries *entries,
-                                   const csrn_io_progress *progress, csrn_io_error *error) {
-  const mtx_state *state = input->state;
-  char *line;
-  int found;
-  while ((found = next_line(state->text, &line, error)) == 1) {
-    if (entries->n == state->nnz)
-      return bad_line(input, line, "more entries than the header says", error);
-    csrn_io_status status = parse_entry(input, line, entries, error);
-    if (status)
-      return status;
-    if (entries->n % 65536 == 0 && !csrn_io_proceed(progress, "reading", entries->n, state->nnz))
-      return csrn_io_fail(error, CSRN_IO_FAILED, "interrupted");
-  }
-  if (found < 0)
-    return CSRN_IO_FAILED;
-  if (entries->n < state->nnz)
-    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: ends after %" PRId64 " entries; expected %" PRId64,
-                        input->path, entries->n, state->nnz);
-  return CSRN_IO_OK;
-}
-
 /* ---- Grouping by cell --------------------------------------------------------- */
 
 static void store_value(const mtx_entries *entries, int64_t from, void *data, csrn_dtype type, int64_t to) {
   switch (type) {
   case CSRN_F32:
-    ((float *)data)[to] = (float)entries->values[from];
+    ((float *)data)[to] = (float)entries->values[from].real;
     break;
   case CSRN_F64:
-    ((double *)data)[to] = entries->values[from];
+    ((double *)data)[to] = entries->values[from].real;
     break;
   case CSRN_I32:
-    ((int32_t *)data)[to] = (int32_t)entries->wide[from];
+    ((int32_t *)data)[to] = (int32_t)entries->values[from].integer;
     break;
   case CSRN_I64:
-    ((int64_t *)data)[to] = entries->wide[from];
+    ((int64_t *)data)[to] = entries->values[from].integer;
     break;
   default:
     ((uint8_t *)data)[to] = 1;
   }
 }
 
-static bool group_by_cell(const csrn_io_description *d, const mtx_entries *entries, csrn_io_matrix *matrix) {
+static bool group_by_cell(const csrn_io_description *d, mtx_field field, const mtx_entries *entries,
+                          csrn_io_matrix *matrix) {
   csrn_csr *csr = &matrix->csr;
   int64_t *indptr = calloc((size_t)d->n_cells + 2, sizeof *indptr);
   int32_t *indices = malloc((size_t)entries->n * sizeof *indices + 1);
-  csr->data_type = entries->wide     ? entries->fits_i32 ? CSRN_I32 : CSRN_I64
-                   : entries->values ? entries->fits_f32 ? CSRN_F32 : CSRN_F64
-                                     : CSRN_U8;
+  csr->data_type = field == FIELD_INTEGER ? entries->fits_i32 ? CSRN_I32 : CSRN_I64
+                   : field == FIELD_REAL  ? entries->fits_f32 ? CSRN_F32 : CSRN_F64
+                                          : CSRN_U8;
   csr->data = malloc((size_t)entries->n * csrn_dtype_size(csr->data_type) + 1);
   csr->indptr = indptr;
   csr->indices = indices;
@@ -468,26 +325,8 @@ static csrn_io_status rewind_text(csrn_io_input *input, csrn_io_error *error) {
   return status;
 }
 
-static bool allocate_entries(const mtx_state *state, mtx_entries *entries) {
-  const size_t n = (size_t)state->nnz;
-  bool done = n < SIZE_MAX / 16;
-  if (done) {
-    entries->cells = malloc(n * sizeof *entries->cells + 1);
-    entries->genes = malloc(n * sizeof *entries->genes + 1);
-    done = entries->cells && entries->genes;
-  }
-  if (done && state->field == FIELD_INTEGER)
-    done = (entries->wide = malloc(n * sizeof *entries->wide + 1)) != NULL;
-  if (done && state->field == FIELD_REAL)
-    done = (entries->values = malloc(n * sizeof *entries->values + 1)) != NULL;
-  entries->fits_i32 = true;
-  entries->fits_f32 = state->real_type != CSRN_F64;
-  return done;
-}
-
 static csrn_io_status read_mtx(csrn_io_input *input, csrn_context *ctx, csrn_io_matrix *matrix,
                                const csrn_io_progress *progress, csrn_io_error *error) {
-  (void)ctx;
   mtx_state *state = input->state;
   const csrn_io_description *d = &input->description;
   mtx_entries entries = {0};
@@ -503,17 +342,14 @@ static csrn_io_status read_mtx(csrn_io_input *input, csrn_context *ctx, csrn_io_
                            .nnz = state->nnz,
                            .indptr_type = CSRN_I64,
                            .indices_type = CSRN_I32};
-  if (!allocate_entries(state, &entries))
+  if (!csrn_mtx_allocate(state, state->nnz, &entries))
     status = csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory for %" PRId64 " entries", input->path,
                           state->nnz);
   else
-    status = read_entries(input, &entries, progress, error);
-  if (!status && !group_by_cell(d, &entries, matrix))
+    status = csrn_mtx_read_entries(input, csrn_context_threads(ctx), &entries, progress, error);
+  if (!status && !group_by_cell(d, state->field, &entries, matrix))
     status = csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory", input->path);
-  free(entries.cells);
-  free(entries.genes);
-  free(entries.values);
-  free(entries.wide);
+  csrn_mtx_free(&entries);
   return status;
 }
 

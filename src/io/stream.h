@@ -9,9 +9,10 @@
  * the same for every number of threads. What a unit needs is held by one worker from beginning to
  * end, which keeps it in that core's cache and bounds the memory by the number of workers.
  *
- * stream_pool.c has the workers, stream_array.c the chunks, stream_rows.c and stream_load.c the
- * rows and units of a matrix, stream_totals.c the first pass (the totals of rows that may cross
- * units), stream_exclude.c the genes left out, stream_normalize.c the last pass and the whole.
+ * stream_pool.c has the workers, stream_array.c the chunks, stream_rows.c, stream_load.c and stream_select.c
+ * the rows and units of a matrix, stream_totals.c and stream_columns.c the totals, stream_exclude.c the
+ * genes left out, stream_job.c plan and beginning, stream_write.c the pass that writes;
+ * stream_normalize.c and stream_axis.c are what is done with all that.
  */
 #ifndef CSRN_STREAM_H
 #define CSRN_STREAM_H
@@ -34,7 +35,7 @@ typedef struct csrn_stream_worker {
   struct {
     void *bytes;
     size_t room;
-  } buffers[8]; /* kept from unit to unit */
+  } buffers[10]; /* kept from unit to unit */
 } csrn_stream_worker;
 
 /* Does unit `unit`: 0 <= unit < n_units; fills worker->error if it fails. */
@@ -130,6 +131,9 @@ typedef struct csrn_stream_rows {
 
 /* Reads and checks indptr. */
 csrn_io_status csrn_stream_rows_read(csrn_stream_rows *rows, const csrn_hdf5_input *input);
+/* The same rows with other elements: takes over indptr, of which the last element is the new nnz. */
+csrn_io_status csrn_stream_rows_replace(csrn_stream_rows *rows, const csrn_hdf5_input *input, int64_t *indptr,
+                                        int64_t n_cols);
 void csrn_stream_rows_free(csrn_stream_rows *rows);
 /* Bytes for a matrix of that many rows and values. */
 int64_t csrn_stream_rows_bytes(int64_t n_rows, int64_t nnz);
@@ -148,10 +152,19 @@ typedef struct csrn_stream_kept {
   csrn_dtype type;
 } csrn_stream_kept;
 
+/* Where some of the columns are the matrix: what the file has. */
+typedef struct csrn_stream_selection {
+  const int64_t *column_of; /* as in csrn_hdf5_input */
+  int64_t n_cols, nnz;      /* in the file */
+  csrn_stream_cut cut;      /* of the file's values */
+  int64_t *before;          /* [n_units + 1] selected values before each of these units; NULL: all are */
+} csrn_stream_selection;
+
 /* A matrix in a file, as the passes see it. */
 typedef struct csrn_stream_matrix {
   csrn_stream_rows rows;
   csrn_stream_array data, indices;
+  csrn_stream_selection selection;
   csrn_stream_cut cut;
   csrn_stream_kept *kept; /* [n_units] */
   int64_t room;           /* bytes left for keeping; of the pool's state */
@@ -168,11 +181,27 @@ void csrn_stream_unpack(const csrn_stream_kept *kept, int64_t n, csrn_dtype type
 /* ---- stream_load.c: units of a matrix ---- */
 
 /* The buffers of a worker, for those who share them. */
-enum { CSRN_STREAM_VALUES = 2, CSRN_STREAM_STARTS = 3, CSRN_STREAM_RESULT = 4 };
+enum {
+  CSRN_STREAM_VALUES = 2,
+  CSRN_STREAM_STARTS = 3,
+  CSRN_STREAM_RESULT = 4,
+  CSRN_STREAM_COLUMNS = 6,
+  CSRN_STREAM_SOURCE = 8,
+  CSRN_STREAM_SOURCE_COLUMNS = 9
+};
 
 void csrn_stream_matrix_free(csrn_stream_matrix *matrix);
+csrn_stream_cut csrn_stream_cut_of(int64_t nnz, int64_t unit);
 /* Where unit `unit` begins, and how many values it has. */
 int64_t csrn_stream_unit(const csrn_stream_matrix *matrix, int64_t unit, int64_t *n);
+/* Elements [begin, begin + n) of an array, where `begin` begins a chunk, into a buffer of the worker that has
+ * room for `room` of them and for whole chunks. */
+csrn_io_status csrn_stream_elements(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t begin,
+                                    int64_t n, int64_t room, int buffer, void **elements);
+/* The columns of values [begin, begin + n) of the file, all of which are columns of a matrix of n_cols. */
+csrn_io_status csrn_stream_stored_columns(csrn_stream_worker *worker, const csrn_stream_matrix *matrix,
+                                          int64_t begin, int64_t n, int64_t n_cols, int buffer,
+                                          int32_t **columns);
 /* Reads the values of a unit, in their type, into a buffer of the worker. */
 csrn_io_status csrn_stream_read(csrn_stream_worker *worker, const csrn_stream_matrix *matrix, int64_t unit,
                                 void **values);
@@ -187,27 +216,90 @@ csrn_io_status csrn_stream_columns(csrn_stream_worker *worker, const csrn_stream
 int64_t *csrn_stream_starts(csrn_stream_worker *worker, const csrn_stream_matrix *matrix, int64_t unit,
                             int64_t *first, int64_t *n_rows);
 
+/* ---- stream_select.c: some of the columns ---- */
+
+/* Makes the matrix that of the selected columns. One pass over the indices. */
+csrn_io_status csrn_stream_select(csrn_stream_pool *pool, csrn_stream_matrix *matrix,
+                                  const csrn_hdf5_input *input, int64_t n_selected,
+                                  const csrn_io_progress *progress, csrn_io_error *error);
+/* Values (in their type) and columns of a unit; either may be NULL. */
+csrn_io_status csrn_stream_read_selected(csrn_stream_worker *worker, const csrn_stream_matrix *matrix,
+                                         int64_t unit, void **values, int32_t **columns);
+
 /* ---- stream_totals.c, stream_exclude.c: totals ---- */
 
-/* Totals of all rows, to the bit as csrn_axis_sum_excluding() has them. Without a mask this is the first
- * pass, which keeps the values. `exact` becomes false where integers do not fit in parts: in memory they may.
- */
+/* Sums of all rows, to the bit as csrn_axis_sum_excluding() has them, of sums_type (f64, or for integers also
+ * i64 or u64). Without a mask this is the first pass, which keeps the values. `exact` becomes false where
+ * integers do not fit in parts: in memory they may. */
 csrn_io_status csrn_stream_totals(csrn_stream_pool *pool, csrn_stream_matrix *matrix, const uint8_t *excluded,
-                                  double *totals, bool *exact, const csrn_io_progress *progress,
-                                  csrn_io_error *error);
+                                  void *totals, csrn_dtype sums_type, bool *exact,
+                                  const csrn_io_progress *progress, csrn_io_error *error);
+/* Stores a sum of integers of data_type; false if it does not fit that type's 64 bits or sums_type. */
+bool csrn_stream_store_sum(__int128 sum, csrn_dtype data_type, csrn_dtype sums_type, void *sums, int64_t i);
 /* The mask of csrn_highly_expressed(), for cells in rows. */
 csrn_io_status csrn_stream_highly_expressed(csrn_stream_pool *pool, csrn_stream_matrix *matrix,
                                             const double *totals, double max_fraction, uint8_t *mask,
                                             const csrn_io_progress *progress, csrn_io_error *error);
 
-/* ---- stream_columns.c: the same of a matrix whose cells are columns ---- */
+/* ---- stream_columns.c, stream_reals.c: the same of a matrix whose cells are columns ---- */
 
-/* *exact is false, and the totals are not set, where the values are no integers. */
+/* Bytes that a worker sums the columns in. */
+int64_t csrn_stream_column_bytes(csrn_dtype data_type, int64_t n_cols);
 csrn_io_status csrn_stream_column_totals(csrn_stream_pool *pool, csrn_stream_matrix *matrix,
-                                         const uint8_t *excluded, double *totals, bool *exact,
-                                         const csrn_io_progress *progress, csrn_io_error *error);
+                                         const uint8_t *excluded, void *totals, csrn_dtype sums_type,
+                                         bool *exact, const csrn_io_progress *progress, csrn_io_error *error);
 csrn_io_status csrn_stream_highly_expressed_rows(csrn_stream_pool *pool, csrn_stream_matrix *matrix,
                                                  const double *totals, double max_fraction, uint8_t *mask,
                                                  const csrn_io_progress *progress, csrn_io_error *error);
+/* Sums of columns of reals that are no counts. */
+csrn_io_status csrn_stream_column_reals(csrn_stream_pool *pool, csrn_stream_matrix *matrix,
+                                        const uint8_t *excluded, double *totals,
+                                        const csrn_io_progress *progress, csrn_io_error *error);
+
+/* ---- stream_job.c: plan and beginning ---- */
+
+/* What shall be done, as far as a plan depends on it. */
+typedef struct csrn_stream_request {
+  int64_t memory, unit;         /* as in csrn_io_normalization */
+  const csrn_io_output *output; /* NULL: no file */
+  int passes;
+  bool by_column;    /* columns are summed */
+  bool with_columns; /* columns are looked at */
+} csrn_stream_request;
+
+csrn_io_status csrn_stream_plan(csrn_io_input *input, csrn_context *ctx, const csrn_stream_request *request,
+                                csrn_io_plan *plan, csrn_io_error *error);
+
+typedef struct csrn_stream_job {
+  csrn_io_input *input;
+  csrn_hdf5_input *state; /* of input */
+  csrn_context *ctx;
+  const csrn_io_output *output;
+  const csrn_io_plan *plan;
+  const csrn_io_progress *progress;
+  csrn_io_error *error;
+  csrn_stream_pool pool;
+  csrn_stream_matrix matrix;
+} csrn_stream_job;
+
+/* Workers and matrix of a job whose first members are set; always to be followed by csrn_stream_end(). */
+csrn_io_status csrn_stream_begin(csrn_stream_job *job);
+void csrn_stream_end(csrn_stream_job *job);
+/* "FILE: out of memory for ..." */
+csrn_io_status csrn_stream_no_memory(const csrn_stream_job *job, const char *object);
+double csrn_stream_now(void); /* seconds */
+/* Whole chunks, of about as many values as asked for; chunk 0: there are none. */
+int64_t csrn_stream_whole_chunks(int64_t wanted, int64_t chunk);
+
+/* ---- stream_write.c: the pass that writes ---- */
+
+/* The values of a unit, n of them, of the type that is written. */
+typedef csrn_io_status (*csrn_stream_compute)(csrn_stream_worker *worker, const void *user, int64_t unit,
+                                              int64_t n, void *result);
+
+/* Writes the output: a copy of the input, or a new file of its matrix, with the computed values. `factors` as
+ * of csrn_io_output. seconds[0]: copying all else, seconds[1]: computing and writing. */
+csrn_io_status csrn_stream_write(csrn_stream_job *job, csrn_stream_compute compute, const void *user,
+                                 const void *factors, double seconds[2]);
 
 #endif

@@ -1,10 +1,11 @@
 /*
- * Totals of the columns of a matrix in a file: of the cells of a CSC matrix. Sums of columns
- * depend on the whole matrix unless all values are integers (docs/numerics.md), which counts
- * are; each worker adds them up for itself, and any order gives the same. Where values are
- * no integers, or a sum leaves 64 bits, the caller is told, who then needs the matrix whole.
+ * Totals of the columns of a matrix in a file: of the cells of a CSC matrix. Counts are integers
+ * (docs/numerics.md): each worker adds them up for itself, and any order gives the same. What
+ * values are no counts goes to stream_reals.c. Where a sum of integers leaves 64 bits on the
+ * way, the caller is told, who then needs the matrix whole.
  */
 #include "stream.h"
+#include "type_lists.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -21,13 +22,22 @@ typedef struct columns_pass {
 /* Whether x is an integer of at most 31 bits, which are what column sums take for counts. */
 #define IS_INTEGER(x) (fabs((double)(x)) < 0x1p31 && (double)(int32_t)(x) == (double)(x))
 
+#define IS_INTEGER_CSRN_F32 IS_INTEGER
+#define IS_INTEGER_CSRN_F64 IS_INTEGER
+#define ALWAYS(x)           true
+#define IS_INTEGER_CSRN_U8  ALWAYS
+#define IS_INTEGER_CSRN_U16 ALWAYS
+#define IS_INTEGER_CSRN_U32 ALWAYS
+#define IS_INTEGER_CSRN_I32 ALWAYS
+#define IS_INTEGER_CSRN_I64 ALWAYS
+
 /* For each type: adds n values to the sums of their columns, false if that cannot be done; and whether one is
  * above the limit of its column. */
-#define COLUMN_LOOPS(NAME, TYPE, IS_COUNT)                                                                   \
+#define COLUMN_LOOPS(DTYPE, TYPE, NAME)                                                                      \
   static bool add_##NAME(const TYPE *values, const int32_t *columns, int64_t n, int64_t *sums) {             \
     bool done = sums != NULL;                                                                                \
     for (int64_t i = 0; i < n && done; i++)                                                                  \
-      done = IS_COUNT(values[i]) &&                                                                          \
+      done = IS_INTEGER_##DTYPE(values[i]) &&                                                                \
              !__builtin_add_overflow(sums[columns[i]], (int64_t)values[i], &sums[columns[i]]);               \
     return done;                                                                                             \
   }                                                                                                          \
@@ -37,27 +47,15 @@ typedef struct columns_pass {
       found |= (double)values[i] > limits[columns[i]];                                                       \
     return found;                                                                                            \
   }
-
-#define ANY(x) true
-#define VALUE_TYPES(DO)                                                                                      \
-  DO(f32, float, IS_INTEGER, CSRN_F32)                                                                       \
-  DO(f64, double, IS_INTEGER, CSRN_F64)                                                                      \
-  DO(u8, uint8_t, ANY, CSRN_U8)                                                                              \
-  DO(u16, uint16_t, ANY, CSRN_U16)                                                                           \
-  DO(u32, uint32_t, ANY, CSRN_U32)                                                                           \
-  DO(i32, int32_t, ANY, CSRN_I32)                                                                            \
-  DO(i64, int64_t, ANY, CSRN_I64)
-
-#define DEFINE(NAME, TYPE, IS_COUNT, DTYPE) COLUMN_LOOPS(NAME, TYPE, IS_COUNT)
-VALUE_TYPES(DEFINE)
+DATA_TYPES(COLUMN_LOOPS)
 
 static bool add(const void *values, csrn_dtype type, const int32_t *columns, int64_t first, int64_t n,
                 int64_t *sums) {
   switch (type) {
-#define CASE(NAME, TYPE, IS_COUNT, DTYPE)                                                                    \
+#define CASE(DTYPE, TYPE, NAME)                                                                              \
   case DTYPE:                                                                                                \
     return add_##NAME((const TYPE *)values + first, columns + first, n, sums);
-    VALUE_TYPES(CASE)
+    DATA_TYPES(CASE)
 #undef CASE
   default:
     return false;
@@ -67,10 +65,10 @@ static bool add(const void *values, csrn_dtype type, const int32_t *columns, int
 static bool exceeds(const void *values, csrn_dtype type, const int32_t *columns, int64_t first, int64_t n,
                     const double *limits) {
   switch (type) {
-#define CASE(NAME, TYPE, IS_COUNT, DTYPE)                                                                    \
+#define CASE(DTYPE, TYPE, NAME)                                                                              \
   case DTYPE:                                                                                                \
     return exceeds_##NAME((const TYPE *)values + first, columns + first, n, limits);
-    VALUE_TYPES(CASE)
+    DATA_TYPES(CASE)
 #undef CASE
   default:
     return false;
@@ -114,38 +112,64 @@ static csrn_io_status do_unit(csrn_stream_worker *worker, void *arg, int64_t uni
   return CSRN_IO_OK;
 }
 
-static bool combine(const columns_pass *pass, int n_workers, int64_t n_cols, double *totals) {
-  for (int64_t c = 0; c < n_cols; c++) {
-    int64_t sum = 0;
+static bool is_real(csrn_dtype type) {
+  return type == CSRN_F32 || type == CSRN_F64;
+}
+
+/* Reals that are no counts are summed in 128 bits. */
+int64_t csrn_stream_column_bytes(csrn_dtype data_type, int64_t n_cols) {
+  return n_cols * (int64_t)(is_real(data_type) ? sizeof(__int128) : sizeof(int64_t));
+}
+
+static bool combine(const columns_pass *pass, int n_workers, void *totals, csrn_dtype sums_type) {
+  const csrn_dtype type = pass->matrix->data.type;
+  bool fits = true;
+  for (int64_t c = 0; c < pass->matrix->rows.n_cols; c++) {
+    __int128 sum = 0;
     for (int w = 0; w < n_workers; w++)
-      if (__builtin_add_overflow(sum, pass->sums[w][c], &sum))
-        return false;
-    totals[c] = (double)sum;
+      sum += pass->sums[w][c];
+    if (is_real(type))
+      ((double *)totals)[c] = (double)sum;
+    else
+      fits &= csrn_stream_store_sum(sum, type, sums_type, totals, c);
   }
-  return true;
+  return fits;
+}
+
+/* Integers: *exact is false, and nothing set, if there are others, or a sum is too large. */
+static csrn_io_status sum_counts(csrn_stream_pool *pool, columns_pass *pass, void *totals,
+                                 csrn_dtype sums_type, bool *exact, const csrn_io_progress *progress,
+                                 csrn_io_error *error) {
+  const csrn_stream_matrix *matrix = pass->matrix;
+  const int64_t n_cols = matrix->rows.n_cols;
+  csrn_io_status status = CSRN_IO_OK;
+  pass->sums = calloc((size_t)pool->n_workers, sizeof *pass->sums);
+  for (int w = 0; pass->sums && w < pool->n_workers && !status; w++) {
+    pass->sums[w] = calloc((size_t)n_cols + 1, sizeof **pass->sums);
+    status = pass->sums[w] ? CSRN_IO_OK : CSRN_IO_FAILED;
+  }
+  if (status || !pass->sums)
+    status = csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory for the totals", matrix->data.file);
+  if (!status)
+    status = csrn_stream_run(pool, matrix->cut.n_units, do_unit, pass, pass->excluded ? "summing" : "reading",
+                             matrix->rows.nnz * (int64_t)csrn_dtype_size(matrix->data.type), progress, error);
+  *exact = !status && !pass->no_counts && combine(pass, pool->n_workers, totals, sums_type);
+  for (int w = 0; pass->sums && w < pool->n_workers; w++)
+    free(pass->sums[w]);
+  free(pass->sums);
+  return status;
 }
 
 csrn_io_status csrn_stream_column_totals(csrn_stream_pool *pool, csrn_stream_matrix *matrix,
-                                         const uint8_t *excluded, double *totals, bool *exact,
-                                         const csrn_io_progress *progress, csrn_io_error *error) {
-  const int64_t n_cols = matrix->rows.n_cols;
+                                         const uint8_t *excluded, void *totals, csrn_dtype sums_type,
+                                         bool *exact, const csrn_io_progress *progress,
+                                         csrn_io_error *error) {
   columns_pass pass = {.matrix = matrix, .excluded = excluded};
-  csrn_io_status status = CSRN_IO_OK;
-  pass.sums = calloc((size_t)pool->n_workers, sizeof *pass.sums);
-  for (int w = 0; pass.sums && w < pool->n_workers && !status; w++) {
-    pass.sums[w] = calloc((size_t)n_cols + 1, sizeof **pass.sums);
-    status = pass.sums[w] ? CSRN_IO_OK : CSRN_IO_FAILED;
-  }
-  if (status || !pass.sums)
-    status = csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory for the totals", matrix->data.file);
-  if (!status)
-    status = csrn_stream_run(pool, matrix->cut.n_units, do_unit, &pass, excluded ? "summing" : "reading",
-                             matrix->rows.nnz * (int64_t)csrn_dtype_size(matrix->data.type), progress, error);
-  *exact = !status && !pass.no_counts && combine(&pass, pool->n_workers, n_cols, totals);
-  for (int w = 0; pass.sums && w < pool->n_workers; w++)
-    free(pass.sums[w]);
-  free(pass.sums);
-  return status;
+  csrn_io_status status = sum_counts(pool, &pass, totals, sums_type, exact, progress, error);
+  if (status || *exact || !is_real(matrix->data.type))
+    return status;
+  *exact = true;
+  return csrn_stream_column_reals(pool, matrix, excluded, totals, progress, error);
 }
 
 csrn_io_status csrn_stream_highly_expressed_rows(csrn_stream_pool *pool, csrn_stream_matrix *matrix,

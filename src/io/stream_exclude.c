@@ -4,6 +4,7 @@
  * which a value exceeds.
  */
 #include "stream.h"
+#include "type_lists.h"
 
 #include <stdlib.h>
 
@@ -15,7 +16,7 @@ typedef struct marking {
 } marking;
 
 /* The places, among the n values of a row, of those above the limit: how many, and into places. */
-#define EXCEEDING(NAME, TYPE)                                                                                \
+#define EXCEEDING(DTYPE, TYPE, NAME)                                                                         \
   static int64_t exceeding_##NAME(const TYPE *values, int64_t begin, int64_t end, double limit,              \
                                   int64_t *places) {                                                         \
     int64_t n = 0;                                                                                           \
@@ -25,25 +26,15 @@ typedef struct marking {
     return n;                                                                                                \
   }
 
-#define VALUE_TYPES(DO)                                                                                      \
-  DO(f32, float, CSRN_F32)                                                                                   \
-  DO(f64, double, CSRN_F64)                                                                                  \
-  DO(u8, uint8_t, CSRN_U8)                                                                                   \
-  DO(u16, uint16_t, CSRN_U16)                                                                                \
-  DO(u32, uint32_t, CSRN_U32)                                                                                \
-  DO(i32, int32_t, CSRN_I32)                                                                                 \
-  DO(i64, int64_t, CSRN_I64)
-
-#define DEFINE(NAME, TYPE, DTYPE) EXCEEDING(NAME, TYPE)
-VALUE_TYPES(DEFINE)
+DATA_TYPES(EXCEEDING)
 
 static int64_t exceeding(const void *values, csrn_dtype type, int64_t begin, int64_t end, double limit,
                          int64_t *places) {
   switch (type) {
-#define CASE(NAME, TYPE, DTYPE)                                                                              \
+#define CASE(DTYPE, TYPE, NAME)                                                                              \
   case DTYPE:                                                                                                \
     return exceeding_##NAME(values, begin, end, limit, places);
-    VALUE_TYPES(CASE)
+    DATA_TYPES(CASE)
 #undef CASE
   default:
     return 0;

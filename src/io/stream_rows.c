@@ -102,6 +102,14 @@ csrn_io_status csrn_stream_rows_read(csrn_stream_rows *rows, const csrn_hdf5_inp
   return status ? status : make_spans(rows, input);
 }
 
+csrn_io_status csrn_stream_rows_replace(csrn_stream_rows *rows, const csrn_hdf5_input *input, int64_t *indptr,
+                                        int64_t n_cols) {
+  const int64_t n_rows = rows->n_rows;
+  csrn_stream_rows_free(rows);
+  *rows = (csrn_stream_rows){.n_rows = n_rows, .n_cols = n_cols, .nnz = indptr[n_rows], .indptr = indptr};
+  return make_spans(rows, input);
+}
+
 void csrn_stream_rows_free(csrn_stream_rows *rows) {
   if (rows->spans != rows->indptr)
     free(rows->spans);

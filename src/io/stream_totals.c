@@ -147,29 +147,43 @@ static csrn_io_status do_unit(csrn_stream_worker *worker, void *arg, int64_t uni
 
 /* ---- The pass ---------------------------------------------------------------- */
 
+bool csrn_stream_store_sum(__int128 sum, csrn_dtype data_type, csrn_dtype sums_type, void *sums, int64_t i) {
+  const bool is_signed = data_type == CSRN_I32 || data_type == CSRN_I64;
+  const __int128 highest = is_signed || sums_type == CSRN_I64 ? INT64_MAX : (__int128)UINT64_MAX;
+  const __int128 lowest = is_signed && sums_type != CSRN_U64 ? INT64_MIN : 0;
+  if (sums_type == CSRN_F64)
+    ((double *)sums)[i] = is_signed ? (double)(int64_t)sum : (double)(uint64_t)sum;
+  else
+    ((uint64_t *)sums)[i] = (uint64_t)sum;
+  return sum >= lowest && sum <= highest;
+}
+
 /* The sums of the spans of each row, added in order; false if one does not fit. */
-static bool combine(const totals_pass *pass, double *totals) {
+static bool combine(const totals_pass *pass, void *totals, csrn_dtype sums_type) {
   const csrn_stream_rows *rows = pass->rows;
+  const bool real = pass->data->type == CSRN_F32 || pass->data->type == CSRN_F64;
   int64_t span = 0;
+  bool fits = true;
   for (int64_t i = 0; i < rows->n_rows; i++) {
     double sum = 0;
     __int128 count = 0;
     do {
-      if (pass->sums_type == CSRN_F64)
+      if (real)
         sum += ((const double *)pass->sums)[span];
       else
         count += ((const int64_t *)pass->sums)[span];
     } while (++span < rows->n_spans && rows->spans[span] < rows->indptr[i + 1]);
-    if (count > INT64_MAX || count < INT64_MIN)
-      return false;
-    totals[i] = pass->sums_type == CSRN_F64 ? sum : (double)(int64_t)count;
+    if (real)
+      ((double *)totals)[i] = sum;
+    else
+      fits &= csrn_stream_store_sum(count, pass->data->type, sums_type, totals, i);
   }
-  return true;
+  return fits;
 }
 
 csrn_io_status csrn_stream_totals(csrn_stream_pool *pool, csrn_stream_matrix *matrix, const uint8_t *excluded,
-                                  double *totals, bool *exact, const csrn_io_progress *progress,
-                                  csrn_io_error *error) {
+                                  void *totals, csrn_dtype sums_type, bool *exact,
+                                  const csrn_io_progress *progress, csrn_io_error *error) {
   const csrn_stream_rows *rows = &matrix->rows;
   const csrn_dtype type = matrix->data.type;
   totals_pass pass = {.matrix = matrix,
@@ -187,7 +201,7 @@ csrn_io_status csrn_stream_totals(csrn_stream_pool *pool, csrn_stream_matrix *ma
   if (!status)
     status = csrn_stream_run(pool, matrix->cut.n_units, do_unit, &pass, excluded ? "summing" : "reading",
                              rows->nnz * (int64_t)csrn_dtype_size(type), progress, error);
-  *exact = !status && !pass.overflow && combine(&pass, totals);
+  *exact = !status && !pass.overflow && combine(&pass, totals, sums_type);
   for (int i = 0; pass.seams && i < pass.n_seams; i++)
     free(pass.seams[i].values);
   free(pass.seams);

@@ -5,6 +5,7 @@
  * genome as scanpy's read_10x_h5() does; the selected ones keep their order.
  */
 #include "hdf5_util.h"
+#include "type_lists.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -95,25 +96,70 @@ done:
   return status;
 }
 
-/* The names as scanpy calls them, with the gene symbols as the index. */
+/* The names as scanpy calls them, with the gene symbols as the index. A file of probes has the gene of each
+ * beside its own id. */
 static const struct {
-  const char *v3, *v2, *column;
+  const char *v3, *of_probes, *v2, *column;
 } gene_columns[] = {
-    {"features/name", "gene_names", "index"},
-    {"features/id", "genes", "gene_ids"},
-    {"features/feature_type", NULL, "feature_types"},
-    {"features/genome", NULL, "genome"},
+    {"features/name", "features/name", "gene_names", "index"},
+    {"features/id", "features/gene_id", "genes", "gene_ids"},
+    {"features/feature_type", "features/feature_type", NULL, "feature_types"},
+    {"features/genome", "features/genome", NULL, "genome"},
+    {NULL, "features/id", NULL, "probe_ids"},
 };
+
+enum { N_GENE_COLUMNS = sizeof gene_columns / sizeof gene_columns[0] };
+
+/* Whether a dataset of features is one of texts that none of the above is, one per feature. */
+static int is_other_text(const csrn_hdf5_input *state, const char *path) {
+  hsize_t extent[1] = {0};
+  for (size_t i = 0; i < N_GENE_COLUMNS; i++)
+    if (!strcmp(path, gene_columns[i].of_probes))
+      return 0;
+  char *whole = csrn_hdf5_format("%s/%s", state->matrix, path);
+  hid_t dataset = whole && csrn_hdf5_kind_of(state->file.id, whole) == CSRN_HDF5_DATASET
+                      ? H5Dopen2(state->file.id, whole, H5P_DEFAULT)
+                      : -1;
+  hid_t space = dataset < 0 ? -1 : H5Dget_space(dataset), type = dataset < 0 ? -1 : H5Dget_type(dataset);
+  const int found = type >= 0 && H5Tget_class(type) == H5T_STRING && H5Sget_simple_extent_ndims(space) == 1 &&
+                    H5Sget_simple_extent_dims(space, extent, NULL) == 1 &&
+                    extent[0] == (hsize_t)state->n_cols && !strstr(path, "/_");
+  csrn_hdf5_close(type);
+  csrn_hdf5_close(space);
+  csrn_hdf5_close(dataset);
+  free(whole);
+  return found;
+}
+
+/* Version 3: what else features are described by (probe_region, pattern, ...), under its own name. */
+static csrn_io_status read_other_names(csrn_io_input *input) {
+  csrn_hdf5_input *state = input->state;
+  const int room = (int)(sizeof input->genes.columns / sizeof input->genes.columns[0]);
+  csrn_io_status status = CSRN_IO_OK;
+  char *group = csrn_hdf5_format("%s/features", state->matrix);
+  state->feature_names = group ? csrn_hdf5_list(state->file.id, group) : NULL;
+  for (char **name = state->feature_names; name && *name && !status; name++) {
+    char *path = csrn_hdf5_format("features/%s", *name);
+    if (path && input->genes.n_columns < room && is_other_text(state, path))
+      status = add_column(state, path, 0, state->n_cols, *name, &input->genes);
+    free(path);
+  }
+  free(group);
+  return status;
+}
 
 static csrn_io_status read_names(csrn_io_input *input, int v3) {
   const csrn_hdf5_input *state = input->state;
+  char *gene_id = csrn_hdf5_format("%s/features/gene_id", state->matrix);
+  const int probes = v3 && gene_id && csrn_hdf5_kind_of(state->file.id, gene_id) == CSRN_HDF5_DATASET;
+  free(gene_id);
   csrn_io_status status = add_column(state, "barcodes", 0, state->n_rows, "index", &input->cells);
-  for (size_t i = 0; !status && i < sizeof gene_columns / sizeof gene_columns[0]; i++) {
-    const char *name = v3 ? gene_columns[i].v3 : gene_columns[i].v2;
+  for (size_t i = 0; !status && i < N_GENE_COLUMNS; i++) {
+    const char *name = probes ? gene_columns[i].of_probes : v3 ? gene_columns[i].v3 : gene_columns[i].v2;
     if (name)
       status = add_column(state, name, i > 1, state->n_cols, gene_columns[i].column, &input->genes);
   }
-  return status;
+  return status || !v3 ? status : read_other_names(input);
 }
 
 static char **find_column(const csrn_io_table *table, const char *name) {
@@ -230,19 +276,11 @@ static inline void move_value(void *values, int64_t to, int64_t from, size_t byt
   }
 }
 
-#define INDEX_TYPES(X)                                                                                       \
-  X(CSRN_U8, uint8_t)                                                                                        \
-  X(CSRN_U16, uint16_t)                                                                                      \
-  X(CSRN_U32, uint32_t)                                                                                      \
-  X(CSRN_U64, uint64_t)                                                                                      \
-  X(CSRN_I32, int32_t)                                                                                       \
-  X(CSRN_I64, int64_t)
-
 /* Moves the selected of the entries [from, to) to `at` and renumbers their columns; returns
  * where they end. */
-#define DEFINE_KEEP(code, T)                                                                                 \
-  static int64_t keep_##T(T *indices, void *values, size_t bytes, const int64_t *column_of, int64_t from,    \
-                          int64_t to, int64_t at) {                                                          \
+#define DEFINE_KEEP(code, T, name)                                                                           \
+  static int64_t keep_##name(T *indices, void *values, size_t bytes, const int64_t *column_of, int64_t from, \
+                             int64_t to, int64_t at) {                                                       \
     for (int64_t k = from; k < to; k++) {                                                                    \
       int64_t column = column_of[indices[k]];                                                                \
       if (column < 0)                                                                                        \
@@ -254,8 +292,8 @@ static inline void move_value(void *values, int64_t to, int64_t from, size_t byt
   }
 INDEX_TYPES(DEFINE_KEEP)
 
-#define DEFINE_COUNT(code, T)                                                                                \
-  static int64_t count_##T(const T *indices, int64_t n, const int64_t *column_of, int64_t n_cols) {          \
+#define DEFINE_COUNT(code, T, name)                                                                          \
+  static int64_t count_##name(const T *indices, int64_t n, const int64_t *column_of, int64_t n_cols) {       \
     int64_t count = 0;                                                                                       \
     for (int64_t k = 0; k < n; k++)                                                                          \
       count += (uint64_t)indices[k] < (uint64_t)n_cols && column_of[indices[k]] >= 0;                        \
@@ -266,9 +304,9 @@ INDEX_TYPES(DEFINE_COUNT)
 static int64_t keep_entries(csrn_csr *csr, const int64_t *column_of, int64_t from, int64_t to, int64_t at) {
   size_t bytes = csrn_dtype_size(csr->data_type);
   switch (csr->indices_type) {
-#define CASE(code, T)                                                                                        \
+#define CASE(code, T, name)                                                                                  \
   case code:                                                                                                 \
-    return keep_##T((T *)csr->indices, csr->data, bytes, column_of, from, to, at);
+    return keep_##name((T *)csr->indices, csr->data, bytes, column_of, from, to, at);
     INDEX_TYPES(CASE)
 #undef CASE
   default:
@@ -280,7 +318,7 @@ static int64_t keep_entries(csrn_csr *csr, const int64_t *column_of, int64_t fro
 static int64_t exchange(csrn_csr *csr, int64_t i, int64_t value) {
   int64_t old = 0;
   switch (csr->indptr_type) {
-#define CASE(code, T)                                                                                        \
+#define CASE(code, T, name)                                                                                  \
   case code:                                                                                                 \
     old = (int64_t)((T *)csr->indptr)[i];                                                                    \
     ((T *)csr->indptr)[i] = (T)value;                                                                        \
@@ -306,26 +344,35 @@ static void keep_selected(csrn_csr *csr, const int64_t *column_of, int64_t n_sel
   csr->n_cols = n_selected;
 }
 
-/* Stored values of the selected features, for the description: the one thing that metadata
- * does not say. */
-static csrn_io_status count_selected(const csrn_hdf5_input *state, int64_t *count) {
-  void *indices;
-  csrn_io_status status =
-      csrn_hdf5_array_read(&state->file, &state->indices, state->nnz, "counting", NULL, &indices);
-  if (status)
-    return status;
-  switch (state->indices.type) {
-#define CASE(code, T)                                                                                        \
+static int64_t count_indices(const void *indices, csrn_dtype type, int64_t n, const csrn_hdf5_input *state) {
+  switch (type) {
+#define CASE(code, T, name)                                                                                  \
   case code:                                                                                                 \
-    *count = count_##T(indices, state->nnz, state->column_of, state->n_cols);                                \
-    break;
+    return count_##name(indices, n, state->column_of, state->n_cols);
     INDEX_TYPES(CASE)
 #undef CASE
   default:
-    break;
+    return 0;
   }
-  free(indices);
-  return CSRN_IO_OK;
+}
+
+/* Stored values of the selected features, for the description: the one thing that metadata does not say.
+ * Slab by slab, since the indices need not fit in memory. */
+static csrn_io_status count_selected(const csrn_hdf5_input *state, int64_t *count) {
+  const csrn_hdf5_array *indices = &state->indices;
+  const size_t element = csrn_dtype_size(indices->type);
+  const int64_t slab = (int64_t)csrn_hdf5_slab(indices->extent, indices->chunk, 1, element);
+  void *some = malloc((size_t)(slab < state->nnz ? slab : state->nnz) * element + 1);
+  csrn_io_status status =
+      some ? CSRN_IO_OK : csrn_hdf5_no_memory(&state->file, indices->path, (uint64_t)slab * element);
+  *count = 0;
+  for (int64_t done = 0; done < state->nnz && !status; done += slab) {
+    const int64_t n = state->nnz - done < slab ? state->nnz - done : slab;
+    status = csrn_hdf5_array_slab(&state->file, indices, done, n, some);
+    *count += status ? 0 : count_indices(some, indices->type, n, state);
+  }
+  free(some);
+  return status;
 }
 
 /* ---- The reader ---- */
@@ -431,6 +478,7 @@ static csrn_io_status read_10x(csrn_io_input *input, csrn_context *ctx, csrn_io_
                                const csrn_io_progress *progress, csrn_io_error *error) {
   csrn_hdf5_begin();
   csrn_hdf5_input *state = input->state;
+  char fault[CSRN_IO_FAULT];
   state->file.error = error;
   memset(matrix, 0, sizeof *matrix);
   matrix->cells = CSRN_PER_ROW;
@@ -438,7 +486,7 @@ static csrn_io_status read_10x(csrn_io_input *input, csrn_context *ctx, csrn_io_
   /* Features are looked up by their indices before csrn_io_read() checks these. */
   if (!status && state->column_of && csrn_csr_check(ctx, &matrix->csr) != CSRN_OK)
     status = csrn_hdf5_refuse(&state->file, "%s is not a valid sparse matrix: %s", state->matrix,
-                              csrn_error_detail(ctx));
+                              csrn_io_matrix_fault(ctx, fault));
   if (status)
     csrn_io_matrix_free(matrix);
   else if (state->column_of)

@@ -7,7 +7,7 @@
 #include <zlib.h>
 
 /* No line of the formats read here comes near this length. */
-enum { BUFFER = 1 << 20 };
+enum { BUFFER = CSRN_TEXT_BLOCK };
 
 struct csrn_text {
   gzFile file;
@@ -44,12 +44,9 @@ void csrn_text_close(csrn_text *text) {
   free(text);
 }
 
-/* Moves what is left to the front and fills up; 0 for an error, which is stored. */
-static int refill(csrn_text *text, csrn_io_error *error) {
-  memmove(text->buffer, text->buffer + text->begin, text->end - text->begin);
-  text->end -= text->begin;
-  text->begin = 0;
-  int n = gzread(text->file, text->buffer + text->end, (unsigned)(BUFFER - text->end));
+/* Reads up to `room` bytes; -1 for an error, which is stored. */
+static int read_bytes(csrn_text *text, char *to, size_t room, csrn_io_error *error) {
+  int n = gzread(text->file, to, (unsigned)room);
   int code = Z_OK;
   const char *reason = gzerror(text->file, &code);
   if (n < 0 || (code != Z_OK && code != Z_STREAM_END)) {
@@ -57,14 +54,31 @@ static int refill(csrn_text *text, csrn_io_error *error) {
                  code == Z_BUF_ERROR ? "the gzip stream is cut off"
                  : code == Z_ERRNO   ? strerror(errno)
                                      : reason);
-    return 0;
+    return -1;
   }
-  if (memchr(text->buffer + text->end, '\0', (size_t)n)) {
+  if (memchr(to, '\0', (size_t)n)) {
     csrn_io_fail(error, CSRN_IO_FAILED, "%s: holds a zero byte: this is no text file", text->path);
-    return 0;
+    return -1;
   }
-  text->end += (size_t)n;
   text->at_end = n == 0;
+  return n;
+}
+
+static int refuse_line(const csrn_text *text, csrn_io_error *error) {
+  csrn_io_fail(error, CSRN_IO_FAILED, "%s: line %lld is too long: this is no text file", text->path,
+               (long long)text->line_number + 1);
+  return -1;
+}
+
+/* Moves what is left to the front and fills up; 0 for an error, which is stored. */
+static int refill(csrn_text *text, csrn_io_error *error) {
+  memmove(text->buffer, text->buffer + text->begin, text->end - text->begin);
+  text->end -= text->begin;
+  text->begin = 0;
+  int n = read_bytes(text, text->buffer + text->end, BUFFER - text->end, error);
+  if (n < 0)
+    return 0;
+  text->end += (size_t)n;
   return 1;
 }
 
@@ -75,11 +89,8 @@ int csrn_text_line(csrn_text *text, char **line, csrn_io_error *error) {
     stop = memchr(from, '\n', text->end - text->begin);
     if (stop || text->at_end)
       break;
-    if (text->end - text->begin == BUFFER) {
-      csrn_io_fail(error, CSRN_IO_FAILED, "%s: line %lld is too long: this is no text file", text->path,
-                   (long long)text->line_number + 1);
-      return -1;
-    }
+    if (text->end - text->begin == BUFFER)
+      return refuse_line(text, error);
     if (!refill(text, error))
       return -1;
   }
@@ -94,6 +105,31 @@ int csrn_text_line(csrn_text *text, char **line, csrn_io_error *error) {
   *stop = '\0';
   text->line_number++;
   return 1;
+}
+
+/* What is behind the last whole line waits in the buffer. */
+int64_t csrn_text_block(csrn_text *text, char *to, csrn_io_error *error) {
+  size_t n = text->end - text->begin, whole = 0;
+  memcpy(to, text->buffer + text->begin, n);
+  text->begin = text->end = 0;
+  for (int more = 1; n < BUFFER && more > 0; n += (size_t)more) {
+    more = read_bytes(text, to + n, BUFFER - n, error);
+    if (more < 0)
+      return -1;
+  }
+  for (const char *line = to, *stop; (stop = memchr(line, '\n', n - (size_t)(line - to))); line = stop + 1) {
+    whole = (size_t)(stop + 1 - to);
+    text->line_number++;
+  }
+  if (n < BUFFER && whole < n) { /* the last line of the file has no end */
+    text->line_number++;
+    return (int64_t)n;
+  }
+  if (whole == 0 && n == BUFFER)
+    return refuse_line(text, error);
+  memcpy(text->buffer, to + whole, n - whole);
+  text->end = n - whole;
+  return (int64_t)whole;
 }
 
 int64_t csrn_text_line_number(const csrn_text *text) {

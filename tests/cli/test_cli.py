@@ -328,6 +328,34 @@ class Pieces(Command):
         self.good("normalize", self.sim, *arguments, self.sim)
         self.assertEqual(digest(self.sim), digest(self.out))
 
+    def test_sums_and_scale(self):
+        """In pieces as in memory: a .npz, which is read whole, holds the same matrix; and the same limits."""
+        by, npz, other = self.dir / "by.txt", self.dir / "same.npz", self.dir / "same.h5ad"
+        self.good("normalize", self.sim, "-o", npz, "-q")
+        self.good("normalize", self.sim, "-o", other, "-q")
+        for axis in ("rows", "columns"):
+            sums = self.good("sums", other, "--axis", axis, "--memory", "30M")
+            self.assertEqual(sums, self.good("sums", npz, "--axis", axis))
+            by.write_text(sums)
+            outputs = [self.dir / "scaled.npz", self.dir / "other.npz", self.dir / "scaled.h5ad"]
+            arguments = ["--axis", axis, "--by", by, "--op", "divide", "--zero", "one", "-q", "-f", "-o"]
+            self.good("scale", other, "--memory", "30M", *arguments, outputs[2])
+            self.good("scale", npz, *arguments, outputs[0])
+            self.good("normalize", outputs[2], "--target-sum", "1", "-f", "-q", "-o", outputs[2])
+            self.good("normalize", outputs[0], "--target-sum", "1", "-f", "-q", "-o", outputs[1])
+            self.assertEqual(self.good("sums", outputs[2], "--axis", "columns"),
+                             self.good("sums", outputs[1], "--axis", "columns"))
+        for command in (["sums", npz], ["sums", self.sim], ["scale", self.sim, "--by", by, "--op", "divide", "-o", self.out]):
+            self.bad(1, "more than the 1000 of --memory", *command, "--axis", "columns", "--memory", "1000")
+
+    def test_sums_output_first(self):
+        """That the sums cannot be written is said before there is anything to say of the matrix."""
+        out = self.dir / "sums.txt"
+        out.write_text("old")
+        arguments = ["sums", self.sim, "--axis", "rows", "--memory", "1000", "-o"]
+        self.bad(1, "exists already", *arguments, out)
+        self.bad(1, "cannot write into", *arguments, self.dir / "none" / "sums.txt")
+
     def test_too_little_memory(self):
         self.bad(1, "more than the 1000 of --memory", "normalize", self.sim, "-o", self.out, "--memory", "1000",
                  output=self.out)

@@ -27,6 +27,10 @@ try:
     import scanpy
 except ImportError:
     scanpy = None
+try:
+    import hdf5plugin
+except ImportError:
+    hdf5plugin = None
 
 warnings.simplefilter("ignore")
 PROGRAM = ""
@@ -235,6 +239,49 @@ class H5ad(unittest.TestCase):
                 for column in ("gene_ids", "feature_types", "genome"):
                     self.assertEqual(list(expected.var[column]), list(got.var[column]))
                 np.testing.assert_array_equal(expected.X.toarray(), got.X.toarray())
+
+    @unittest.skipUnless(scanpy, "scanpy is not installed")
+    def test_10x_probes(self):
+        """The texts of a file of probes, whose features have more names than genes do."""
+        source = self.path / "tenx.h5"
+        self.make_10x(source)
+        with h5py.File(source, "r+") as file:
+            features = file["matrix/features"]
+            features["gene_id"] = np.array([f"GENE{j // 2}" for j in range(12)], dtype="S20")
+            features["probe_region"] = np.array(["spliced", "unspliced", "other"] * 4, dtype="S20")
+            features["_all_tag_keys"] = np.array(["genome"], dtype="S20")
+        run("normalize", source, "-o", self.out, "--force")
+        expected, got = scanpy.read_10x_h5(source), anndata.read_h5ad(self.out)
+        self.assertEqual(set(expected.var.columns), set(got.var.columns))
+        for column in expected.var.columns:
+            self.assertEqual(list(expected.var[column]), list(got.var[column]))
+
+    @unittest.skipUnless(hdf5plugin, "hdf5plugin is not installed")
+    def test_plugins(self):
+        """Filters of plugins: without them a sentence, with them the values; indices as they were."""
+        x = sp.random(200, 300, 0.1, "csr", np.float32, random_state=1)
+        source, whole = self.path / "plugin.h5ad", self.path / "whole.h5ad"
+        anndata.AnnData(x).write_h5ad(source)
+        run("normalize", source, "-o", whole, "--log1p", "--force")
+        expected = anndata.read_h5ad(whole).X
+        for options in (hdf5plugin.Blosc(), hdf5plugin.Zstd(), hdf5plugin.LZ4(), hdf5plugin.Bitshuffle()):
+            with self.subTest(filter=options.filter_id):
+                with h5py.File(source, "r+") as file:
+                    for name in ("data", "indices"):
+                        values = file["X"][name][:]
+                        del file["X"][name]
+                        file["X"].create_dataset(name, data=values, chunks=(1000,), maxshape=(None,), **options)
+                command = [PROGRAM, "normalize", source, "-o", self.out, "--log1p", "--force", "-q"]
+                environment = {name: os.environ[name] for name in os.environ if name != "HDF5_PLUGIN_PATH"}
+                done = subprocess.run(command, capture_output=True, text=True, env=environment)
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(f"(HDF5 filter {options.filter_id}), for which no plugin is installed", done.stderr)
+                environment["HDF5_PLUGIN_PATH"] = hdf5plugin.PLUGIN_PATH
+                done = subprocess.run(command, capture_output=True, text=True, env=environment)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                got = anndata.read_h5ad(self.out).X
+                np.testing.assert_array_equal(got.indices, expected.indices)
+                np.testing.assert_array_equal(got.data, expected.data)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ add_library(csrnorm_io_fixture STATIC io_fixture.c npz_sample.c)
 target_include_directories(csrnorm_io_fixture PUBLIC ${CMAKE_CURRENT_SOURCE_DIR} ${CMOCKA_INCLUDE_DIR})
 target_link_libraries(csrnorm_io_fixture PUBLIC csrnorm_io csrnorm_flags PkgConfig::LIBZIP_TEST ${CMOCKA_LIBRARIES} m)
 
-foreach(topic mtx mtx_errors npz npz_errors output roundtrip vector decimal allocation)
+foreach(topic mtx mtx_errors mtx_threads npz npz_errors output roundtrip vector decimal allocation)
   add_executable(test_io_${topic} test_io_${topic}.c)
   target_link_libraries(test_io_${topic} PRIVATE csrnorm_io_fixture)
   csrnorm_test(io.${topic} io test_io_${topic})

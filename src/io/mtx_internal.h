@@ -1,0 +1,42 @@
+/*
+ * Between the two parts of reading MatrixMarket: what the header of a file says, and its entries.
+ */
+#ifndef CSRN_MTX_INTERNAL_H
+#define CSRN_MTX_INTERNAL_H
+
+#include "text_input.h"
+
+typedef enum mtx_field { FIELD_INTEGER, FIELD_REAL, FIELD_PATTERN } mtx_field;
+
+typedef struct mtx_state {
+  csrn_text *text;
+  mtx_field field;
+  csrn_dtype real_type; /* as our own writer notes it for reals; CSRN_NONE: the values decide */
+  bool cells_in_rows;
+  int64_t n_rows, n_cols, nnz; /* as the header has them */
+  bool consumed;               /* the text is behind its header */
+} mtx_state;
+
+/* A value of either kind; what the file's field does not need is not set. */
+typedef union mtx_value {
+  double real;
+  int64_t integer;
+} mtx_value;
+
+/* Entries as they come. */
+typedef struct mtx_entries {
+  int64_t n;
+  int32_t *cells, *genes;
+  mtx_value *values; /* NULL for pattern files */
+  bool fits_i32, fits_f32;
+} mtx_entries;
+
+bool csrn_mtx_allocate(const mtx_state *state, int64_t n, mtx_entries *entries);
+void csrn_mtx_free(mtx_entries *entries);
+
+/* Reads all entries of a text that is behind its header, by so many threads; entries has room for those that
+ * the header says. */
+csrn_io_status csrn_mtx_read_entries(const csrn_io_input *input, int threads, mtx_entries *entries,
+                                     const csrn_io_progress *progress, csrn_io_error *error);
+
+#endif

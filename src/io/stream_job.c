@@ -1,0 +1,184 @@
+/*
+ * What every use of the streaming engine begins with: whether a file can be worked on in pieces,
+ * in pieces of what size and by how many workers, so that the memory allowed is enough;
+ * and the matrix, open and with its rows known.
+ */
+#include "stream.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+  UNIT = 1 << 17,   /* values: read and written they fit the cache of a core */
+  SPARE_WORKERS = 1 /* so that all threads compute while one waits for the disk */
+};
+
+double csrn_stream_now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+int64_t csrn_stream_whole_chunks(int64_t wanted, int64_t chunk) {
+  return chunk == 0 ? wanted : wanted <= chunk ? chunk : wanted / chunk * chunk;
+}
+
+/* ---- The plan ---------------------------------------------------------------- */
+
+/* The chunks of the result are those of the input, where it has any. */
+static int64_t choose_unit(const csrn_hdf5_input *input, int64_t wanted) {
+  const csrn_hdf5_array *data = &input->data;
+  hsize_t chunk[2] = {data->chunk[0], data->chunk[1]};
+  if (chunk[0] == 0)
+    csrn_hdf5_default_chunk(data->rank, data->extent, chunk);
+  return csrn_stream_whole_chunks(wanted, (int64_t)chunk[0] * (input->dense ? input->n_cols : 1));
+}
+
+/* Rounded up; a file may claim sizes whose products no integer holds. */
+static int64_t as_bytes(double bytes) {
+  return bytes < 0x1p60 ? (int64_t)bytes + 1 : (int64_t)1 << 60;
+}
+
+static int64_t index_chunk(const csrn_hdf5_input *input) {
+  return input->dense ? 0 : (int64_t)input->indices.chunk[0];
+}
+
+/* Whether indices are looked at, in a pass or since those of the result are not copied as they are. */
+static bool reads_columns(const csrn_io_input *input, const csrn_stream_request *request) {
+  const csrn_hdf5_input *state = input->state;
+  return request->with_columns || state->column_of != NULL;
+}
+
+static bool writes_indices(const csrn_io_input *input, const csrn_stream_request *request) {
+  return request->output && (input->description.format == CSRN_IO_10X ||
+                             request->output->compression != CSRN_IO_COMPRESSION_KEEP);
+}
+
+/* Of a worker: a unit as it is, as it lies in the files, and the result; its rows; its columns where they are
+ * needed, or to be written anew: with the chunks that they share with their neighbours. Where columns are
+ * selected, the file's values and columns beside those of the matrix. */
+static double worker_bytes(const csrn_io_input *opened, csrn_dtype out_type, int64_t unit,
+                           const csrn_stream_request *request) {
+  const csrn_hdf5_input *input = opened->state;
+  const double value = (double)csrn_dtype_size(input->data.type), out = (double)csrn_dtype_size(out_type);
+  const double rows = input->nnz > 0 ? (double)input->n_rows / (double)input->nnz * (double)unit : 0;
+  const double index = input->dense ? 0 : (double)csrn_dtype_size(input->indices.type);
+  const double n = (double)unit, chunk = (double)index_chunk(input), longer = chunk > n ? chunk : n;
+  const double span = chunk > n ? 2 * chunk : n + chunk;
+  const bool written_new = request->output && opened->description.format == CSRN_IO_10X;
+  const double read = reads_columns(opened, request) || written_new ? span * 2 * index + n * (4 + 8) : 0;
+  const double written = writes_indices(opened, request) ? longer * 2 * index : 0;
+  const double both = written_new ? read + written : read > written ? read : written;
+  const double selected = input->column_of ? n * (value + 4) : 0;
+  const double sums =
+      request->by_column ? (double)csrn_stream_column_bytes(input->data.type, input->n_cols) : 0;
+  return n * (value + out + 2 * (value > out ? value : out)) + both + selected + rows * 48 + sums + (1 << 20);
+}
+
+/* Of all: rows and spans, totals, and what the target is found with; rows and units of a selection. */
+static double shared_bytes(const csrn_io_input *opened, int64_t unit) {
+  const csrn_hdf5_input *input = opened->state;
+  const double selection =
+      input->column_of ? (double)input->n_rows * 8 + (double)input->nnz / (double)unit * 8 : 0;
+  return (double)csrn_stream_rows_bytes(input->n_rows, input->nnz) +
+         ((double)opened->description.n_cells + (double)opened->description.n_genes) * 32 + selection +
+         (8 << 20);
+}
+
+/* How many workers the memory is enough for, at most as many as are wanted; 0: not for one. */
+static void choose_workers(csrn_io_plan *plan, double shared, double each, int wanted) {
+  const double affordable = ((double)plan->memory_limit - shared) / each;
+  plan->n_workers = affordable < 1 ? 0 : affordable < wanted ? (int)affordable : wanted;
+  plan->memory = as_bytes(shared + each * (plan->n_workers > 0 ? plan->n_workers : 1));
+}
+
+static bool can_stream(const csrn_io_input *input, csrn_context *ctx, const csrn_stream_request *request) {
+  const csrn_io_description *d = &input->description;
+  if (d->format != CSRN_IO_H5AD && d->format != CSRN_IO_10X)
+    return false;
+  const csrn_hdf5_input *state = input->state;
+  const char *path = request->output ? request->output->path : NULL;
+  return (d->layout == CSRN_IO_CSR || d->layout == CSRN_IO_CSC ||
+          (d->layout == CSRN_IO_DENSE && state->nnz > 0)) &&
+         (!path || csrn_io_output_format(path) == (int)CSRN_IO_H5AD) &&
+         csrn_context_backend(ctx) == CSRN_BACKEND_CPU && state->n_cols <= INT32_MAX;
+}
+
+csrn_io_status csrn_stream_plan(csrn_io_input *input, csrn_context *ctx, const csrn_stream_request *request,
+                                csrn_io_plan *plan, csrn_io_error *error) {
+  memset(plan, 0, sizeof *plan);
+  plan->streams = can_stream(input, ctx, request);
+  if (!plan->streams)
+    return CSRN_IO_OK;
+  const csrn_hdf5_input *state = input->state;
+  csrn_hdf5_begin();
+  plan->out_type = state->data.type == CSRN_F64 ? CSRN_F64 : CSRN_F32;
+  plan->passes = request->passes + (state->column_of != NULL);
+  int64_t wanted = request->unit > 0 ? request->unit : UNIT;
+  if (reads_columns(input, request) && request->unit <= 0 && index_chunk(state) > wanted)
+    wanted = index_chunk(state); /* a chunk is decoded for every unit that has a part of it */
+  plan->unit = choose_unit(state, wanted);
+  plan->memory_limit = request->memory > 0 ? request->memory : csrn_io_machine_memory("/") / 4;
+  plan->read_bytes = (int64_t)H5Dget_storage_size(state->data.id);
+  choose_workers(plan, shared_bytes(input, plan->unit),
+                 worker_bytes(input, plan->out_type, plan->unit, request),
+                 csrn_context_threads(ctx) + SPARE_WORKERS);
+  /* Chunks can be larger than the matrix: then it is better in memory as a whole. */
+  const int64_t whole = csrn_io_matrix_bytes(&input->description, plan->out_type);
+  const bool oversized = plan->n_workers < 1 || (state->dense && plan->unit / 16 > state->nnz);
+  if (oversized && whole < plan->memory && whole <= plan->memory_limit) {
+    plan->streams = 0;
+    return CSRN_IO_OK;
+  }
+  if (request->memory > 0 && plan->n_workers < 1)
+    return csrn_io_fail(error, CSRN_IO_FAILED,
+                        "%s: needs %" PRId64 " bytes of memory, more than the %" PRId64 " of --memory",
+                        input->path, plan->memory, request->memory);
+  if (plan->n_workers < 1)
+    plan->n_workers = 1;
+  return CSRN_IO_OK;
+}
+
+/* ---- Beginning and end --------------------------------------------------------- */
+
+csrn_io_status csrn_stream_no_memory(const csrn_stream_job *job, const char *object) {
+  return csrn_io_fail(job->error, CSRN_IO_FAILED, "%s: out of memory for %s", job->input->path, object);
+}
+
+static csrn_io_status open_matrix(csrn_stream_job *job) {
+  const csrn_hdf5_input *input = job->state;
+  csrn_stream_matrix *m = &job->matrix;
+  const csrn_hdf5_array *data = &input->data, *indices = &input->indices;
+  csrn_io_status status = csrn_stream_rows_read(&m->rows, input);
+  if (!status)
+    status = csrn_stream_array_init(&m->data, &input->file, data->id, data->path, data->type, data->narrow);
+  if (!status && !input->dense)
+    status =
+        csrn_stream_array_init(&m->indices, &input->file, indices->id, indices->path, indices->type, false);
+  if (status)
+    return status;
+  m->cut = csrn_stream_cut_of(m->rows.nnz, job->plan->unit);
+  if (input->column_of)
+    status =
+        csrn_stream_select(&job->pool, m, input, job->input->description.n_genes, job->progress, job->error);
+  if (status)
+    return status;
+  m->room = job->plan->memory_limit > job->plan->memory ? job->plan->memory_limit - job->plan->memory : 0;
+  m->kept = calloc((size_t)m->cut.n_units + 1, sizeof *m->kept);
+  return m->kept ? CSRN_IO_OK : csrn_stream_no_memory(job, "the list of units");
+}
+
+csrn_io_status csrn_stream_begin(csrn_stream_job *job) {
+  csrn_hdf5_begin();
+  job->state = job->input->state;
+  job->state->file.error = job->error;
+  csrn_io_status status = csrn_stream_pool_create(&job->pool, job->ctx, job->plan->n_workers, job->error);
+  return status ? status : open_matrix(job);
+}
+
+void csrn_stream_end(csrn_stream_job *job) {
+  csrn_stream_matrix_free(&job->matrix);
+  csrn_stream_pool_destroy(&job->pool);
+}

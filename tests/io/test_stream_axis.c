@@ -1,0 +1,370 @@
+/*
+ * The streaming engine where it does not copy an .h5ad: 10x files to a new .h5ad, with all of their
+ * features and with some; sums and scaling by rows and columns of every layout. All against
+ * the matrix in memory, to the bit.
+ */
+#include "hdf5_util.h"
+#include "stream_samples.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static csrn_context *context_of(const stream_case *c) {
+  csrn_context_options options = CSRN_CONTEXT_OPTIONS_INIT;
+  csrn_context *ctx = NULL;
+  options.threads = c->threads ? c->threads : 1;
+  assert_int_equal(csrn_context_create(&options, &ctx), CSRN_OK);
+  return ctx;
+}
+
+static csrn_dtype output_type(csrn_dtype type) {
+  return type == CSRN_F64 ? CSRN_F64 : CSRN_F32;
+}
+
+/* ---- 10x --------------------------------------------------------------------------- */
+
+static void write_whole(csrn_io_input *input, csrn_normalize_options options, csrn_io_output output) {
+  csrn_io_matrix matrix;
+  csrn_io_error error;
+  double factors[ROWS];
+  sample_read(input, &matrix);
+  const csrn_dtype type = output_type(matrix.csr.data_type);
+  void *result = calloc((size_t)matrix.csr.nnz + 1, csrn_dtype_size(type));
+  assert_non_null(result);
+  assert_int_equal(csrn_normalize_total(sample_context, &matrix.csr, &options, result, type, factors, NULL),
+                   CSRN_OK);
+  free(matrix.csr.data);
+  matrix.csr.data = result;
+  matrix.csr.data_type = type;
+  output.path = sample_path("whole.h5ad");
+  output.factors = factors;
+  output.factors_type = type;
+  assert_int_equal(csrn_io_write(input, &matrix, &output, NULL, &error), CSRN_IO_OK);
+  csrn_io_matrix_free(&matrix);
+}
+
+/* The texts of a dataset of an output; freed with csrn_hdf5_strings_free(). */
+static char **names_of(const char *output, const char *path, int64_t *n) {
+  hid_t file = H5Fopen(sample_path(output), H5F_ACC_RDONLY, H5P_DEFAULT);
+  hid_t id = H5Dopen2(file, path, H5P_DEFAULT);
+  char **names = csrn_hdf5_strings(id, n);
+  assert_non_null(names);
+  H5Dclose(id);
+  H5Fclose(file);
+  return names;
+}
+
+static void expect_same_names(int64_t n_genes) {
+  static const char *const paths[] = {"obs/_index", "var/_index", "var/gene_ids"};
+  for (size_t p = 0; p < sizeof paths / sizeof paths[0]; p++) {
+    int64_t n, m;
+    char **one = names_of("whole.h5ad", paths[p], &n), **other = names_of("pieces.h5ad", paths[p], &m);
+    assert_int_equal(n, m);
+    assert_int_equal(n, p ? n_genes : ROWS);
+    for (int64_t i = 0; i < n; i++)
+      assert_string_equal(one[i], other[i]);
+    csrn_hdf5_strings_free(one, n);
+    csrn_hdf5_strings_free(other, m);
+  }
+}
+
+static void expect_same(const stream_case *c, const csrn_io_select *select, csrn_normalize_options options,
+                        csrn_io_output output) {
+  csrn_context *ctx = context_of(c);
+  csrn_io_input *input = sample_open(sample_path("in.h5"), select);
+  csrn_io_normalization n = {.options = &options, .memory = c->memory, .unit = c->unit};
+  csrn_io_error error;
+  output.force = 1;
+  output.key_added = "factor";
+  output.log1p = options.log1p;
+  write_whole(input, options, output);
+  output.path = sample_path("pieces.h5ad");
+  if (csrn_io_normalize(input, ctx, &output, &n, NULL, &error))
+    fail_msg("%s", error.text);
+  assert_true(n.plan.streams);
+  expect_same_files("pieces.h5ad", "whole.h5ad");
+  expect_same_names(csrn_io_describe(input)->n_genes);
+  csrn_io_close(input);
+  csrn_context_destroy(ctx);
+}
+
+static csrn_normalize_options options_of(int i) {
+  csrn_normalize_options options = CSRN_NORMALIZE_OPTIONS_INIT;
+  options.target = (csrn_target)(i % 3);
+  options.target_sum = 1e4;
+  options.log1p = i % 2;
+  options.exclude_highly_expressed = i % 5 == 4;
+  options.max_fraction = 0.0015;
+  return options;
+}
+
+/* All features: chunks of the indices are copied where they lie as those of the values, else made anew. */
+static void whole_10x(void **state) {
+  (void)state;
+  static const char *const filters[] = {"sg", "g", "", NULL, "sgf", "l"};
+  static const csrn_dtype kinds[] = {CSRN_I32, CSRN_F32, CSRN_I64, CSRN_U16, CSRN_F64};
+  const hid_t index_types[] = {H5T_STD_I64LE, H5T_STD_I32LE, H5T_STD_U16LE, H5T_STD_U64LE};
+  const csrn_io_select all = {.feature_types = "all"};
+  for (int i = 0; i < 20; i++) {
+    const stream_case c = {filters[i % 6], 900 + i, COUNTS, kinds[i % 5], i % 4 * 1100, i % 3 + 1, 0};
+    make_10x(&c, i % 2, index_types[i % 4], i / 6 % 2 ? APART : USUAL);
+    expect_same(&c, i % 2 ? &all : NULL, options_of(i),
+                (csrn_io_output){.compression = (csrn_io_compression)(i % 3), .level = i % 4});
+  }
+}
+
+/* A unit of the result may need many of the file, and the other way round. */
+static void selected_10x(void **state) {
+  (void)state;
+  static const char *const filters[] = {"sg", NULL, "l", "sgf"};
+  static const csrn_dtype kinds[] = {CSRN_I32, CSRN_F32, CSRN_F64, CSRN_U8, CSRN_I64, CSRN_U16};
+  const hid_t index_types[] = {H5T_STD_I64LE, H5T_STD_U32LE, H5T_STD_I32BE};
+  static const csrn_io_select selections[] = {{0}, {.feature_types = "Antibody Capture"}};
+  for (int i = 0; i < 24; i++) {
+    const csrn_dtype type = kinds[i % 6];
+    const stream_case c = {filters[i % 4],
+                           i == 7 ? 100 : 900,
+                           type == CSRN_F32 || type == CSRN_F64 ? i % 3 : COUNTS,
+                           type,
+                           i % 5 * 700,
+                           i % 3 + 1,
+                           i % 2 ? 0 : 40 << 20};
+    make_10x(&c, 1, index_types[i / 3 % 3], (sample_kind)(i % 3));
+    expect_same(&c, &selections[i / 2 % 2], options_of(i),
+                (csrn_io_output){.compression = (csrn_io_compression)(i % 3), .level = 1});
+  }
+}
+
+static void bad_feature(void **state) {
+  (void)state;
+  const stream_case c = {"g", 1000, COUNTS, CSRN_I32, 1000, 2, 0};
+  csrn_normalize_options options = options_of(0);
+  csrn_io_normalization n = {.options = &options};
+  csrn_io_output output = {.path = sample_path("none.h5ad")};
+  csrn_io_error error;
+  make_10x(&c, 1, H5T_STD_I64LE, USUAL);
+  hid_t file = H5Fopen(sample_path("in.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
+  hid_t id = H5Dopen2(file, "matrix/indices", H5P_DEFAULT), space = H5Dget_space(id);
+  const hsize_t place = 4100, one = 1;
+  const int64_t bad = COLUMNS;
+  hid_t memory = H5Screate_simple(1, &one, NULL);
+  assert_true(H5Sselect_elements(space, H5S_SELECT_SET, 1, &place) >= 0 &&
+              H5Dwrite(id, H5T_NATIVE_INT64, memory, space, H5P_DEFAULT, &bad) >= 0);
+  H5Sclose(memory);
+  H5Sclose(space);
+  H5Dclose(id);
+  H5Fclose(file);
+  csrn_io_input *input = sample_open(sample_path("in.h5"), NULL);
+  assert_int_equal(csrn_io_normalize(input, sample_context, &output, &n, NULL, &error), CSRN_IO_FAILED);
+  assert_non_null(strstr(error.text, "element 4100, in row 5, is 9000; expected 0 to n_cols - 1 = 8999"));
+  assert_null(fopen(output.path, "r"));
+  csrn_io_close(input);
+}
+
+/* ---- Sums and scaling ---------------------------------------------------------------- */
+
+static const char *make_layout(const stream_case *c, int layout) {
+  if (layout == 2)
+    make_dense(c, 5, 700);
+  else if (layout == 3)
+    make_10x(c, 1, H5T_STD_I64LE, APART);
+  else
+    make_matrix(c, layout, H5T_STD_I32LE, H5T_STD_I64LE, 0);
+  return sample_path(layout == 3 ? "in.h5" : "in.h5ad");
+}
+
+/* Reals; in the file's order of axes, which is the other one for CSC. */
+static csrn_axis stored(const csrn_io_matrix *matrix, csrn_axis axis) {
+  return (matrix->cells == CSRN_PER_ROW) == (axis == CSRN_PER_ROW) ? CSRN_PER_ROW : CSRN_PER_COLUMN;
+}
+
+static void expect_same_sums(const stream_case *c, int layout, csrn_axis axis, csrn_dtype sums_type) {
+  csrn_context *ctx = context_of(c);
+  csrn_io_input *input = sample_open(make_layout(c, layout), NULL);
+  const csrn_io_description *d = csrn_io_describe(input);
+  const size_t n = (size_t)(axis == CSRN_PER_ROW ? d->n_cells : d->n_genes);
+  double *whole = calloc(n, sizeof *whole), *pieces = calloc(n, sizeof *pieces);
+  csrn_io_matrix matrix;
+  csrn_io_error error;
+  csrn_io_summing summing = {
+      .axis = axis, .sums_type = sums_type, .sums = pieces, .memory = c->memory, .unit = c->unit};
+  assert_true(whole && pieces);
+  sample_read(input, &matrix);
+  assert_int_equal(csrn_io_matrix_indices(&matrix, &error), CSRN_IO_OK);
+  assert_int_equal(csrn_axis_sum(sample_context, &matrix.csr, stored(&matrix, axis), whole, sums_type),
+                   CSRN_OK);
+  if (csrn_io_sums(input, ctx, &summing, NULL, &error))
+    fail_msg("%s", error.text);
+  assert_true(summing.plan.streams);
+  assert_memory_equal(whole, pieces, n * sizeof *whole);
+  csrn_io_matrix_free(&matrix);
+  csrn_io_close(input);
+  csrn_context_destroy(ctx);
+  free(whole);
+  free(pieces);
+}
+
+static void sums(void **state) {
+  (void)state;
+  static const csrn_dtype kinds[] = {CSRN_F32, CSRN_F64, CSRN_I32, CSRN_U8, CSRN_I64, CSRN_U32, CSRN_U16};
+  for (int i = 0; i < 28; i++) {
+    const csrn_dtype type = kinds[i % 7];
+    const bool real = type == CSRN_F32 || type == CSRN_F64;
+    const stream_case c = {
+        i % 3 ? "g" : NULL, 700, real ? i / 7 % 4 : COUNTS, type, i % 4 * 900 + 100 * i % 3, i % 3 + 1, 0};
+    const csrn_dtype integer = type == CSRN_I32 || type == CSRN_I64 ? CSRN_I64 : CSRN_U64;
+    expect_same_sums(&c, i / 7 % 4, (csrn_axis)(i % 2), real || i % 5 == 0 ? CSRN_F64 : integer);
+  }
+}
+
+static csrn_io_status sum_rows(const double *values, int64_t *sums, int *streams) {
+  csrn_io_error error;
+  sample_h5ad("integers.h5ad", &(sample_options){.data_type = H5T_STD_I64LE});
+  hid_t file = H5Fopen(sample_path("integers.h5ad"), H5F_ACC_RDWR, H5P_DEFAULT);
+  hid_t id = H5Dopen2(file, "X/data", H5P_DEFAULT);
+  assert_true(H5Dwrite(id, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
+  H5Dclose(id);
+  H5Fclose(file);
+  csrn_io_input *input = sample_open(sample_path("integers.h5ad"), NULL);
+  csrn_io_summing summing = {.axis = CSRN_PER_ROW, .sums_type = CSRN_I64, .sums = sums};
+  csrn_io_status status = csrn_io_sums(input, sample_context, &summing, NULL, &error);
+  *streams = summing.plan.streams;
+  csrn_io_close(input);
+  return status;
+}
+
+/* Sums may be negative; one that no 64 bits hold is for the matrix in memory to refuse. */
+static void extreme_sums(void **state) {
+  (void)state;
+  static const double negative[SAMPLE_NNZ] = {-3, -4, 5, 6, -20, 1};
+  static const double huge[SAMPLE_NNZ] = {4.5e18, 4.5e18, 4.5e18, 4.5e18, 4.5e18, 1};
+  static const int64_t expected[SAMPLE_ROWS] = {-7, 0, -9, 1};
+  int64_t found[SAMPLE_ROWS];
+  int streams;
+  assert_int_equal(sum_rows(negative, found, &streams), CSRN_IO_OK);
+  assert_int_equal(streams, 1);
+  assert_memory_equal(found, expected, sizeof expected);
+  assert_int_equal(sum_rows(huge, found, &streams), CSRN_IO_OK);
+  assert_int_equal(streams, 0);
+  /* The same of a row of two blocks, each of which has a sum. */
+  int64_t sums[ROWS];
+  csrn_io_error error;
+  const stream_case c = {"g", 1000, LARGE, CSRN_I64, 0, 1, 0};
+  make_matrix(&c, 0, H5T_STD_I32LE, H5T_STD_I32LE, 0);
+  csrn_io_input *input = sample_open(sample_path("in.h5ad"), NULL);
+  csrn_io_summing summing = {.axis = CSRN_PER_ROW, .sums_type = CSRN_I64, .sums = sums};
+  assert_int_equal(csrn_io_sums(input, sample_context, &summing, NULL, &error), CSRN_IO_OK);
+  assert_int_equal(summing.plan.streams, 0);
+  csrn_io_close(input);
+}
+
+static void scale_whole(csrn_io_input *input, const csrn_io_scaling *s, csrn_io_output output) {
+  csrn_io_matrix matrix;
+  csrn_io_error error;
+  sample_read(input, &matrix);
+  assert_int_equal(csrn_io_matrix_indices(&matrix, &error), CSRN_IO_OK);
+  const csrn_dtype type = output_type(matrix.csr.data_type);
+  void *result = calloc((size_t)matrix.csr.nnz + 1, csrn_dtype_size(type));
+  assert_non_null(result);
+  assert_int_equal(csrn_axis_scale(sample_context, &matrix.csr, stored(&matrix, s->axis), s->op, s->factors,
+                                   CSRN_F64, s->zeros, result, type),
+                   CSRN_OK);
+  free(matrix.csr.data);
+  matrix.csr.data = result;
+  matrix.csr.data_type = type;
+  output.path = sample_path("whole.h5ad");
+  assert_int_equal(csrn_io_write(input, &matrix, &output, NULL, &error), CSRN_IO_OK);
+  csrn_io_matrix_free(&matrix);
+}
+
+static void scaling(void **state) {
+  (void)state;
+  static const csrn_dtype kinds[] = {CSRN_F32, CSRN_F64, CSRN_I32, CSRN_U8, CSRN_I64};
+  static double factors[COLUMNS];
+  for (int i = 0; i < COLUMNS; i++)
+    factors[i] = i % 5 ? (double)i / 3 : 0;
+  for (int i = 0; i < 24; i++) {
+    const csrn_dtype type = kinds[i % 5];
+    const bool real = type == CSRN_F32 || type == CSRN_F64;
+    const stream_case c = {i % 3 ? "g" : NULL, 700, real ? i / 5 % 3 : COUNTS, type, i % 4 * 900,
+                           i % 3 + 1,          0};
+    csrn_io_output output = {.force = 1, .compression = (csrn_io_compression)(i % 3)};
+    csrn_io_scaling s = {.axis = (csrn_axis)(i % 2),
+                         .op = (csrn_scale_op)(i / 2 % 2),
+                         .zeros = (csrn_zero_policy)(i / 3 % 2),
+                         .factors = factors,
+                         .unit = c.unit};
+    csrn_context *ctx = context_of(&c);
+    csrn_io_error error;
+    csrn_io_input *input = sample_open(make_layout(&c, i / 5 % 4), NULL);
+    scale_whole(input, &s, output);
+    output.path = sample_path("pieces.h5ad");
+    if (csrn_io_scale(input, ctx, &output, &s, NULL, &error))
+      fail_msg("%s", error.text);
+    assert_true(s.plan.streams);
+    expect_same_files("pieces.h5ad", "whole.h5ad");
+    csrn_io_close(input);
+    csrn_context_destroy(ctx);
+  }
+}
+
+/* ---- Memory of the machine ------------------------------------------------------------ */
+
+static void write_file(const char *path, const char *text) {
+  FILE *file = fopen(sample_path(path), "w");
+  assert_non_null(file);
+  fputs(text, file);
+  fclose(file);
+}
+
+/* What a container allows, in files like those of the system. */
+static void limits(void **state) {
+  (void)state;
+  static const char *const folders[] = {"root",
+                                        "root/proc",
+                                        "root/proc/self",
+                                        "root/sys",
+                                        "root/sys/fs",
+                                        "root/sys/fs/cgroup",
+                                        "root/sys/fs/cgroup/a",
+                                        "root/sys/fs/cgroup/a/b",
+                                        "root/sys/fs/cgroup/memory",
+                                        "root/sys/fs/cgroup/memory/a"};
+  static char root[200];
+  for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++)
+    assert_int_equal(mkdir(sample_path(folders[i]), 0700), 0);
+  snprintf(root, sizeof root, "%s", sample_path("root"));
+  const int64_t machine = csrn_io_machine_memory(root);
+  assert_true(machine > 1 << 20);
+  write_file("root/proc/self/cgroup", "0::/a/b\n");
+  assert_int_equal(csrn_io_machine_memory(root), machine);
+  write_file("root/sys/fs/cgroup/a/b/memory.max", "max\n");
+  assert_int_equal(csrn_io_machine_memory(root), machine);
+  write_file("root/sys/fs/cgroup/a/memory.max", "1048576\n");
+  assert_int_equal(csrn_io_machine_memory(root), 1048576);
+  write_file("root/sys/fs/cgroup/a/b/memory.max", "65536\n");
+  assert_int_equal(csrn_io_machine_memory(root), 65536);
+  write_file("root/sys/fs/cgroup/memory/a/memory.limit_in_bytes", "32768\n");
+  write_file("root/proc/self/cgroup", "3:cpu,cpuacct:/a\n2:memory:/a\n");
+  assert_int_equal(csrn_io_machine_memory(root), 32768);
+  static const char *const files[] = {"root/proc/self/cgroup", "root/sys/fs/cgroup/a/memory.max",
+                                      "root/sys/fs/cgroup/a/b/memory.max",
+                                      "root/sys/fs/cgroup/memory/a/memory.limit_in_bytes"};
+  for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+    assert_int_equal(unlink(sample_path(files[i])), 0);
+  for (size_t i = sizeof folders / sizeof folders[0]; i-- > 0;)
+    assert_int_equal(rmdir(sample_path(folders[i])), 0);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(whole_10x),           cmocka_unit_test(selected_10x),
+      cmocka_unit_test(bad_feature),         cmocka_unit_test(sums),
+      cmocka_unit_test(extreme_sums),        cmocka_unit_test(scaling),
+      cmocka_unit_test(sample_nothing_open), cmocka_unit_test(limits),
+  };
+  return cmocka_run_group_tests_name("sums, scaling and 10x files in pieces", tests, sample_setup,
+                                     sample_teardown);
+}
