@@ -53,11 +53,11 @@ def layout(x: Any) -> str:
     kind = getattr(x, "format", None)
     if kind in ("csr", "csc") and isinstance(getattr(x, "data", None), np.ndarray) and x.ndim == 2:
         return kind
-    raise TypeError(f"x is a {type(x).__module__}.{type(x).__qualname__}, expected a CSR or CSC matrix or a dense array")
+    raise TypeError(f"x is a {type(x).__module__}.{type(x).__qualname__}, expected a CSR or CSC matrix or an array")
 
 
 def result_dtype(dtype: np.dtype) -> np.dtype:
-    """Return the type of normalized values of `dtype`, as scanpy chooses it; raise TypeError for what are no numbers."""
+    """Return the type of normalized values of `dtype`, as scanpy has it; raise TypeError for what are no numbers."""
     dtype = np.dtype(dtype)
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise TypeError(f"the values are {dtype.name}, expected integers, bool, float16, float32 or float64")
@@ -80,7 +80,7 @@ def readable(data: np.ndarray) -> tuple[np.ndarray, bool]:
         return data, False
     result_dtype(data.dtype)
     dtype = data.dtype.newbyteorder("=")
-    wider = _WIDER.get((dtype.kind, dtype.itemsize), dtype)
+    wider: Any = _WIDER.get((dtype.kind, dtype.itemsize), dtype)
     if dtype == np.uint64:
         wider = np.float64 if data.size and data.max() > np.iinfo(np.int64).max else np.int64
     return plain(data, wider), True

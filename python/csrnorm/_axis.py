@@ -33,7 +33,7 @@ def _sums(x: Any, axis: int) -> np.ndarray:
     exact = np.dtype(_EXACT[x.dtype.kind])
     if layout(x) == "dense":
         if axis == 0:
-            return np.sum(x, axis=0, dtype=exact)
+            return np.asarray(np.sum(x, axis=0, dtype=exact))
         return _dense.row_sums(x, None, exact)
     view = SparseView(x)
     if view.data.dtype.kind == "f":  # also integers above 2**63

@@ -148,7 +148,42 @@ def normalize(
     base: float | None = None,
     copy: bool = False,
 ) -> Normalized:
-    """Scale each cell to the same total: the median of the positive totals, their mean, or a number."""
+    """Scale each cell (row) to the same total.
+
+    Parameters
+    ----------
+    x
+        A CSR, CSC or dense matrix of cells x genes. float32 and float64 values are replaced in their own buffer.
+    target_sum
+        The total: a number; None or ``"median"``: the median of the positive totals; ``"mean"``: their mean.
+    exclude_highly_expressed
+        Leave genes out of the totals that hold more than `max_fraction` of the total of any cell.
+    max_fraction
+        See there.
+    log1p
+        Take log(1 + x) in the same pass.
+    base
+        Base of that logarithm; natural if None.
+    copy
+        Leave `x` as it is and return another matrix.
+
+    Returns
+    -------
+    A named tuple ``(x, factors, excluded, target)``: the matrix (`x` itself where it was worked on in place); total /
+    target of each cell, in the type of the values; the mask of excluded genes, or None; the target, NaN if no total is
+    positive.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.sparse as sp, csrnorm
+    >>> x = sp.csr_matrix(np.array([[1, 0, 3], [0, 2, 6]], dtype=np.float32))
+    >>> result = csrnorm.normalize(x, target_sum=2)
+    >>> result.x is x, result.factors
+    (True, array([2., 4.], dtype=float32))
+    >>> x.toarray()
+    array([[0.5, 0. , 1.5],
+           [0. , 0.5, 1.5]], dtype=float32)
+    """
     chosen = options(
         parse_target(target_sum),
         exclude=exclude_highly_expressed,

@@ -19,7 +19,7 @@ from ._core import Normalized, log_base, options, parse_target
 from ._library import Axis, Backend, Csr, call, context
 
 
-def _parts(x: Any) -> tuple[Any, Any, Any] | None:
+def _parts(x: Any) -> Any:
     """Return indptr, indices and values of what looks like a sparse matrix of cupy or torch, else None."""
     if getattr(x, "format", None) in ("csr", "csc"):
         return x.indptr, x.indices, x.data
@@ -67,7 +67,7 @@ class DeviceView:
             rows, columns, self.data.size, self.indptr.address, self.indices.address, self.data.address,
             code(self.indptr.dtype), code(self.indices.dtype), code(self.data.dtype),
         )  # fmt: skip
-        self.package = sys.modules.get(type(data).__module__.partition(".")[0])
+        self.package: Any = sys.modules.get(type(data).__module__.partition(".")[0])
         self.device = _device_number(data)
         self.handle = context(self.device, Backend.BACKEND_CUDA)
         call("context_set_stream", _current_stream(self.package, self.device), handle=self.handle)
@@ -85,14 +85,14 @@ class DeviceView:
 
 
 def _device_number(data: Any) -> int:
-    device = getattr(data, "device", None)
+    device: Any = getattr(data, "device", None)
     number = getattr(device, "index", None) if getattr(device, "id", None) is None else device.id
     return 0 if number is None else int(number)
 
 
 def _current_stream(package: Any, device: int) -> int | None:
     """Return the handle of the stream that is current in cupy or torch; None: the default one."""
-    cuda = getattr(package, "cuda", None)
+    cuda: Any = getattr(package, "cuda", None)
     if hasattr(cuda, "get_current_stream"):
         return cuda.get_current_stream().ptr or None
     if hasattr(cuda, "current_stream"):

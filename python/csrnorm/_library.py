@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from ctypes import POINTER, Structure, byref, c_char, c_char_p, c_double, c_int, c_int32, c_int64, c_size_t, c_void_p
 from enum import IntEnum
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 # ---- Enumerations, by the names of the header ----------------------------------------------------------------------
 
@@ -260,7 +261,7 @@ class DeviceError(CsrnormError, RuntimeError):
     status = Status.DEVICE_ERROR
 
 
-_ERRORS = {error.status: error for error in CsrnormError.__subclasses__()}
+_ERRORS: dict[int, type[CsrnormError]] = {error.status: error for error in CsrnormError.__subclasses__()}
 
 
 def _sentence(handle: int | None) -> str:
@@ -299,6 +300,10 @@ class _Library:
             function.argtypes = arguments
             setattr(self, name, function)
 
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
 
 lib = _Library(_path())
 
@@ -309,16 +314,16 @@ class _Context:
     """Owns one context of the library."""
 
     def __init__(self, threads: int, device: int, backend: int) -> None:
-        self.handle: int | None = None
+        self.handle: int = 0
         options = ContextOptions(size=ctypes.sizeof(ContextOptions), backend=backend, device=device, threads=threads)
         handle = c_void_p()
         check(lib.context_create(byref(options), byref(handle)), None)
-        self.handle = handle.value
+        self.handle = handle.value or 0
 
     def __del__(self, destroy=lib.context_destroy) -> None:
         if self.handle:
             destroy(self.handle)
-            self.handle = None
+            self.handle = 0
 
 
 _local = threading.local()

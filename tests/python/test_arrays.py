@@ -1,4 +1,4 @@
-"""The functions on arrays: every type, every layout, in place where that was promised, refused where it is impossible."""
+"""The functions on arrays: every type, every layout, in place where that was promised, or refused."""
 
 from operator import mul, truediv
 

@@ -1,7 +1,7 @@
 """Matrices that hypothesis makes up, against an oracle in float64 and exact fractions: any structure, any values.
 
-The oracle shares nothing with the library. Values of the result may be off from it by what two roundings in the result's
-type allow.
+The oracle shares nothing with the library. Values of the result may be off from it by what two roundings in the
+type of the result allow.
 """
 
 import math

@@ -1,0 +1,27 @@
+"""Runs pytest for CTest: run.py PACKAGE,... ARGUMENT... Exit code 77 where a package is missing, or all is skipped."""
+
+import importlib.util
+import os
+import sys
+
+missing = [name for name in sys.argv[1].split(",") if importlib.util.find_spec(name) is None]
+if missing:
+    print(f"skipped: {sys.executable} has no {', '.join(missing)}")
+    sys.exit(77)
+
+import pytest  # noqa: E402
+
+
+class Count:
+    """Whether any test ran to its end."""
+
+    ran = False
+
+    def pytest_runtest_logreport(self, report):
+        self.ran |= report.when == "call" and not report.skipped
+
+
+os.chdir(os.path.dirname(os.path.abspath(__file__)))
+count = Count()
+status = pytest.main(["-q", "-rs", "-p", "no:cacheprovider", *sys.argv[2:]], plugins=[count])
+sys.exit(77 if status == 0 and not count.ran else status)
