@@ -283,9 +283,9 @@ static void buffers_copy_and_align(void **state) {
 /* Up and down at once, either alone, and neither. */
 static void buffers_are_exchanged(void **state) {
   (void)state;
-  enum { BYTES = 70001, DOWN = 300 };
+  enum { BYTES = 70001, BOTH = 2 * BYTES, DOWN = 300 };
   unsigned char *there = NULL, *from = NULL, *to = NULL;
-  expect_ok(csrn_buffer_allocate(test.ctx, 2 * BYTES, (void **)&there));
+  expect_ok(csrn_buffer_allocate(test.ctx, BOTH, (void **)&there));
   expect_ok(csrn_host_buffer_allocate(test.ctx, BYTES, (void **)&from));
   expect_ok(csrn_host_buffer_allocate(test.ctx, BYTES, (void **)&to));
   for (int i = 0; i < BYTES; i++) {
@@ -301,7 +301,7 @@ static void buffers_are_exchanged(void **state) {
   expect_ok(csrn_buffer_exchange(test.ctx, NULL, NULL, 0, NULL, NULL, 0));
   csrn_host_buffer_release(test.ctx, from, BYTES);
   csrn_host_buffer_release(test.ctx, to, BYTES);
-  csrn_buffer_release(test.ctx, there, 2 * BYTES);
+  csrn_buffer_release(test.ctx, there, BOTH);
 }
 
 static void a_buffer_of_nothing(void **state) {

@@ -15,7 +15,16 @@
  *     }
  *
  * For what is promised about streams, memory and graphs see csrn_context_set_stream()
- * and csrn_context_reserve().
+ * and csrn_context_reserve(). Beyond that:
+ *
+ * - A stream of 0 is the legacy default stream, whatever --default-stream the program is
+ *   compiled with; cudaStreamPerThread is the other one.
+ * - The current device is the caller's again after every call. In a thread that has used
+ *   no device yet that is device 0, and CUDA starts a device when it is set: a program
+ *   that uses another one alone calls cudaSetDevice() first, as it would anyway.
+ * - Beside a pool that has taken most of the device's memory (RMM, PyTorch), plug that
+ *   in as the allocator, and say in options.device_memory how much of it matrices in host
+ *   memory may take: what CUDA calls free is not what the pool has left.
  */
 #ifndef CSRNORM_CUDA_H
 #define CSRNORM_CUDA_H
