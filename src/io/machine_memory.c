@@ -13,11 +13,13 @@
 /* The number in a file; INT64_MAX for "max", for none, and without the file. */
 static int64_t read_limit(const char *path) {
   FILE *file = fopen(path, "re");
-  long long value = 0;
-  const int found = file ? fscanf(file, "%lld", &value) : 0;
+  char text[32] = "";
+  const bool found = file && fgets(text, sizeof text, file);
   if (file)
     fclose(file);
-  return found == 1 && value > 0 ? value : INT64_MAX;
+  char *end;
+  const long long value = strtoll(text, &end, 10);
+  return found && end > text && value > 0 ? value : INT64_MAX;
 }
 
 /* The lowest limit from the group `path` upwards; `path` is cut short on the way. */

@@ -142,7 +142,7 @@ typedef struct block {
   mtx_entries entries;
   const char *fault; /* what is wrong with the line of that number, or NULL */
   int64_t fault_line;
-  char *fault_text;
+  char *fault_text, *fault_end; /* the line, and where its '\0' is instead of its end */
   csrn_io_error error;
 } block;
 
@@ -173,6 +173,7 @@ static void parse_block(block *b, int64_t wanted) {
                                         : parse_entry(b->all->state, line, &b->entries);
       b->fault_line = number;
       b->fault_text = line;
+      b->fault_end = last;
     }
     if (!b->fault)
       *last = kept;
@@ -191,7 +192,7 @@ static csrn_io_status place(block *b, int64_t *first) {
   }
   if (b->entries.n > left || (b->entries.n == left && b->fault)) {
     if (b->fault)
-      *strchr(b->fault_text, '\0') = '\n';
+      *b->fault_end = '\n';
     parse_block(b, left);
   }
   if (b->fault)
@@ -254,13 +255,14 @@ static csrn_io_status run(reading *all, block *blocks, int n) {
   int started = 0, ready = 0;
   while (ready < n && prepare(&blocks[ready], all))
     ready++;
-  if (ready == 0 || !threads)
+  const bool able = ready > 0 && threads;
+  if (!able)
     all->status =
         csrn_io_fail(all->error, CSRN_IO_FAILED, "%s: out of memory for a block of text", all->input->path);
-  for (; !all->status && started + 1 < ready; started++)
+  for (; able && started + 1 < ready; started++)
     if (pthread_create(&threads[started], NULL, work, &blocks[started + 1]) != 0)
       break;
-  if (!all->status)
+  if (able)
     work(&blocks[0]);
   for (int i = 0; i < started; i++)
     pthread_join(threads[i], NULL);

@@ -45,16 +45,24 @@ static csrn_io_status value_unit(csrn_stream_worker *worker, const writing *w, i
   return status ? status : write_unit(worker, &w->result, turn, begin, n, result);
 }
 
-/* n integers as elements of a type that has room for them. */
-static void narrow(const int64_t *wide, const int32_t *columns, int64_t n, csrn_dtype type, void *to) {
-  switch (type) {
-#define CASE(DTYPE, TYPE, NAME)                                                                              \
+/* For each type: n integers as elements of it, which have room for them. */
+#define NARROW(DTYPE, TYPE, NAME)                                                                            \
   case DTYPE:                                                                                                \
     for (int64_t i = 0; i < n; i++)                                                                          \
-      ((TYPE *)to)[i] = (TYPE)(wide ? wide[i] : columns[i]);                                                 \
+      ((TYPE *)to)[i] = (TYPE)from[i];                                                                       \
     break;
-    INDEX_TYPES(CASE)
-#undef CASE
+
+static void narrow_columns(const int32_t *from, int64_t n, csrn_dtype type, void *to) {
+  switch (type) {
+    INDEX_TYPES(NARROW)
+  default:
+    break;
+  }
+}
+
+static void narrow_rows(const int64_t *from, int64_t n, csrn_dtype type, void *to) {
+  switch (type) {
+    INDEX_TYPES(NARROW)
   default:
     break;
   }
@@ -70,7 +78,7 @@ static csrn_io_status make_indices(csrn_stream_worker *worker, const writing *w,
                          (size_t)csrn_stream_padded(&w->indices, n) * csrn_dtype_size(w->indices.type));
   if (status || !*indices)
     return CSRN_IO_FAILED;
-  narrow(NULL, columns, n, w->indices.type, *indices);
+  narrow_columns(columns, n, w->indices.type, *indices);
   return CSRN_IO_OK;
 }
 
@@ -196,7 +204,7 @@ static csrn_io_status write_new(writing *w, csrn_io_matrix *matrix, const char *
   void *indptr = malloc(((size_t)rows->n_rows + 1) * csrn_dtype_size(type));
   if (!indptr)
     return csrn_stream_no_memory(job, "the rows");
-  narrow(rows->indptr, NULL, rows->n_rows + 1, type, indptr);
+  narrow_rows(rows->indptr, rows->n_rows + 1, type, indptr);
   matrix->csr.indptr = indptr;
   matrix->csr.indptr_type = type;
   csrn_io_status status =

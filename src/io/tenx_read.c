@@ -366,7 +366,7 @@ static csrn_io_status count_selected(const csrn_hdf5_input *state, int64_t *coun
   csrn_io_status status =
       some ? CSRN_IO_OK : csrn_hdf5_no_memory(&state->file, indices->path, (uint64_t)slab * element);
   *count = 0;
-  for (int64_t done = 0; done < state->nnz && !status; done += slab) {
+  for (int64_t done = 0; some && done < state->nnz && !status; done += slab) {
     const int64_t n = state->nnz - done < slab ? state->nnz - done : slab;
     status = csrn_hdf5_array_slab(&state->file, indices, done, n, some);
     *count += status ? 0 : count_indices(some, indices->type, n, state);

@@ -108,7 +108,8 @@ static void whole_10x(void **state) {
   const hid_t index_types[] = {H5T_STD_I64LE, H5T_STD_I32LE, H5T_STD_U16LE, H5T_STD_U64LE};
   const csrn_io_select all = {.feature_types = "all"};
   for (int i = 0; i < 20; i++) {
-    const stream_case c = {filters[i % 6], 900 + i, COUNTS, kinds[i % 5], i % 4 * 1100, i % 3 + 1, 0};
+    const stream_case c = {filters[i % 6],        900 + i,   COUNTS, kinds[i % 5],
+                           (int64_t)i % 4 * 1100, i % 3 + 1, 0};
     make_10x(&c, i % 2, index_types[i % 4], i / 6 % 2 ? APART : USUAL);
     expect_same(&c, i % 2 ? &all : NULL, options_of(i),
                 (csrn_io_output){.compression = (csrn_io_compression)(i % 3), .level = i % 4});
@@ -128,7 +129,7 @@ static void selected_10x(void **state) {
                            i == 7 ? 100 : 900,
                            type == CSRN_F32 || type == CSRN_F64 ? i % 3 : COUNTS,
                            type,
-                           i % 5 * 700,
+                           (int64_t)i % 5 * 700,
                            i % 3 + 1,
                            i % 2 ? 0 : 40 << 20};
     make_10x(&c, 1, index_types[i / 3 % 3], (sample_kind)(i % 3));
@@ -288,7 +289,7 @@ static void scaling(void **state) {
   for (int i = 0; i < 24; i++) {
     const csrn_dtype type = kinds[i % 5];
     const bool real = type == CSRN_F32 || type == CSRN_F64;
-    const stream_case c = {i % 3 ? "g" : NULL, 700, real ? i / 5 % 3 : COUNTS, type, i % 4 * 900,
+    const stream_case c = {i % 3 ? "g" : NULL, 700, real ? i / 5 % 3 : COUNTS, type, (int64_t)i % 4 * 900,
                            i % 3 + 1,          0};
     csrn_io_output output = {.force = 1, .compression = (csrn_io_compression)(i % 3)};
     csrn_io_scaling s = {.axis = (csrn_axis)(i % 2),
