@@ -39,6 +39,22 @@ static void hand_checked_columns(void **state) {
   expect_column_sum(CSRN_F64, zeros, 2, 0.0);
 }
 
+/* Counts are looked at several at a time: one other value among them, wherever it is. */
+static void one_value_that_is_no_small_count(void **state) {
+  (void)state;
+  enum { N = 45 };
+  const double others[] = {0.5, -0.0, -7.0, 0x1p31, -0x1p31, 0x1p31 - 128.0, 0x1p40, 3.75, INFINITY};
+  for (size_t other = 0; other < COUNT(others); other++)
+    for (int i = 0; i < N; i++) {
+      double values[N], sum = others[other];
+      for (int k = 0; k < N; k++) {
+        values[k] = k == i ? others[other] : k + 1;
+        sum += k == i ? 0 : k + 1;
+      }
+      expect_column_sum(CSRN_F32, values, N, sum);
+    }
+}
+
 static void every_kind_on_every_real_type(void **state) {
   (void)state;
   const csrn_dtype types[] = {CSRN_F32, CSRN_F64};
@@ -249,6 +265,7 @@ static void every_placement(void **state) {
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       TEST(hand_checked_columns),
+      TEST(one_value_that_is_no_small_count),
       TEST(every_kind_on_every_real_type),
       TEST(columns_with_exclusion),
       TEST(any_order_gives_the_same_bits),

@@ -111,6 +111,9 @@ INLINE vec_int ints_zero(void) {
 INLINE vec_int ints_all(int32_t x) {
   return _mm512_set1_epi32(x);
 }
+INLINE void ints_store(int32_t *p, vec_int x) {
+  _mm512_storeu_si512(p, x);
+}
 INLINE vec_int ints_or(vec_int a, vec_int b) {
   return _mm512_or_epi32(a, b);
 }
@@ -295,6 +298,9 @@ INLINE vec_int ints_zero(void) {
 }
 INLINE vec_int ints_all(int32_t x) {
   return _mm256_set1_epi32(x);
+}
+INLINE void ints_store(int32_t *p, vec_int x) {
+  _mm256_storeu_si256((__m256i *)p, x);
 }
 INLINE vec_int ints_or(vec_int a, vec_int b) {
   return _mm256_or_si256(a, b);
