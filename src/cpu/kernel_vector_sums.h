@@ -79,11 +79,11 @@ INLINE double kept_sum(const void *data, csrn_dtype type, const int32_t *indices
   int64_t i = begin;
   for (; i + CSRN_LANES <= end; i += CSRN_LANES)
     for (int64_t k = 0; k < LANE_VECTORS; k += 2)
-      add_some(&s, (int)k, data, type, i + k * DOUBLES,
-               kept_lanes(indices + i + k * DOUBLES, excluded, first_lanes(WIDTH)));
-  if (i < end)
-    for (int k = 0; k < LANE_VECTORS; k += 2, i += WIDTH)
-      add_some(&s, k, data, type, i, kept_lanes(indices + i, excluded, first_lanes(i < end ? end - i : 0)));
+      add_some(&s, (int)k, data, type, i + k * DOUBLES, all_kept_lanes(indices + i + k * DOUBLES, excluded));
+  for (int k = 0; k < LANE_VECTORS && i < end; k += 2, i += WIDTH)
+    add_some(&s, k, data, type, i,
+             i + WIDTH <= end ? all_kept_lanes(indices + i, excluded)
+                              : kept_lanes(indices + i, excluded, first_lanes(end - i)));
   return combine_lanes(&s);
 }
 
