@@ -14,17 +14,15 @@ enum { TABLE_SIZE = 64 }; /* 99.9 % of the counts of a typical matrix are below 
 /* So many values are looked up together: 4 vectors. */
 enum { LOOKED_UP = 4 * WIDTH };
 
-/* The counts that the values from data[i] on are; false if one is not below TABLE_SIZE (-0
- * is none). */
-INLINE bool load_counts(vec_int counts[4], const void *data, csrn_dtype type, int64_t i) {
-  vec_int fractions = ints_zero(), all = ints_zero();
+/* The integers of the values from data[i] on; the bits by which one of them is none (-0 is none). */
+INLINE vec_int load_integers(vec_int counts[4], const void *data, csrn_dtype type, int64_t i) {
+  vec_int fractions = ints_zero();
   for (int64_t k = 0; k < 4; k++) {
     const vec x = vec_load_all(data, type, i + k * WIDTH);
     counts[k] = ints_from_vec(x);
     fractions = ints_or_xor(fractions, vec_bits(x), vec_bits(vec_from_ints(counts[k])));
-    all = ints_or(all, counts[k]);
   }
-  return !any_bits(ints_or(fractions, ints_and(all, ints_all(~(TABLE_SIZE - 1)))), -1);
+  return fractions;
 }
 
 #endif
@@ -51,7 +49,9 @@ INLINE vec look_up_counts(const vec_table *t, vec_int counts) {
  * values is no small count. */
 INLINE bool look_up(const vec_table *t, const void *data, csrn_dtype type, int64_t i, float *out) {
   vec_int counts[4];
-  if (!load_counts(counts, data, type, i))
+  const vec_int fractions = load_integers(counts, data, type, i);
+  const vec_int all = ints_or(ints_or(counts[0], counts[1]), ints_or(counts[2], counts[3]));
+  if (any_bits(ints_or(fractions, ints_and(all, ints_all(~(TABLE_SIZE - 1)))), -1))
     return false;
   for (int64_t k = 0; k < 4; k++)
     vec_store(out + k * WIDTH, look_up_counts(t, counts[k]));
@@ -84,13 +84,14 @@ INLINE void load_table(vec_table *t, const float values[TABLE_SIZE]) {
   }
 }
 
-/* Bytes b of the entries of 32 counts. A permutation gives 0 for an index with its top bit
- * set, which those of the three other quarters have. */
-INLINE __m256i look_up_plane(const vec_table *t, int b, const __m256i index[4]) {
+/* Bytes b of the entries of 32 counts, which are permuted by their low four bits; the next
+ * two, at the top of the bytes of `odd` and `upper`, choose the quarter. */
+INLINE __m256i look_up_plane(const vec_table *t, int b, __m256i counts, __m256i odd, __m256i upper) {
   __m256i found[4];
   for (int q = 0; q < 4; q++)
-    found[q] = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(t->plane[q][b]), index[q]);
-  return _mm256_or_si256(_mm256_or_si256(found[0], found[1]), _mm256_or_si256(found[2], found[3]));
+    found[q] = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(t->plane[q][b]), counts);
+  return _mm256_blendv_epi8(_mm256_blendv_epi8(found[0], found[1], odd),
+                            _mm256_blendv_epi8(found[2], found[3], odd), upper);
 }
 
 /* Packing and unpacking mix the order of the values the same way, so that no other
@@ -109,16 +110,16 @@ INLINE void store_planes(const __m256i plane[4], float *out) {
 
 INLINE bool look_up(const vec_table *t, const void *data, csrn_dtype type, int64_t i, float *out) {
   vec_int counts[4];
-  if (!load_counts(counts, data, type, i))
-    return false;
+  const vec_int fractions = load_integers(counts, data, type, i);
+  /* What does not fit a byte becomes -128 or 127, which are in no table either. */
   const __m256i bytes =
-      _mm256_packus_epi16(_mm256_packs_epi32(counts[0], counts[1]), _mm256_packs_epi32(counts[2], counts[3]));
-  __m256i index[4], plane[4];
-  for (int q = 0; q < 4; q++)
-    index[q] =
-        _mm256_adds_epu8(_mm256_xor_si256(bytes, _mm256_set1_epi8((char)(16 * q))), _mm256_set1_epi8(0x70));
+      _mm256_packs_epi16(_mm256_packs_epi32(counts[0], counts[1]), _mm256_packs_epi32(counts[2], counts[3]));
+  if (any_bits(ints_or(fractions, ints_and(bytes, _mm256_set1_epi8((char)~(TABLE_SIZE - 1)))), -1))
+    return false;
+  const __m256i odd = _mm256_slli_epi16(bytes, 3), upper = _mm256_slli_epi16(bytes, 2);
+  __m256i plane[4];
   for (int b = 0; b < 4; b++)
-    plane[b] = look_up_plane(t, b, index);
+    plane[b] = look_up_plane(t, b, bytes, odd, upper);
   store_planes(plane, out);
   return true;
 }
