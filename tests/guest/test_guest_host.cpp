@@ -181,6 +181,29 @@ static void long_rows_of_a_matrix_that_stays(void **) {
   csrn_context_destroy(ctx);
 }
 
+/* Where all rows are longer than a chunk, and nothing stays, the CPU alone looks at the columns. */
+static void indices_that_only_the_cpu_needs(void **) {
+  static const int64_t lengths[] = {9000, 20000};
+  const sample_shape shape = {lengths, COUNT(lengths), 700, 0, 0};
+  fixture_as(CSRN_BACKEND_CPU, "generic", 2);
+  const sample m = sample_make(&shape, CSRN_F32, SAMPLE_POSITIVE, 733);
+  const csrn_csr A = guest_view(&m);
+  void *expected = host_array(m.nnz, sizeof(float)), *out = host_array(m.nnz, sizeof(float));
+  csrn_normalize_options options = CSRN_NORMALIZE_OPTIONS_INIT;
+  options.target = CSRN_TARGET_FIXED;
+  options.target_sum = 1e4;
+  options.exclude_highly_expressed = 1;
+  options.max_fraction = 0.002;
+  csrn_context *ctx = make_context(SMALLEST);
+  expect_ok(csrn_normalize_total(test.ctx, &A, &options, expected, CSRN_F32, nullptr, nullptr));
+  const int64_t sent = guest_sent();
+  assert_int_equal(csrn_normalize_total(ctx, &A, &options, out, CSRN_F32, nullptr, nullptr), CSRN_OK);
+  if (guest_is_emulated)
+    assert_in_range(guest_sent() - sent, m.nnz * 4, m.nnz * 4 + (16 << 10));
+  assert_memory_equal(out, expected, static_cast<size_t>(m.nnz) * sizeof(float));
+  csrn_context_destroy(ctx);
+}
+
 /* More rows than values: chunks end by their number of rows. */
 static void hardly_any_values(void **) {
   const sample m = random_matrix(5000, 1, 30, CSRN_F32, SAMPLE_COUNTS, 741);
@@ -481,6 +504,7 @@ int main(int argc, char **argv) {
       TEST(larger_than_the_device),
       TEST(rows_longer_than_a_chunk),
       TEST(long_rows_of_a_matrix_that_stays),
+      TEST(indices_that_only_the_cpu_needs),
       TEST(hardly_any_values),
       TEST(nothing_at_all),
       TEST(pinned_arrays),

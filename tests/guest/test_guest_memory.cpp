@@ -4,6 +4,7 @@
  */
 #include "guest.h"
 
+#include <cstdlib>
 #include <cstring>
 
 /* ---- Hooks ------------------------------------------------------------------------- */
@@ -78,6 +79,27 @@ static void a_pool_of_the_caller(void **) {
   guest_restart(&options);
   battery_hashes(&m, battery_call, got);
   battery_expect(got, expected, "a pool of the caller's");
+}
+
+/* A device whose memory cannot be allocated in the order of a stream: the same bits, and none of it lost. */
+static void a_device_without_pools(void **) {
+  if (!guest_is_emulated)
+    skip();
+  const sample m = guest_matrix(CSRN_F32, 651);
+  uint64_t expected[N_OPERATIONS], found[N_OPERATIONS];
+  fixture_restart(3);
+  battery_hashes(&m, battery_call, expected);
+  buffers_release();
+  setenv("CSRN_SIMT_POOLS", "0", 1);
+  const csrn_context_options options = guest_options(nullptr, nullptr);
+  guest_restart(&options);
+  battery_hashes(&m, battery_call, found);
+  buffers_release();
+  csrn_context_destroy(test.ctx);
+  test.ctx = nullptr;
+  unsetenv("CSRN_SIMT_POOLS");
+  fixture_restart(3);
+  assert_memory_equal(found, expected, sizeof expected);
 }
 
 static void half_an_allocator(void **) {
@@ -299,6 +321,7 @@ int main(int argc, char **argv) {
       TEST(creating_a_context),
       TEST(creating_a_context_without_hooks),
       TEST(a_pool_of_the_caller),
+      TEST(a_device_without_pools),
       TEST(half_an_allocator),
       TEST(an_older_struct_is_accepted),
       TEST(every_allocation_fails_once),

@@ -113,6 +113,8 @@ using simt_work = std::function<cudaError_t()>;
 
 /* cudaSuccess if the stream is one. */
 cudaError_t check_stream(cudaStream_t stream);
+/* Whether memory can be allocated in the order of a stream: not with CSRN_SIMT_POOLS=0 in the environment. */
+bool has_pools();
 /* Work that runs in the order of the stream, or becomes part of the graph that is being captured; `waits`: it
  * is done when this returns, which a capture forbids. It must not fail once it is enqueued. */
 cudaError_t enqueue(cudaStream_t stream, const simt_work &work, bool waits = false);

@@ -195,6 +195,8 @@ cudaError_t cudaMalloc(void **memory, size_t bytes) {
 
 cudaError_t cudaMallocAsync(void **memory, size_t bytes, cudaStream_t stream) {
   refuse_kernels("cudaMallocAsync");
+  if (!has_pools())
+    return fail(cudaErrorNotSupported);
   cudaError_t error = refuse_captured(stream);
   return error ? error : allocate(memory, bytes, cudaMemoryTypeDevice);
 }
@@ -234,6 +236,8 @@ cudaError_t cudaFree(void *memory) {
 
 cudaError_t cudaFreeAsync(void *memory, cudaStream_t stream) {
   refuse_kernels("cudaFreeAsync");
+  if (!has_pools())
+    return fail(cudaErrorNotSupported);
   const cudaError_t error = refuse_captured(stream);
   if (error)
     return error;

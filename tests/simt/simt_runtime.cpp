@@ -81,6 +81,11 @@ static bool is_device(int device) {
   return device >= 0 && device < simt_machine().devices;
 }
 
+/* Asked each time, since the machine's settings have no place for it. */
+bool has_pools() {
+  return number_from("CSRN_SIMT_POOLS", 1) != 0;
+}
+
 static size_t shared_without_asking() {
   return simt_machine().shared_optin < SHARED_DEFAULT ? simt_machine().shared_optin : SHARED_DEFAULT;
 }
@@ -172,7 +177,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device) {
   p->maxBlocksPerMultiProcessor = 32;
   p->l2CacheSize = 50 << 20;
   p->memoryBusWidth = 5120;
-  p->unifiedAddressing = p->managedMemory = p->memoryPoolsSupported = p->canMapHostMemory = 1;
+  p->unifiedAddressing = p->managedMemory = p->canMapHostMemory = 1;
+  p->memoryPoolsSupported = has_pools();
   p->concurrentManagedAccess = 1;
   return cudaSuccess;
 }
@@ -207,7 +213,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int dev
       {cudaDevAttrMaxSharedMemoryPerBlockOptin, p.sharedMemPerBlockOptin},
       {cudaDevAttrMaxBlocksPerMultiprocessor, 32},
       {cudaDevAttrReservedSharedMemoryPerBlock, SHARED_RESERVED},
-      {cudaDevAttrMemoryPoolsSupported, 1}};
+      {cudaDevAttrMemoryPoolsSupported, static_cast<size_t>(p.memoryPoolsSupported)}};
   auto found = values.find(attribute);
   if (found == values.end())
     return fail(cudaErrorInvalidValue);
