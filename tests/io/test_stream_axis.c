@@ -214,7 +214,8 @@ static void sums(void **state) {
     const csrn_dtype type = kinds[i % 7];
     const bool real = type == CSRN_F32 || type == CSRN_F64;
     const stream_case c = {
-        i % 3 ? "g" : NULL, 700, real ? i / 7 % 4 : COUNTS, type, i % 4 * 900 + 100 * i % 3, i % 3 + 1, 0};
+        i % 3 ? "g" : NULL, 700, real ? (i % 2 ? i / 7 % 4 : WIDE) : COUNTS, type, i % 4 * 900 + 100 * i % 3,
+        i % 3 + 1,          0};
     const csrn_dtype integer = type == CSRN_I32 || type == CSRN_I64 ? CSRN_I64 : CSRN_U64;
     expect_same_sums(&c, i / 7 % 4, (csrn_axis)(i % 2), real || i % 5 == 0 ? CSRN_F64 : integer);
   }
