@@ -29,10 +29,10 @@ static inline uint64_t mixed_bits(uint64_t bits) {
   return bits ^ (bits >> 31);
 }
 
-/* The sum over every float32 of the bits of its log1p times the bits of itself, with one NaN for all, since which NaN it
- * is is not part of the contract. Any change of a coefficient or of the order of operations changes it;
- * test_log1p_exhaustive.c shows that the results it stands for are right. Products of 32 bits, since compilers vectorize
- * them for every instruction set. */
+/* The sum over every float32 of the bits of its log1p times the bits of itself, with one NaN for all, since
+ * which NaN it is is not part of the contract. Any change of a coefficient or of the order of operations
+ * changes it; test_log1p_exhaustive.c shows that the results it stands for are right. Products of 32 bits,
+ * since compilers vectorize them for every instruction set. */
 #define LOG1P_CHECKSUM 0xa4a061cc5d644e17U
 
 static inline uint64_t weighted_result(uint32_t argument, uint32_t result) {

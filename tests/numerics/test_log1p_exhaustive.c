@@ -40,8 +40,8 @@ static bool special_is_right(float x, float y) {
   return y == x && signbit(y) == signbit(x);
 }
 
-/* 1 + x is exact from 2^-29 to 2^53, and beyond that its rounding, 2^-53 of the whole, is nothing to a logarithm of 36
- * or more. For tiny x the series, whose next term is 2^-44 of the whole or less. */
+/* 1 + x is exact from 2^-29 to 2^53, and beyond that its rounding, 2^-53 of the whole, is nothing to a
+ * logarithm of 36 or more. For tiny x the series, whose next term is 2^-44 of the whole or less. */
 static double reference(float x) {
   double t = x;
   return fabs(t) < 0x1p-14 ? t - t * t / 2 + t * t * t * (1.0 / 3) : log(1 + t);
