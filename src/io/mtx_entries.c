@@ -254,13 +254,14 @@ static csrn_io_status run(reading *all, block *blocks, int n) {
   int started = 0, ready = 0;
   while (ready < n && prepare(&blocks[ready], all))
     ready++;
-  if (ready == 0 || !threads)
+  const bool able = ready > 0 && threads; /* all->status belongs to the threads from here on */
+  if (!able)
     all->status =
         csrn_io_fail(all->error, CSRN_IO_FAILED, "%s: out of memory for a block of text", all->input->path);
-  for (; !all->status && started + 1 < ready; started++)
+  for (; able && started + 1 < ready; started++)
     if (pthread_create(&threads[started], NULL, work, &blocks[started + 1]) != 0)
       break;
-  if (!all->status)
+  if (able)
     work(&blocks[0]);
   for (int i = 0; i < started; i++)
     pthread_join(threads[i], NULL);

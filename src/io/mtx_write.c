@@ -199,13 +199,14 @@ static csrn_io_status write_all(mtx_writer *writer, int n) {
   int ready = 0, started = 0;
   while (scratch && ready < n && prepare(&scratch[ready], writer))
     ready++;
-  if (ready == 0 || !threads)
+  const bool able = ready > 0 && threads; /* writer->status belongs to the threads from here on */
+  if (!able)
     writer->status = csrn_io_fail(writer->error, CSRN_IO_FAILED, "%s: out of memory for a block of text",
                                   writer->output->path);
-  for (; !writer->status && started + 1 < ready; started++)
+  for (; able && started + 1 < ready; started++)
     if (pthread_create(&threads[started], NULL, work, &scratch[started + 1]) != 0)
       break;
-  if (!writer->status)
+  if (able)
     work(&scratch[0]);
   for (int i = 0; i < started; i++)
     pthread_join(threads[i], NULL);
