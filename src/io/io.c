@@ -118,7 +118,8 @@ const csrn_io_description *csrn_io_describe(const csrn_io_input *input) {
 /* The entries of a text are two coordinates of 4 bytes and a value of 8 before they are grouped by cell; a
  * dense matrix may have no zero. In double, since a file may claim what no integer holds. */
 int64_t csrn_io_matrix_bytes(const csrn_io_description *d, csrn_dtype out_type) {
-  const double value = (double)csrn_dtype_size(d->data_type), out = (double)csrn_dtype_size(out_type);
+  const csrn_dtype type = d->widest_type ? d->widest_type : d->data_type;
+  const double value = (double)csrn_dtype_size(type), out = (double)csrn_dtype_size(out_type);
   const double index = d->indices_type ? (double)csrn_dtype_size(d->indices_type) : 4;
   const double entry = d->layout == CSRN_IO_COORDINATE ? 16 : 0, result = value == out ? 0 : out;
   const double entries =
@@ -204,12 +205,12 @@ void csrn_io_matrix_free(csrn_io_matrix *matrix) {
 
 csrn_io_status csrn_io_matrix_indices(csrn_io_matrix *matrix, csrn_io_error *error) {
   csrn_csr *csr = &matrix->csr;
-  if (!matrix->dense || csr->indices || csr->nnz == 0)
+  if (!matrix->dense || csr->indices)
     return CSRN_IO_OK;
   if (csr->n_cols > INT32_MAX)
     return csrn_io_fail(error, CSRN_IO_FAILED, "a dense matrix of %" PRId64 " columns is too wide",
                         csr->n_cols);
-  int32_t *indices = malloc((size_t)csr->nnz * sizeof *indices);
+  int32_t *indices = malloc(((size_t)csr->nnz + 1) * sizeof *indices);
   if (!indices)
     return csrn_io_fail(error, CSRN_IO_FAILED, "out of memory for %" PRId64 " column indices", csr->nnz);
   for (int64_t i = 0; i < csr->nnz; i += csr->n_cols)

@@ -61,6 +61,7 @@ typedef struct csrn_io_description {
   int64_t nnz;              /* stored values as selected; n_cells * n_genes for dense */
   int64_t nnz_file;         /* stored values before a selection of features */
   csrn_dtype data_type;     /* in the file */
+  csrn_dtype widest_type;   /* that the values may turn out to need; CSRN_NONE: data_type */
   csrn_dtype indices_type, indptr_type; /* CSRN_NONE for dense and coordinate */
   int64_t chunk;                        /* elements of a chunk of the values; 0: contiguous or not HDF5 */
   const char *filters;                  /* "gzip-4", "shuffle+gzip-4", "lzf", "none", ... */
@@ -189,6 +190,7 @@ typedef struct csrn_io_summing {
   void *sums;           /* [n_cells or n_genes] of sums_type */
   int64_t memory, unit; /* as in csrn_io_normalization */
   csrn_io_plan plan;    /* result; where it says that nothing streams, the sums were not set */
+  int64_t kept_bytes;   /* result: values that were kept in memory for another pass */
 } csrn_io_summing;
 
 /* csrn_io_read() and csrn_axis_sum() in one. */

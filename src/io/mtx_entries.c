@@ -255,7 +255,7 @@ static csrn_io_status run(reading *all, block *blocks, int n) {
   int started = 0, ready = 0;
   while (ready < n && prepare(&blocks[ready], all))
     ready++;
-  const bool able = ready > 0 && threads;
+  const bool able = ready > 0 && threads; /* all->status belongs to the threads from here on */
   if (!able)
     all->status =
         csrn_io_fail(all->error, CSRN_IO_FAILED, "%s: out of memory for a block of text", all->input->path);

@@ -1,5 +1,6 @@
 /*
- * Between the two parts of reading MatrixMarket: what the header of a file says, and its entries.
+ * Between the parts of reading MatrixMarket: what the header of a file says, its entries, and
+ * those of them that name the same place.
  */
 #ifndef CSRN_MTX_INTERNAL_H
 #define CSRN_MTX_INTERNAL_H
@@ -38,5 +39,15 @@ void csrn_mtx_free(mtx_entries *entries);
  * the header says. */
 csrn_io_status csrn_mtx_read_entries(const csrn_io_input *input, int threads, mtx_entries *entries,
                                      const csrn_io_progress *progress, csrn_io_error *error);
+
+/* ---- mtx_duplicates.c ---- */
+
+/* Whether entries of a matrix of int64 and int32 indices, grouped by cell, name the same place; -1 without
+ * memory. */
+int csrn_mtx_has_duplicates(const csrn_csr *csr);
+/* Adds those up, each at the place of the first and in the order of the file. `csr` is what the entries were
+ * grouped to, and is to be made anew; pattern files have values from then on. */
+csrn_io_status csrn_mtx_add_duplicates(const csrn_io_input *input, const csrn_csr *csr, mtx_entries *entries,
+                                       csrn_io_error *error);
 
 #endif

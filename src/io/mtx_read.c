@@ -1,7 +1,8 @@
 /*
  * Reading MatrixMarket coordinate files, with the names of cells and genes where they lie
  * beside the matrix. Entries (mtx_entries.c) may come in any order; they are grouped by cell
- * in one counting pass, and stay in the order of the file within a cell.
+ * in one counting pass, and stay in the order of the file within a cell; those that name the same place
+ * are added up (mtx_duplicates.c).
  */
 #include "mtx_internal.h"
 
@@ -246,6 +247,7 @@ static csrn_io_status open_mtx(csrn_io_input *input, const csrn_io_select *selec
     return status;
   state->cells_in_rows = select->cells == CSRN_IO_CELLS_ROWS;
   const bool gzip = csrn_text_is_gzip(state->text);
+  const bool unsure = state->field == FIELD_REAL && !state->real_type;
   input->description = (csrn_io_description){.format = CSRN_IO_MTX,
                                              .layout = CSRN_IO_COORDINATE,
                                              .format_name = gzip ? "MatrixMarket (gzip)" : "MatrixMarket",
@@ -255,6 +257,7 @@ static csrn_io_status open_mtx(csrn_io_input *input, const csrn_io_select *selec
                                              .nnz = state->nnz,
                                              .nnz_file = state->nnz,
                                              .data_type = expected_type(state),
+                                             .widest_type = unsure ? CSRN_F64 : CSRN_NONE,
                                              .filters = gzip ? "gzip" : "none",
                                              .layers = nothing,
                                              .genomes = nothing,
@@ -288,6 +291,9 @@ static bool group_by_cell(const csrn_io_description *d, mtx_field field, const m
   csrn_csr *csr = &matrix->csr;
   int64_t *indptr = calloc((size_t)d->n_cells + 2, sizeof *indptr);
   int32_t *indices = malloc((size_t)entries->n * sizeof *indices + 1);
+  if (field == FIELD_PATTERN && entries->values)
+    field = FIELD_INTEGER; /* counted */
+  csr->nnz = entries->n;
   csr->data_type = field == FIELD_INTEGER ? entries->fits_i32 ? CSRN_I32 : CSRN_I64
                    : field == FIELD_REAL  ? entries->fits_f32 ? CSRN_F32 : CSRN_F64
                                           : CSRN_U8;
@@ -307,6 +313,27 @@ static bool group_by_cell(const csrn_io_description *d, mtx_field field, const m
     store_value(entries, i, csr->data, csr->data_type, to);
   }
   return true;
+}
+
+/* Groups the entries, and once more if some had to be added up. */
+static csrn_io_status make_matrix(const csrn_io_input *input, mtx_entries *entries, csrn_io_matrix *matrix,
+                                  csrn_io_error *error) {
+  const mtx_state *state = input->state;
+  const csrn_io_description *d = &input->description;
+  int found = group_by_cell(d, state->field, entries, matrix) ? csrn_mtx_has_duplicates(&matrix->csr) : -1;
+  if (found > 0) {
+    if (csrn_mtx_add_duplicates(input, &matrix->csr, entries, error))
+      return CSRN_IO_FAILED;
+    const csrn_csr empty = matrix->csr;
+    csrn_io_matrix_free(matrix);
+    matrix->cells = CSRN_PER_ROW;
+    matrix->csr = (csrn_csr){.n_rows = empty.n_rows,
+                             .n_cols = empty.n_cols,
+                             .indptr_type = empty.indptr_type,
+                             .indices_type = empty.indices_type};
+    found = group_by_cell(d, state->field, entries, matrix) ? 0 : -1;
+  }
+  return found < 0 ? csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory", input->path) : CSRN_IO_OK;
 }
 
 /* For reading once more. */
@@ -347,8 +374,8 @@ static csrn_io_status read_mtx(csrn_io_input *input, csrn_context *ctx, csrn_io_
                           state->nnz);
   else
     status = csrn_mtx_read_entries(input, csrn_context_threads(ctx), &entries, progress, error);
-  if (!status && !group_by_cell(d, state->field, &entries, matrix))
-    status = csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory", input->path);
+  if (!status)
+    status = make_matrix(input, &entries, matrix, error);
   csrn_mtx_free(&entries);
   return status;
 }

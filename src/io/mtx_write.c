@@ -199,7 +199,7 @@ static csrn_io_status write_all(mtx_writer *writer, int n) {
   int ready = 0, started = 0;
   while (scratch && ready < n && prepare(&scratch[ready], writer))
     ready++;
-  const bool able = ready > 0 && threads;
+  const bool able = ready > 0 && threads; /* writer->status belongs to the threads from here on */
   if (!able)
     writer->status = csrn_io_fail(writer->error, CSRN_IO_FAILED, "%s: out of memory for a block of text",
                                   writer->output->path);

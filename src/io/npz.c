@@ -364,10 +364,12 @@ static bool add_member(npz_writer *writer, const char *name, const void *values,
   }
   writer->n_members++;
   writer->bytes += (int64_t)bytes;
+  const zip_uint32_t level = writer->level ? writer->level : 6; /* zlib's own; libzip's is 9 */
   /* The same bytes for the same matrix: 1 January 1980, the first day a zip knows. */
   const zip_uint16_t first_day = 1 << 5 | 1;
   return zip_set_file_compression(writer->zip, (zip_uint64_t)index,
-                                  writer->deflate ? ZIP_CM_DEFLATE : ZIP_CM_STORE, writer->level) == 0 &&
+                                  writer->deflate ? ZIP_CM_DEFLATE : ZIP_CM_STORE,
+                                  writer->deflate ? level : 0) == 0 &&
          zip_file_set_dostime(writer->zip, (zip_uint64_t)index, 0, first_day, 0) == 0;
 }
 

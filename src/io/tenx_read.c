@@ -131,7 +131,15 @@ static int is_other_text(const csrn_hdf5_input *state, const char *path) {
   return found;
 }
 
-/* Version 3: what else features are described by (probe_region, pattern, ...), under its own name. */
+static char **find_column(const csrn_io_table *table, const char *name) {
+  for (int i = 0; i < table->n_columns; i++)
+    if (!strcmp(table->names[i], name))
+      return table->columns[i];
+  return NULL;
+}
+
+/* Version 3: what else features are described by (probe_region, pattern, ...), under its own name unless a
+ * column has that. */
 static csrn_io_status read_other_names(csrn_io_input *input) {
   csrn_hdf5_input *state = input->state;
   const int room = (int)(sizeof input->genes.columns / sizeof input->genes.columns[0]);
@@ -140,7 +148,8 @@ static csrn_io_status read_other_names(csrn_io_input *input) {
   state->feature_names = group ? csrn_hdf5_list(state->file.id, group) : NULL;
   for (char **name = state->feature_names; name && *name && !status; name++) {
     char *path = csrn_hdf5_format("features/%s", *name);
-    if (path && input->genes.n_columns < room && is_other_text(state, path))
+    if (path && input->genes.n_columns < room && !find_column(&input->genes, *name) &&
+        is_other_text(state, path))
       status = add_column(state, path, 0, state->n_cols, *name, &input->genes);
     free(path);
   }
@@ -160,13 +169,6 @@ static csrn_io_status read_names(csrn_io_input *input, int v3) {
       status = add_column(state, name, i > 1, state->n_cols, gene_columns[i].column, &input->genes);
   }
   return status || !v3 ? status : read_other_names(input);
-}
-
-static char **find_column(const csrn_io_table *table, const char *name) {
-  for (int i = 0; i < table->n_columns; i++)
-    if (!strcmp(table->names[i], name))
-      return table->columns[i];
-  return NULL;
 }
 
 static int compare_texts(const void *a, const void *b) {

@@ -257,7 +257,8 @@ static void store_random(void *data, csrn_dtype type, int64_t i, uint64_t *state
 
 void io_random_matrix(csrn_io_matrix *matrix, int64_t n_rows, int64_t n_cols, csrn_dtype data_type,
                       csrn_dtype indices_type, csrn_dtype indptr_type, uint64_t seed) {
-  const int64_t per_row = 5;
+  enum { per_row = 5 };
+  int64_t chosen[per_row];
   const int64_t room = n_rows * per_row;
   void *indptr = malloc((size_t)(n_rows + 1) * csrn_dtype_size(indptr_type));
   void *indices = malloc((size_t)room * csrn_dtype_size(indices_type) + 1);
@@ -266,8 +267,16 @@ void io_random_matrix(csrn_io_matrix *matrix, int64_t n_rows, int64_t n_cols, cs
   assert_true(indptr && indices && data);
   io_store(indptr, indptr_type, 0, 0);
   for (int64_t row = 0; row < n_rows; row++) {
-    for (uint64_t n = n_cols ? io_random(&seed) % (uint64_t)per_row : 0; n; n--, nnz++) {
-      io_store(indices, indices_type, nnz, (double)(io_random(&seed) % (uint64_t)n_cols));
+    const int64_t drawn = (int64_t)(io_random(&seed) % (uint64_t)per_row), first = nnz;
+    for (int64_t n = drawn < n_cols ? drawn : n_cols; n; n--, nnz++) {
+      int64_t column = (int64_t)(io_random(&seed) % (uint64_t)n_cols);
+      for (int64_t i = first; i < nnz; i++)
+        if (chosen[i - first] == column) { /* each once: go on to the next, and look again */
+          column = (column + 1) % n_cols;
+          i = first - 1;
+        }
+      chosen[nnz - first] = column;
+      io_store(indices, indices_type, nnz, (double)column);
       store_random(data, data_type, nnz, &seed);
     }
     io_store(indptr, indptr_type, row + 1, (double)nnz);

@@ -256,6 +256,17 @@ class H5ad(unittest.TestCase):
         for column in expected.var.columns:
             self.assertEqual(list(expected.var[column]), list(got.var[column]))
 
+    def test_no_elements(self):
+        """A dense matrix without rows, columns or both has sums like a sparse one, and nothing to exclude."""
+        for shape in ((0, 2), (2, 0), (0, 0)):
+            path, out = self.path / "none.h5ad", self.path / "out.h5ad"
+            anndata.AnnData(np.zeros(shape, "f4")).write_h5ad(path)
+            for axis, n in (("rows", shape[0]), ("columns", shape[1])):
+                done = subprocess.run([PROGRAM, "sums", path, "--axis", axis], capture_output=True, text=True)
+                self.assertEqual((done.returncode, done.stdout), (0, "0\n" * n))
+            run("normalize", path, "-o", out, "--force", "--exclude-highly-expressed")
+            self.assertEqual(anndata.read_h5ad(out).shape, shape)
+
     @unittest.skipUnless(hdf5plugin, "hdf5plugin is not installed")
     def test_plugins(self):
         """Filters of plugins: without them a sentence, with them the values; indices as they were."""

@@ -158,6 +158,21 @@ static void names_of_v3(void **state) {
   csrn_io_close(input);
 }
 
+/* Texts under the name of a column that there is already are not taken for another. */
+static void names_taken(void **state) {
+  (void)state;
+  hid_t file = make_v3("taken.h5", H5T_STD_I32LE, H5T_STD_I64LE);
+  sample_strings(file, "matrix/features/gene_ids", SAMPLE_COLUMNS, names);
+  sample_strings(file, "matrix/features/index", SAMPLE_COLUMNS, names);
+  sample_strings(file, "matrix/features/pattern", SAMPLE_COLUMNS, ids);
+  H5Fclose(file);
+  csrn_io_input *input = sample_open(sample_path("taken.h5"), NULL);
+  assert_int_equal(input->genes.n_columns, 5);
+  assert_string_equal(column(&input->genes, 1, "gene_ids"), "ENS0|ENS1|ENS3");
+  assert_string_equal(column(&input->genes, 4, "pattern"), "ENS0|ENS1|ENS3");
+  csrn_io_close(input);
+}
+
 static void version_2(void **state) {
   (void)state;
   make_v2("one.h5", 1);
@@ -308,10 +323,10 @@ static void damaged(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(selections),          cmocka_unit_test(types_of_values_and_indices),
-      cmocka_unit_test(names_of_v3),         cmocka_unit_test(version_2),
-      cmocka_unit_test(wrong_choices),       cmocka_unit_test(damaged),
-      cmocka_unit_test(sample_nothing_open),
+      cmocka_unit_test(selections),  cmocka_unit_test(types_of_values_and_indices),
+      cmocka_unit_test(names_of_v3), cmocka_unit_test(version_2),
+      cmocka_unit_test(names_taken), cmocka_unit_test(wrong_choices),
+      cmocka_unit_test(damaged),     cmocka_unit_test(sample_nothing_open),
   };
   return cmocka_run_group_tests_name("reading 10x", tests, sample_setup, sample_teardown);
 }

@@ -3,6 +3,7 @@
  * gzip members, names beside the matrix. Expectations are worked out by hand.
  */
 #include "io_fixture.h"
+#include "io_internal.h"
 
 #include <float.h>
 #include <math.h>
@@ -170,14 +171,43 @@ static void test_pattern(void **state) {
   expect_file("a.mtx", NULL, &expected);
 }
 
+/* The entries of one place are added up where the first of them is, as they come. */
 static void test_duplicates(void **state) {
   (void)state;
-  static const int64_t indptr[] = {0, 0, 3, 3, 4}, indices[] = {1, 1, 1, 0};
-  static const double values[] = {3, 4, 0, 5};
-  const io_expected expected = {4, 2, indptr, indices, values, CSRN_I32, CSRN_PER_ROW};
-  io_write_text("a.mtx",
-                "%%MatrixMarket matrix coordinate integer general\n2 4 4\n2 2 3\n1 4 5\n2 2 4\n2 2 0\n");
+  static const int64_t indptr[] = {0, 2, 3, 3, 4}, indices[] = {1, 0, 1, 0};
+  static const double values[] = {9, 2, 7, 5}, ones[] = {2, 1, 3, 1};
+  io_expected expected = {4, 2, indptr, indices, values, CSRN_I32, CSRN_PER_ROW};
+  io_write_text("a.mtx", "%%MatrixMarket matrix coordinate integer general\n2 4 7\n"
+                         "2 1 8\n2 2 3\n1 4 5\n2 2 4\n1 1 2\n2 2 0\n2 1 1\n");
   expect_file("a.mtx", NULL, &expected);
+  io_write_text("a.mtx", "%%MatrixMarket matrix coordinate pattern general\n2 4 7\n"
+                         "2 1\n2 2\n1 4\n2 2\n1 1\n2 2\n2 1\n");
+  expected.values = ones;
+  expect_file("a.mtx", NULL, &expected);
+}
+
+/* Sums have the type that they need; integers are exact, and refused where 64 bits do not hold them. */
+static void test_large_duplicates(void **state) {
+  (void)state;
+  static const int64_t indptr[] = {0, 1, 2}, indices[] = {0, 0};
+  static const double wide[] = {2147483648.0, 7}, tenths[] = {0.1 + 0.2, 7},
+                      floats[] = {0.30000001192092896, 7};
+  io_expected expected = {2, 1, indptr, indices, wide, CSRN_I64, CSRN_PER_ROW};
+  io_write_text("a.mtx", "%%MatrixMarket matrix coordinate integer general\n1 2 3\n"
+                         "1 1 2147483647\n1 2 7\n1 1 1\n");
+  expect_file("a.mtx", NULL, &expected);
+  io_write_text("a.mtx", "%%MatrixMarket matrix coordinate real general\n1 2 3\n1 1 .1\n1 2 7\n1 1 .2\n");
+  expected.values = tenths;
+  expected.data_type = CSRN_F64;
+  expect_file("a.mtx", NULL, &expected);
+  io_write_text("a.mtx", "%%MatrixMarket matrix coordinate real general\n" CSRN_IO_MTX_FLOAT32
+                         "\n1 2 3\n1 1 .1\n1 2 7\n1 1 .2\n");
+  expected.values = floats;
+  expected.data_type = CSRN_F32;
+  expect_file("a.mtx", NULL, &expected);
+  io_write_text("a.mtx", "%%MatrixMarket matrix coordinate integer general\n1 2 2\n"
+                         "1 2 9223372036854775807\n1 2 1\n");
+  io_fails("a.mtx", NULL, "cell 2, gene 1", "64 bits");
 }
 
 static void test_empty_matrices(void **state) {
@@ -229,11 +259,14 @@ static void test_names(void **state) {
   }
 }
 
-/* Longer than every buffer, in random order, against a plain count of what was written. */
+/* Longer than every buffer, in random order and with duplicates, against a plain count of what was written.
+ */
 static void test_large(void **state) {
   (void)state;
   enum { N_GENES = 50, N_CELLS = 3000, NNZ = 200000 };
   static double sums[N_CELLS], weighted[N_CELLS];
+  static bool has[N_CELLS][N_GENES];
+  int n_places = 0;
   uint64_t seed = 1;
   FILE *file = fopen(io_path("a.mtx"), "w");
   assert_non_null(file);
@@ -244,13 +277,16 @@ static void test_large(void **state) {
     int gene = (int)(io_random(&seed) % N_GENES), cell = (int)(io_random(&seed) % N_CELLS);
     int value = (int)(io_random(&seed) % 100000);
     fprintf(file, "%d %d %d\n", gene + 1, cell + 1, value);
+    n_places += !has[cell][gene];
+    has[cell][gene] = true;
     sums[cell] += value;
     weighted[cell] += (double)value * gene;
   }
   fclose(file);
   csrn_io_matrix matrix;
   io_read_file("a.mtx", NULL, &matrix);
-  assert_int_equal(matrix.csr.nnz, NNZ);
+  assert_int_equal(matrix.csr.nnz, n_places);
+  assert_true(n_places < NNZ);
   for (int64_t cell = 0; cell < N_CELLS; cell++) {
     for (int64_t i = ((const int64_t *)matrix.csr.indptr)[cell];
          i < ((const int64_t *)matrix.csr.indptr)[cell + 1]; i++) {
@@ -290,10 +326,13 @@ static void test_progress(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(test_counts),        TEST(test_cells_in_rows),  TEST(test_lines),      TEST(test_gzip),
-      TEST(test_wide_integers), TEST(test_reals),          TEST(test_noted_type), TEST(test_pattern),
-      TEST(test_duplicates),    TEST(test_empty_matrices), TEST(test_names),      TEST(test_large),
-      TEST(test_progress),
+      TEST(test_counts),         TEST(test_cells_in_rows),
+      TEST(test_lines),          TEST(test_gzip),
+      TEST(test_wide_integers),  TEST(test_reals),
+      TEST(test_noted_type),     TEST(test_pattern),
+      TEST(test_duplicates),     TEST(test_large_duplicates),
+      TEST(test_empty_matrices), TEST(test_names),
+      TEST(test_large),          TEST(test_progress),
   };
   return io_run(tests);
 }
