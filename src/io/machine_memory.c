@@ -1,13 +1,14 @@
 /*
  * How much memory there is to do with. In a container the machine's is not what a process may
  * use: a limit of its control group, of version 2 or 1, or of one above it, ends it by
- * force.
+ * force; and a batch system may have set limits of the process itself.
  */
 #include "io_internal.h"
 
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* The number in a file; INT64_MAX for "max", for none, and without the file. */
@@ -49,9 +50,21 @@ static int64_t limit_of_line(const char *root, char *line) {
   return INT64_MAX;
 }
 
+static int64_t limit_of_process(void) {
+  const int kinds[] = {RLIMIT_AS, RLIMIT_DATA};
+  int64_t lowest = INT64_MAX;
+  struct rlimit limit;
+  for (int i = 0; i < 2; i++)
+    if (getrlimit(kinds[i], &limit) == 0 && limit.rlim_cur < (rlim_t)lowest)
+      lowest = (int64_t)limit.rlim_cur;
+  return lowest;
+}
+
 int64_t csrn_io_machine_memory(const char *root) {
   const long pages = sysconf(_SC_PHYS_PAGES), bytes = sysconf(_SC_PAGESIZE);
   int64_t memory = pages > 0 && bytes > 0 ? (int64_t)pages * bytes : (int64_t)1 << 32;
+  const int64_t allowed = limit_of_process();
+  memory = allowed < memory ? allowed : memory;
   char path[PATH_MAX], line[PATH_MAX];
   snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
   FILE *groups = fopen(path, "re");

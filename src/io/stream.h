@@ -211,6 +211,9 @@ csrn_io_status csrn_stream_load(csrn_stream_worker *worker, const csrn_stream_ma
 /* Reads the columns of a unit, and checks that there are such. */
 csrn_io_status csrn_stream_columns(csrn_stream_worker *worker, const csrn_stream_matrix *matrix, int64_t unit,
                                    int32_t **columns);
+/* Checks the indices [begin, begin + n) that csrn_stream_fetch_raw() has fetched, where they are `coded`. */
+csrn_io_status csrn_stream_check_raw(csrn_stream_worker *worker, const csrn_stream_matrix *matrix,
+                                     int64_t begin, int64_t n);
 /* Where the rows of a unit begin in it: the rows from *first on, of which there are *n_rows; the parts of a
  * row that lie in other units are left out. NULL with the error stored. */
 int64_t *csrn_stream_starts(csrn_stream_worker *worker, const csrn_stream_matrix *matrix, int64_t unit,

@@ -26,9 +26,14 @@ csrn_io_status csrn_io_sums(csrn_io_input *input, csrn_context *ctx, csrn_io_sum
     return status;
   bool exact = true;
   status = csrn_stream_begin(&job);
+  /* Only columns of reals may need another pass, for which values are kept. */
+  if (!by_column || (job.matrix.data.type != CSRN_F32 && job.matrix.data.type != CSRN_F64))
+    job.matrix.room = 0;
+  const int64_t room = job.matrix.room;
   if (!status)
     status = (by_column ? csrn_stream_column_totals : csrn_stream_totals)(
         &job.pool, &job.matrix, NULL, s->sums, s->sums_type, &exact, progress, error);
+  s->kept_bytes = room - job.matrix.room;
   s->plan.streams = exact;
   csrn_stream_end(&job);
   return status;

@@ -11,8 +11,9 @@
 #include <time.h>
 
 enum {
-  UNIT = 1 << 17,   /* values: read and written they fit the cache of a core */
-  SPARE_WORKERS = 1 /* so that all threads compute while one waits for the disk */
+  PROGRAM = 12 << 20, /* bytes of the program itself, with its libraries, at least */
+  UNIT = 1 << 17,     /* values: read and written they fit the cache of a core */
+  SPARE_WORKERS = 1   /* so that all threads compute while one waits for the disk */
 };
 
 double csrn_stream_now(void) {
@@ -77,14 +78,26 @@ static double worker_bytes(const csrn_io_input *opened, csrn_dtype out_type, int
   return n * (value + out + 2 * (value > out ? value : out)) + both + selected + rows * 48 + sums + (1 << 20);
 }
 
-/* Of all: rows and spans, totals, and what the target is found with; rows and units of a selection. */
+/* Of the names in memory, each a pointer and a text from malloc(). */
+static double table_bytes(const csrn_io_table *table) {
+  double bytes = 0;
+  for (int c = 0; c < table->n_columns; c++)
+    for (int64_t i = 0; i < table->n_rows; i++) {
+      const size_t length = table->columns[c][i] ? strlen(table->columns[c][i]) : 0;
+      bytes += 8 + (length < 24 ? 32 : (double)length + 24);
+    }
+  return bytes;
+}
+
+/* Of all: names (those of an .h5ad stay in the file), rows and spans, totals, and what the target is found
+ * with; rows and units of a selection. */
 static double shared_bytes(const csrn_io_input *opened, int64_t unit) {
   const csrn_hdf5_input *input = opened->state;
   const double selection =
       input->column_of ? (double)input->n_rows * 8 + (double)input->nnz / (double)unit * 8 : 0;
   return (double)csrn_stream_rows_bytes(input->n_rows, input->nnz) +
          ((double)opened->description.n_cells + (double)opened->description.n_genes) * 32 + selection +
-         (8 << 20);
+         table_bytes(&opened->cells) + table_bytes(&opened->genes) + PROGRAM;
 }
 
 /* How many workers the memory is enough for, at most as many as are wanted; 0: not for one. */

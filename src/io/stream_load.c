@@ -130,6 +130,25 @@ csrn_io_status csrn_stream_stored_columns(csrn_stream_worker *worker, const csrn
                                   csrn_io_integer_at(first, array->type, good));
 }
 
+/* Chunks that were never written are not decoded, and stand for zeros. */
+csrn_io_status csrn_stream_check_raw(csrn_stream_worker *worker, const csrn_stream_matrix *matrix,
+                                     int64_t begin, int64_t n) {
+  const csrn_stream_array *array = &matrix->indices;
+  const size_t bytes = (size_t)csrn_stream_padded(array, n) * csrn_dtype_size(array->type);
+  const int64_t n_cols = matrix->rows.n_cols;
+  void *indices = csrn_stream_buffer(worker, INDICES, bytes);
+  int32_t *columns = csrn_stream_buffer(worker, CSRN_STREAM_COLUMNS, (size_t)n * sizeof *columns);
+  if (!indices || !columns)
+    return CSRN_IO_FAILED;
+  memset(indices, 0, bytes);
+  if (csrn_stream_decode(worker, array, begin, n, indices))
+    return CSRN_IO_FAILED;
+  const int64_t good = convert(indices, array->type, n, n_cols, columns);
+  return good == n ? CSRN_IO_OK
+                   : refuse_index(worker, matrix, n_cols, begin + good,
+                                  csrn_io_integer_at(indices, array->type, good));
+}
+
 csrn_io_status csrn_stream_columns(csrn_stream_worker *worker, const csrn_stream_matrix *matrix, int64_t unit,
                                    int32_t **columns) {
   int64_t n;

@@ -17,7 +17,8 @@ typedef struct writing {
   csrn_stream_array result;
   csrn_stream_array old_indices, indices;
   enum { COPY, RECODE, MAKE } how; /* raw; decoded and coded; from the columns of the matrix */
-  csrn_stream_cut indices_cut;     /* no units: somebody else writes the indices */
+  bool checked;                /* what is copied raw is decoded, too: all of a file that is new is valid */
+  csrn_stream_cut indices_cut; /* no units: somebody else writes the indices */
   double seconds[2];
 } writing;
 
@@ -85,6 +86,8 @@ static csrn_io_status index_unit(csrn_stream_worker *worker, const writing *w, i
     csrn_stream_lock(worker);
     status = csrn_stream_fetch_raw(worker, from, begin, n);
     csrn_stream_unlock(worker);
+    if (!status && w->checked)
+      status = csrn_stream_check_raw(worker, &w->job->matrix, begin, n);
   } else if (w->how == RECODE) {
     status =
         csrn_stream_elements(worker, from, begin, n, csrn_stream_padded(to, n), CSRN_STREAM_VALUES, &values);
@@ -155,6 +158,7 @@ static csrn_io_status open_indices(writing *w, const csrn_hdf5_file *file) {
   if (status)
     return status;
   w->how = choose_indices(w);
+  w->checked = w->job->input->description.format != CSRN_IO_H5AD;
   w->old_indices.raw = w->indices.raw = w->how == COPY;
   const int64_t chunk = w->old_indices.chunk ? w->old_indices.chunk : w->indices.chunk;
   const csrn_stream_cut *cut = &w->job->matrix.cut;

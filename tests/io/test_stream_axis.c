@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -137,18 +138,10 @@ static void selected_10x(void **state) {
   }
 }
 
-static void bad_feature(void **state) {
-  (void)state;
-  const stream_case c = {"g", 1000, COUNTS, CSRN_I32, 1000, 2, 0};
-  csrn_normalize_options options = options_of(0);
-  csrn_io_normalization n = {.options = &options};
-  csrn_io_output output = {.path = sample_path("none.h5ad")};
-  csrn_io_error error;
-  make_10x(&c, 1, H5T_STD_I64LE, USUAL);
+static void put_index(int64_t bad) {
+  const hsize_t place = 4100, one = 1;
   hid_t file = H5Fopen(sample_path("in.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
   hid_t id = H5Dopen2(file, "matrix/indices", H5P_DEFAULT), space = H5Dget_space(id);
-  const hsize_t place = 4100, one = 1;
-  const int64_t bad = COLUMNS;
   hid_t memory = H5Screate_simple(1, &one, NULL);
   assert_true(H5Sselect_elements(space, H5S_SELECT_SET, 1, &place) >= 0 &&
               H5Dwrite(id, H5T_NATIVE_INT64, memory, space, H5P_DEFAULT, &bad) >= 0);
@@ -156,11 +149,76 @@ static void bad_feature(void **state) {
   H5Sclose(space);
   H5Dclose(id);
   H5Fclose(file);
-  csrn_io_input *input = sample_open(sample_path("in.h5"), NULL);
-  assert_int_equal(csrn_io_normalize(input, sample_context, &output, &n, NULL, &error), CSRN_IO_FAILED);
-  assert_non_null(strstr(error.text, "element 4100, in row 5, is 9000; expected 0 to n_cols - 1 = 8999"));
-  assert_null(fopen(output.path, "r"));
+}
+
+/* An index that is none of a feature is found whether some features are selected or all, and whether the
+ * chunks of the indices are copied or made anew. */
+static void bad_feature(void **state) {
+  (void)state;
+  static const char *const expected[] = {"element 4100, in row 5, is 9000; expected 0 to n_cols - 1 = 8999",
+                                         "element 4100, in row 5, is -1; expected 0 to n_cols - 1 = 8999"};
+  const stream_case c = {"g", 1000, COUNTS, CSRN_I32, 1000, 2, 0};
+  csrn_normalize_options options = options_of(0);
+  csrn_io_normalization n = {.options = &options};
+  csrn_io_error error;
+  for (int i = 0; i < 8; i++) {
+    const csrn_io_select all = {.feature_types = "all"};
+    csrn_io_output output = {.path = sample_path("none.h5ad")};
+    make_10x(&c, 1, H5T_STD_I64LE, i & 4 ? APART : USUAL);
+    put_index(i & 1 ? -1 : COLUMNS);
+    csrn_io_input *input = sample_open(sample_path("in.h5"), i & 2 ? &all : NULL);
+    assert_int_equal(csrn_io_normalize(input, sample_context, &output, &n, NULL, &error), CSRN_IO_FAILED);
+    assert_non_null(strstr(error.text, expected[i & 1]));
+    assert_null(fopen(output.path, "r"));
+    csrn_io_close(input);
+  }
+}
+
+/* A 10x file's names are in memory, and in the plan of it. */
+static void names_in_plan(void **state) {
+  (void)state;
+  const stream_case c = {"g", 1000, COUNTS, CSRN_I32, 1000, 2, 0};
+  const csrn_io_select all = {.feature_types = "all"};
+  csrn_normalize_options options = options_of(0);
+  csrn_io_normalization n = {.options = &options};
+  csrn_io_output output = {.path = sample_path("none.h5ad")};
+  csrn_io_error error;
+  make_10x(&c, 1, H5T_STD_I64LE, USUAL);
+  csrn_io_input *input = sample_open(sample_path("in.h5"), &all);
+  assert_int_equal(csrn_io_normalize_plan(input, sample_context, &output, &n, &error), CSRN_IO_OK);
+  const int64_t before = n.plan.memory;
+  char **name = &input->genes.columns[0][5];
+  free(*name);
+  *name = malloc(1000001);
+  assert_non_null(*name);
+  memset(*name, 'x', 1000000);
+  (*name)[1000000] = '\0';
+  assert_int_equal(csrn_io_normalize_plan(input, sample_context, &output, &n, &error), CSRN_IO_OK);
+  assert_true(n.plan.memory > before + 900000 && n.plan.memory < before + 1100000);
+  const int64_t expected = (int64_t)ROWS + (int64_t)COLUMNS * input->genes.n_columns;
+  assert_true(before > 12000000 + expected * 32);
   csrn_io_close(input);
+}
+
+/* Whatever room there is, sums that take one pass keep nothing for another. */
+static void sums_keep_nothing(void **state) {
+  (void)state;
+  double found[COLUMNS];
+  csrn_io_error error;
+  for (int i = 0; i < 4; i++) {
+    const stream_case c = {"g", 1000, COUNTS, i & 1 ? CSRN_I32 : CSRN_F32, 1000, 2, 0};
+    make_matrix(&c, 0, H5T_STD_I32LE, H5T_STD_I32LE, 0);
+    csrn_io_input *input = sample_open(sample_path("in.h5ad"), NULL);
+    csrn_io_summing s = {
+        .axis = i & 2 ? CSRN_PER_COLUMN : CSRN_PER_ROW, .sums_type = CSRN_F64, .sums = found};
+    assert_int_equal(csrn_io_sums(input, sample_context, &s, NULL, &error), CSRN_IO_OK);
+    assert_int_equal(s.plan.streams, 1);
+    if (i == 2) /* reals by columns may turn out to be no counts */
+      assert_true(s.kept_bytes > 0);
+    else
+      assert_int_equal(s.kept_bytes, 0);
+    csrn_io_close(input);
+  }
 }
 
 /* ---- Sums and scaling ---------------------------------------------------------------- */
@@ -338,6 +396,14 @@ static void limits(void **state) {
   snprintf(root, sizeof root, "%s", sample_path("root"));
   const int64_t machine = csrn_io_machine_memory(root);
   assert_true(machine > 1 << 20);
+  struct rlimit before, lower;
+  assert_int_equal(getrlimit(RLIMIT_DATA, &before), 0);
+  lower = before;
+  lower.rlim_cur = (rlim_t)machine - 4096;
+  assert_int_equal(setrlimit(RLIMIT_DATA, &lower), 0);
+  const int64_t limited = csrn_io_machine_memory(root);
+  assert_int_equal(setrlimit(RLIMIT_DATA, &before), 0);
+  assert_int_equal(limited, machine - 4096);
   write_file("root/proc/self/cgroup", "0::/a/b\n");
   assert_int_equal(csrn_io_machine_memory(root), machine);
   write_file("root/sys/fs/cgroup/a/b/memory.max", "max\n");
@@ -361,7 +427,8 @@ static void limits(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(whole_10x),           cmocka_unit_test(selected_10x),
-      cmocka_unit_test(bad_feature),         cmocka_unit_test(sums),
+      cmocka_unit_test(bad_feature),         cmocka_unit_test(names_in_plan),
+      cmocka_unit_test(sums_keep_nothing),   cmocka_unit_test(sums),
       cmocka_unit_test(extreme_sums),        cmocka_unit_test(scaling),
       cmocka_unit_test(sample_nothing_open), cmocka_unit_test(limits),
   };
