@@ -10,7 +10,7 @@ its first call (nothing compiled before), and one for its peak memory. Written a
 NAME-speed.png, NAME-memory.png and, with a GPU, NAME-gpu.png. With --add other sizes measured before stay in the
 report; --report-only writes it anew from the JSON. What this machine lacks (a package, R, a GPU) is listed as missing.
 
-Exit codes: 0 measured, 1 a result was wrong or a candidate failed.
+Exit codes: 0 measured, 1 a result of csrnorm was wrong or it failed. Where a peer does, its row says so.
 """
 
 import argparse
@@ -167,7 +167,7 @@ def main():
     bad = [row for run in report["runs"] for row in run["results"] if row["state"] != "ok" or "failed" in row]
     for row in bad:
         print(f"{row['candidate']}, {row['operation']}: {row['state']} {row.get('detail') or row.get('failed', '')}")
-    return 1 if bad else 0
+    return 1 if any(row["candidate"].startswith("csrnorm") for row in bad) else 0
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def markdown(report, images):
 
 def shape_name(run):
     cells = f"{run['cells']:,}" if run["cells"] < 1_000_000 else f"{run['cells'] / 1e6:g} million"
-    return f"{cells}\n{run['row_length']:,} each"
+    return f"{cells}\n× {run['row_length']:,}"
 
 
 def panels(count, columns=4):
@@ -151,7 +151,7 @@ def plot_speed(report, path):
         lines["roofline"] = limit
     for axis in axes[::4]:
         axis.set_ylabel("10⁹ values per second", fontsize=8)
-    return finish(figure, lines, f"Speed by number of cells and values in each\n{report['environment']['machine']}", path)
+    return finish(figure, lines, f"Speed by number of cells × values in each\n{report['environment']['machine']}", path)
 
 
 def megabytes_of(row):
@@ -168,10 +168,11 @@ def plot_memory(report, path):
         lines |= draw_candidates(axis, runs, operation, megabytes_of)
         axis.set_yscale("symlog", linthresh=1)
         axis.yaxis.set_major_formatter("{x:g}")
-        axis.set_ylim(bottom=-0.2)
         axis.set_title(TITLES[operation], fontsize=9)
         draw_sizes(axis, runs)
         lines["size of the values"] = whole
+    highest = max(row.get("extra_bytes", 0) for run in runs for row in rows_of(run))
+    axes[0].set_ylim(-0.2, 2 * max(highest, max(4 * run["nnz"] for run in runs)) / 1e6)  # the axes share it
     for axis in axes[::3]:
         axis.set_ylabel("MB beside the matrix, at the peak", fontsize=8)
     return finish(figure, lines, f"Peak extra memory of one call\n{report['environment']['machine']}", path)

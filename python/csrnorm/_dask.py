@@ -89,12 +89,12 @@ def _row_totals(block: Any, excluded: np.ndarray | None = None) -> np.ndarray:
 
 def _row_sums(block: Any, kind: Any) -> np.ndarray:
     with one_thread():
-        return _axis.axis_sum(block, axis=1, dtype=kind)
+        return np.asarray(_axis.axis_sum(block, axis=1, dtype=kind))
 
 
 def _column_sums(block: Any) -> np.ndarray:
     with one_thread():
-        return _axis.axis_sum(block, axis=0)[None, :]
+        return np.asarray(_axis.axis_sum(block, axis=0))[None, :]
 
 
 def _marked(block: Any, max_fraction: float) -> np.ndarray:
@@ -114,18 +114,20 @@ def _normalized(
         return _normalized_on_device(block.copy(), target, log1p, base)
     is_csc = getattr(block, "format", None) == "csc"
     block = _core.csc_to_csr(block) if is_csc else block
-    options = {"log1p": log1p, "base": base, "copy": not is_csc}  # a block may have other users: never in place
+    copy = not is_csc  # a block may have other users: never in place
     with one_thread():
         if own and excluded is None:
-            return _core.normalize(block, target, **options).x
-        return _core.normalize_with(block, _core.row_totals(block, excluded), target, **options).x
+            return _core.normalize(block, target, log1p=log1p, base=base, copy=copy).x
+        totals = _core.row_totals(block, excluded)
+        return _core.normalize_with(block, totals, target, log1p=log1p, base=base, copy=copy).x
 
 
 def _normalized_on_device(block: Any, target: float, log1p: bool, base: float | None) -> Any:
     if np.isnan(target):  # no cell has counts
         return _logarithm_on_device(block, base) if log1p else block
-    options = {"exclude_highly_expressed": False, "max_fraction": 0.05, "log1p": log1p, "base": base}
-    result = _cuda.normalize(block, target, **options).x
+    result = _cuda.normalize(
+        block, target, exclude_highly_expressed=False, max_fraction=0.05, log1p=log1p, base=base
+    ).x
     synchronize()  # what went wrong on the device is an error of this block
     return result
 
