@@ -2,8 +2,8 @@
 
 Each block goes through the functions for matrices in memory, so results have the same bits. What one block has to know
 of the others (the target, the excluded genes) is computed when the function is called; it is small, and is all that is
-computed then: the blocks themselves are read again later, so that none has to be kept meanwhile. The graph of the matrix
-holds nothing of the size of the cells (that of the factors does, where they have been computed), and none holds a
+computed then: the blocks themselves are read again later, so that none has to be kept meanwhile. The graph of the
+matrix holds nothing of the size of the cells (that of the factors does, where they have been computed), and none holds a
 context: the functions that run in a worker are plain functions of this
 module, and contexts are made by the thread that needs one.
 
