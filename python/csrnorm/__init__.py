@@ -12,7 +12,7 @@ array([4., 4., 0.])
 from __future__ import annotations
 
 from . import pp
-from ._axis import axis_mul_or_truediv, axis_sum, highly_expressed_genes, median_positive
+from ._axis import axis_mul_or_truediv, axis_sum, check, highly_expressed_genes, median_positive
 from ._core import normalize
 from ._library import (
     CsrnormError,
@@ -60,6 +60,7 @@ __all__ = [
     "axis_mul_or_truediv",
     "axis_sum",
     "build_info",
+    "check",
     "get_num_threads",
     "highly_expressed_genes",
     "median_positive",

@@ -11,7 +11,8 @@ Names for other modules of the package:
 - ``plain(values, dtype)``: an array that the library can read, a new one only where `values` is none.
 - ``writable_in_place(data)``: whether results can go into this array.
 - ``address(array)``, ``code(dtype)``: pointer and ``csrn_dtype`` for the library.
-- ``SparseView(x)``: ``.pointer`` (for the library), ``.data``, ``.fresh``, ``.per(axis)`` (its axis for one of numpy).
+- ``SparseView(x)``: ``.pointer`` (for the library), ``.data``, ``.fresh``, ``.per(axis)`` (its axis for one of numpy),
+  ``.check()`` (of the indices, which the library trusts otherwise).
 - ``DenseView(block, indices=None)``: the same for a C-contiguous 2-D block.
 - ``with_data(x, data)``: a sparse matrix like `x` with other values.
 """
@@ -23,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from ._library import Axis, Csr, Dtype
+from ._library import Axis, Csr, Dtype, call
 
 _CODES = {
     np.dtype(kind).str: value
@@ -61,7 +62,7 @@ def result_dtype(dtype: np.dtype) -> np.dtype:
     dtype = np.dtype(dtype)
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise TypeError(f"the values are {dtype.name}, expected integers, bool, float16, float32 or float64")
-    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
+    return np.dtype(np.float64 if dtype.kind == "f" and dtype.itemsize == 8 else np.float32)
 
 
 def plain(values: Any, dtype: Any = None) -> np.ndarray:
@@ -82,7 +83,12 @@ def readable(data: np.ndarray) -> tuple[np.ndarray, bool]:
     dtype = data.dtype.newbyteorder("=")
     wider: Any = _WIDER.get((dtype.kind, dtype.itemsize), dtype)
     if dtype == np.uint64:
-        wider = np.float64 if data.size and data.max() > np.iinfo(np.int64).max else np.int64
+        if data.size and data.max() > np.iinfo(np.int64).max:
+            wider = np.float64
+        elif data.dtype.isnative and data.flags.c_contiguous and data.flags.aligned:
+            return data.view(np.int64), False  # below 2**63 both have the same bits
+        else:
+            wider = np.int64
     return plain(data, wider), True
 
 
@@ -143,6 +149,10 @@ class SparseView:
     def per(self, axis: int) -> Axis:
         """Return the library's axis for one result per row of `x` (`axis` 0) or per column (1)."""
         return Axis.PER_ROW if (axis == 0) == self.by_row else Axis.PER_COLUMN
+
+    def check(self) -> None:
+        """Raise InvalidMatrixError for an index that is none: to be called where results are looked up by indices."""
+        call("csr_check", self.pointer)
 
     @property
     def pointer(self):

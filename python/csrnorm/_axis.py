@@ -13,7 +13,7 @@ import numpy as np
 
 from . import _core, _dask, _dense
 from ._arrays import SparseView, address, code, layout, result_dtype, with_data, writable_in_place
-from ._library import ScaleOp, ZeroPolicy, call
+from ._library import Axis, ScaleOp, SumOverflowError, ZeroPolicy, call
 
 _EXACT = {"f": np.float64, "u": np.uint64, "i": np.int64, "b": np.int64}
 
@@ -22,8 +22,9 @@ def _one_axis(axis: Any) -> int | None:
     """Return 0, 1 or None (all) for what numpy takes as axis of two dimensions."""
     if axis is None:
         return None
-    axes = {int(a) % 2 if -2 <= a < 2 else int(a) for a in (axis if isinstance(axis, tuple) else (axis,))}
-    if not axes or not axes <= {0, 1}:
+    given = axis if isinstance(axis, tuple) else (axis,)
+    axes = {int(a) % 2 if -2 <= a < 2 else int(a) for a in given}
+    if not axes or not axes <= {0, 1} or len(axes) < len(given):
         raise ValueError(f"axis is {axis!r}, expected 0, 1 or None")
     return None if len(axes) == 2 else axes.pop()
 
@@ -33,21 +34,58 @@ def _sums(x: Any, axis: int) -> np.ndarray:
     exact = np.dtype(_EXACT[x.dtype.kind])
     if layout(x) == "dense":
         if axis == 0:
-            return np.asarray(np.sum(x, axis=0, dtype=exact))
+            return _dense.column_sums(x, exact)
         return _dense.row_sums(x, None, exact)
     view = SparseView(x)
-    if view.data.dtype.kind == "f":  # also integers above 2**63
-        exact = np.dtype(np.float64)
+    if view.data.dtype.kind == "f" and exact.kind != "f":
+        return _sums_of_uint64(x, axis)
+    if view.per(1 - axis) == Axis.PER_COLUMN:
+        view.check()
     sums = np.empty(x.shape[1 - axis], dtype=exact)
-    call("axis_sum", view.pointer, view.per(1 - axis), address(sums), code(exact))
+    try:
+        call("axis_sum", view.pointer, view.per(1 - axis), address(sums), code(exact))
+    except SumOverflowError:
+        if x.dtype.kind != "u" or x.dtype.itemsize < 8:
+            raise
+        return _sums_of_uint64(x, axis)
     return sums
+
+
+def _sums_of_uint64(x: Any, axis: int) -> np.ndarray:
+    """Sum values, or to sums, above 2**63, which the library does not have: high and low halves apart."""
+    halves = ((x.data >> np.uint64(32)).astype(np.uint32), x.data.astype(np.uint32))
+    high, low = (_sums(type(x)((half, x.indices, x.indptr), shape=x.shape), axis).astype(object) for half in halves)
+    return _dense.within(high * (1 << 32) + low, np.dtype(np.uint64))
+
+
+def check(x: Any) -> None:
+    """Raise ``InvalidMatrixError`` unless `indptr` and `indices` of a CSR or CSC matrix describe one.
+
+    Parameters
+    ----------
+    x
+        The matrix. In a dense array there is nothing to check.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.sparse as sp, csrnorm
+    >>> x = sp.csr_matrix(np.array([[1, 0, 3], [0, 2, 2]], dtype=np.uint8))
+    >>> csrnorm.check(x)
+    >>> x.indices[1] = 3
+    >>> csrnorm.check(x)
+    Traceback (most recent call last):
+    csrnorm._library.InvalidMatrixError: A->indices[1], in row 0, is 3; expected 0 to n_cols - 1 = 2
+    """
+    if layout(x) != "dense":
+        SparseView(x).check()
 
 
 def axis_sum(x: Any, *, axis: int | tuple[int, ...] | None = None, dtype: Any = None) -> np.ndarray | np.generic:
     """Sum a CSR, CSC or dense matrix along an axis.
 
-    Floating-point values are added in float64, whatever their type, and integers exactly: a sum beyond 64 bits is
-    an ``OverflowError``. (Only the columns of dense arrays are added by numpy, in 64 bits too.)
+    Floating-point values are added in float64, whatever their type, and integers exactly: a sum that int64 (of
+    unsigned values: uint64) does not hold is an ``OverflowError``, whatever `dtype` is; for ``axis=None`` so is the sum
+    of a row. The columns of dense arrays are added by numpy.
 
     Parameters
     ----------
@@ -77,20 +115,25 @@ def axis_sum(x: Any, *, axis: int | tuple[int, ...] | None = None, dtype: Any = 
     along = _one_axis(axis)
     sums = _sums(x, 1 if along is None else along)
     if along is None:
-        sums = sums.sum()
+        sums = _dense.add_exactly(sums)[()]
     return sums if dtype is None else sums.astype(dtype, copy=False)
 
 
 def _factors(scaling_array: Any, x: Any, axis: int, op: Callable) -> tuple[np.ndarray, np.dtype]:
     """Return the factors as one dimension and the type that numpy gives `x op factors`."""
-    if op not in (mul, truediv):
-        raise ValueError(f"{op} not one of truediv or mul")
     if axis not in (0, 1):
         raise ValueError(f"axis is {axis!r}, expected 0 or 1")
     factors = np.ravel(np.asarray(scaling_array))
     if factors.size != x.shape[axis]:
         raise ValueError(f"scaling_array has {factors.size} entries, expected {x.shape[axis]}")
-    return factors, op(np.ones(1, x.dtype), np.ones(1, factors.dtype)).dtype
+    return factors, scaled_dtype(x, factors, op)
+
+
+def scaled_dtype(x: Any, factors: Any, op: Callable) -> np.dtype:
+    """Return the type that numpy gives `x op factors`."""
+    if op not in (mul, truediv):
+        raise ValueError(f"{op} not one of truediv or mul")
+    return op(np.ones(1, x.dtype), np.ones(1, factors.dtype)).dtype
 
 
 def axis_mul_or_truediv(
@@ -171,6 +214,8 @@ def _scale_sparse(
 ) -> np.ndarray:
     """Scale by the library; return the values, which are those of `x` if it can be worked on in place."""
     view, dtype = SparseView(x), factors.dtype
+    if view.per(axis) == Axis.PER_COLUMN:
+        view.check()
     data = x.data if in_place and x.data.dtype == dtype and writable_in_place(x.data) else None
     if data is None:
         data = np.empty(view.data.size, dtype=dtype)
@@ -184,9 +229,17 @@ def _scale_sparse(
 
 def _scale_by_numpy(x: Any, factors: np.ndarray, axis: int, op: Callable) -> np.ndarray:
     """Scale integers by integers, which the library leaves to numpy."""
+    SparseView(x).check()
+    used = slice(int(x.indptr[-1]))  # scipy may have allocated more than the matrix needs
     if (axis == 0) == (x.format == "csr"):
-        return op(x.data[: x.indptr[-1]], np.repeat(factors, np.diff(x.indptr)))
-    return op(x.data, factors.take(x.indices))
+        result = op(x.data[used], np.repeat(factors, np.diff(x.indptr)))
+    else:
+        result = op(x.data[used], factors.take(x.indices[used]))
+    if result.size == x.data.size:
+        return result
+    data = np.zeros(x.data.size, dtype=result.dtype)
+    data[used] = result
+    return data
 
 
 def _scale_dense(
@@ -219,6 +272,8 @@ def median_positive(values: Any) -> float:
     """
     if _dask.is_dask(values):
         return _dask.median_positive(values)
+    if isinstance(values, np.ma.MaskedArray) or np.asarray(values).dtype.kind not in "biuf":
+        raise TypeError("values are masked, complex or no numbers, expected an array of real numbers")
     return _core.median_positive(np.asarray(values).ravel())
 
 

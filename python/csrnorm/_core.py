@@ -11,6 +11,7 @@ Names for other modules of the package:
 - ``normalize(x, ...)``: everything; returns ``Normalized(x, factors, excluded, target)``.
 - ``normalize_with(x, totals, target, ...)``: the second half, with totals and target given; the same result.
 - ``log1p(x, base=None, copy=False, dtype=None)``: log(1 + x).
+- ``csc_to_csr(x)``: scipy's conversion, of checked indices.
 
 `normalize`, `normalize_with` and `log1p` work in the caller's buffers unless ``copy=True``; where that is impossible
 (integers, read-only or strided values) the values are new, and the returned matrix is the one to use.
@@ -28,7 +29,7 @@ import numpy as np
 
 from . import _dense
 from ._arrays import SparseView, address, code, layout, plain, result_dtype, with_data, writable_in_place
-from ._library import NormalizeOptions, NormalizeReport, Target, call
+from ._library import Axis, NormalizeOptions, NormalizeReport, Target, call
 
 
 class Normalized(NamedTuple):
@@ -75,8 +76,9 @@ def options(
 ) -> NormalizeOptions:
     """Return csrn_normalize_options."""
     return NormalizeOptions(
-        ctypes.sizeof(NormalizeOptions), axis, target[0], target[1], exclude, log1p, max_fraction, log_base(base), None
-    )
+        ctypes.sizeof(NormalizeOptions), axis, target[0], target[1], bool(exclude), bool(log1p), max_fraction,
+        log_base(base), None,
+    )  # fmt: skip
 
 
 def row_totals(x: Any, excluded: np.ndarray | None = None) -> np.ndarray:
@@ -86,7 +88,7 @@ def row_totals(x: Any, excluded: np.ndarray | None = None) -> np.ndarray:
         raise ValueError(f"excluded has the shape {mask.shape}, expected {x.shape[1:]}")
     if layout(x) == "dense":
         return _dense.row_totals(x, mask)
-    view = SparseView(x)
+    view = _checked(x, mask is not None)
     sums = np.empty(x.shape[0], dtype=np.float64)
     pointer = None if mask is None else address(mask)
     call("axis_sum_excluding", view.pointer, view.per(0), pointer, address(sums), code(sums.dtype))
@@ -112,10 +114,26 @@ def highly_expressed(x: Any, max_fraction: float) -> np.ndarray:
     """Return which genes hold more than `max_fraction` of the total of any cell."""
     if layout(x) == "dense":
         return _dense.highly_expressed(x, max_fraction)
-    view = SparseView(x)
+    view = _checked(x, True)
     mask = np.empty(x.shape[1], dtype=bool)
     call("highly_expressed", view.pointer, view.per(0), float(max_fraction), address(mask))
     return mask
+
+
+def _checked(x: Any, by_column: bool = False) -> SparseView:
+    """Return the view for an operation on rows of `x`; its indices are checked where they are used as subscripts, which
+    is the case for CSC, and for CSR `by_column`.
+    """
+    view = SparseView(x)
+    if by_column or view.per(0) == Axis.PER_COLUMN:
+        view.check()
+    return view
+
+
+def csc_to_csr(x: Any) -> Any:
+    """Return a CSC matrix as CSR. scipy would write outside of its arrays for an index that is none."""
+    SparseView(x).check()
+    return x.tocsr()
 
 
 def _output(view: SparseView, x: Any, dtype: np.dtype, copy: bool) -> np.ndarray:
@@ -196,7 +214,7 @@ def normalize(
     if layout(x) == "dense":
         out, factors, target = _dense.normalize(x, chosen, excluded, copy)
         return Normalized(out, factors, excluded, target)
-    view = SparseView(x)
+    view = _checked(x, bool(exclude_highly_expressed))
     chosen.axis = view.per(0)
     chosen.excluded = None if excluded is None else address(excluded)
     out = _output(view, x, dtype, copy)
@@ -226,7 +244,7 @@ def normalize_with(
     if layout(x) == "dense":
         out, factors, _ = _dense.normalize_with(x, totals, float(target), chosen, copy)
         return Normalized(out, factors, None, float(target))
-    view = SparseView(x)
+    view = _checked(x)
     chosen.axis = view.per(0)
     out = _output(view, x, dtype, copy)
     factors = np.empty(x.shape[0], dtype=dtype)

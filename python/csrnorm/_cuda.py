@@ -16,12 +16,12 @@ import numpy as np
 
 from ._arrays import code
 from ._core import Normalized, log_base, options, parse_target
-from ._library import Axis, Backend, Csr, call, context
+from ._library import Axis, Backend, Csr, call, check, context, lib
 
 
 def _parts(x: Any) -> Any:
     """Return indptr, indices and values of what looks like a sparse matrix of cupy or torch, else None."""
-    if getattr(x, "format", None) in ("csr", "csc"):
+    if getattr(x, "format", None) in ("csr", "csc") and hasattr(x, "indptr"):
         return x.indptr, x.indices, x.data
     kind = str(getattr(x, "layout", ""))
     if kind == "torch.sparse_csr":
@@ -125,6 +125,7 @@ def row_totals(x: Any) -> np.ndarray:
         "axis_sum", byref(view.csr), view.per(0), _DeviceArray(totals, "totals").address, code(np.dtype(np.float64)),
         handle=view.handle,
     )  # fmt: skip
+    check(lib.context_synchronize(view.handle), view.handle)  # else totals that were never written look like any others
     return totals.get()
 
 

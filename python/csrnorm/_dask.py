@@ -2,8 +2,9 @@
 
 Each block goes through the functions for matrices in memory, so results have the same bits. What one block has to know
 of the others (the target, the excluded genes) is computed when the function is called; it is small, and is all that is
-computed then: the blocks themselves are read again later, so that none has to be kept meanwhile. Nothing of the size
-of the cells is put into a graph, and no context: the functions that run in a worker are plain functions of this
+computed then: the blocks themselves are read again later, so that none has to be kept meanwhile. The graph of the
+matrix holds nothing of the size of the cells (that of the factors does, where they have been computed), and none holds a
+context: the functions that run in a worker are plain functions of this
 module, and contexts are made by the thread that needs one.
 
 Names for other modules of the package: ``is_dask``, and by the names and parameters that they have for matrices in
@@ -18,11 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from . import _axis, _core, _cuda
+from . import _axis, _core, _cuda, _dense
 from ._arrays import layout, result_dtype
-from ._library import SumOverflowError, Target, one_thread
-
-_INT64_LIMIT = 1 << 63
+from ._library import Target, one_thread, synchronize
 
 
 def is_dask(x: Any) -> bool:
@@ -114,7 +113,7 @@ def _normalized(
     if _cuda.is_device(block):
         return _normalized_on_device(block.copy(), target, log1p, base)
     is_csc = getattr(block, "format", None) == "csc"
-    block = block.tocsr() if is_csc else block
+    block = _core.csc_to_csr(block) if is_csc else block
     copy = not is_csc  # a block may have other users: never in place
     with one_thread():
         if own and excluded is None:
@@ -125,15 +124,23 @@ def _normalized(
 
 def _normalized_on_device(block: Any, target: float, log1p: bool, base: float | None) -> Any:
     if np.isnan(target):  # no cell has counts
-        return _cuda.log1p(block, base) if log1p else block
-    return _cuda.normalize(
+        return _logarithm_on_device(block, base) if log1p else block
+    result = _cuda.normalize(
         block, target, exclude_highly_expressed=False, max_fraction=0.05, log1p=log1p, base=base
     ).x
+    synchronize()  # what went wrong on the device is an error of this block
+    return result
+
+
+def _logarithm_on_device(block: Any, base: float | None) -> Any:
+    result = _cuda.log1p(block, base)
+    synchronize()
+    return result
 
 
 def _logarithm(block: Any, base: float | None, kind: Any) -> Any:
     if _cuda.is_device(block):
-        return _cuda.log1p(block.copy(), base)
+        return _logarithm_on_device(block.copy(), base)
     with one_thread():
         return _core.log1p(block, base=base, copy=True, dtype=kind)
 
@@ -150,8 +157,9 @@ def _factors_of(totals: np.ndarray, target: float, dtype: np.dtype) -> np.ndarra
     """total / target as the library divides them; 0 where there is no target."""
     if np.isnan(target):
         return np.zeros(totals.shape, dtype=dtype)
+    kind = result_dtype(dtype)  # float16 is divided in float32, as in memory
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return totals.astype(dtype) / dtype.type(target)
+        return (totals.astype(kind) / kind.type(target)).astype(dtype, copy=False)
 
 
 def _target(totals: np.ndarray, kind: Target) -> float:
@@ -175,8 +183,10 @@ def normalize(
     """
     x = _whole_rows(x)
     kind, target = _core.parse_target(target_sum)
-    _core.options((kind, target), max_fraction=max_fraction, log1p=log1p, base=base)  # refuses a bad base now
-    dtype = result_dtype(x.dtype)
+    _core.log_base(base)
+    if log1p:
+        _check_base(base)
+    dtype = _values_dtype(x)
     shared, excluded = {}, None
     if exclude_highly_expressed:
         if _cuda.is_device(x._meta):
@@ -202,29 +212,25 @@ def _check_target(target: float) -> None:
     _core.normalize(np.empty((0, 0), dtype=np.float32), target)
 
 
+def _check_base(base: float | None) -> None:
+    """Let the library refuse a base now that it would refuse in every block later."""
+    _core.log1p(np.zeros((1, 1), dtype=np.float32), base=base)
+
+
+def _values_dtype(x: Any) -> np.dtype:
+    """Return the type of normalized values, which in dense blocks may be float16."""
+    return _dense.values_dtype(x.dtype) if isinstance(x._meta, np.ndarray) else result_dtype(x.dtype)
+
+
 def log1p(x: Any, *, base: float | None = None, copy: bool = True, dtype: Any = None) -> Any:
     """Return log(1 + x), lazily; integers become `dtype` (float64, as scanpy, unless given)."""
-    _core.log_base(base)
+    _check_base(base)
     result_dtype(x.dtype)
-    wanted = x.dtype if x.dtype.kind == "f" else np.dtype(np.float64 if dtype is None else dtype)
+    wanted = x.dtype.newbyteorder("=") if x.dtype.kind == "f" else np.dtype(np.float64 if dtype is None else dtype)
     return x.map_blocks(_logarithm, base=base, kind=wanted, dtype=wanted, meta=x._meta.astype(wanted))
 
 
 # ---- Sums and scaling ----------------------------------------------------------------------------------------------
-
-
-def _add_exactly(parts: np.ndarray, axis: Any = None, keepdims: bool = False) -> np.ndarray:
-    """Add the sums of blocks; integers beyond 64 bits are an error, as they are in memory."""
-    axis = tuple(range(parts.ndim)) if axis is None else axis
-    if parts.dtype.kind == "f" or not parts.size:
-        return np.sum(parts, axis=axis, keepdims=keepdims)
-    limits = np.iinfo(parts.dtype)
-    if max(int(parts.max()), -int(parts.min())) <= limits.max // parts.size:
-        return np.sum(parts, axis=axis, keepdims=keepdims, dtype=parts.dtype)
-    exact = np.sum(parts.astype(object), axis=axis, keepdims=keepdims)
-    if np.max(exact) > limits.max or np.min(exact) < limits.min:
-        raise SumOverflowError(f"a sum of integers is outside {parts.dtype.name}")
-    return np.asarray(exact, dtype=parts.dtype)
 
 
 def _identity(part: np.ndarray, axis: Any = None, keepdims: bool = False) -> np.ndarray:
@@ -235,7 +241,7 @@ def _add(parts: Any, axis: Any) -> Any:
     from dask.array import reduction
 
     return reduction(
-        parts, _identity, _add_exactly, combine=_add_exactly, axis=axis, dtype=parts.dtype, concatenate=True,
+        parts, _identity, _dense.add_exactly, combine=_dense.add_exactly, axis=axis, dtype=parts.dtype, concatenate=True,
         meta=np.empty((0,) * (0 if axis is None else 1), dtype=parts.dtype),
     )  # fmt: skip
 
@@ -273,10 +279,15 @@ def axis_mul_or_truediv(
     if out is not None:
         raise TypeError("`out` is not `None`: a Dask array cannot be changed in place")
     x = _whole_rows(x)
-    factors = scaling_array.ravel() if is_dask(scaling_array) else np.ravel(np.asarray(scaling_array))
-    if axis not in (0, 1) or factors.size != x.shape[axis]:
-        return _axis._factors(factors, x, axis, op)  # says what is wrong
-    dtype = _axis._factors(np.empty(x.shape[axis], factors.dtype), x, axis, op)[1]
+    factors: Any = scaling_array.ravel() if is_dask(scaling_array) else np.ravel(np.asarray(scaling_array))
+    if axis not in (0, 1):
+        raise ValueError(f"axis is {axis!r}, expected 0 or 1")
+    if np.isnan(factors.size) or np.isnan(x.shape[axis]):
+        if not is_dask(factors) or factors.numblocks[0] != x.numblocks[axis]:
+            raise ValueError("x has chunks of unknown size, expected factors in the same chunks")
+    elif factors.size != x.shape[axis]:
+        raise ValueError(f"scaling_array has {factors.size} entries, expected {x.shape[axis]}")
+    dtype = _axis.scaled_dtype(x, factors, op)
     factors = _as_dask(factors, x.chunks[axis])
     return blockwise(
         _scaled, "ij", x, "ij", factors, "ji"[1 - axis], axis=axis, op=op, allow_divide_by_zero=allow_divide_by_zero,
@@ -288,7 +299,7 @@ def _as_dask(vector: Any, chunks: tuple) -> Any:
     from dask.array import from_array
 
     if is_dask(vector):
-        return vector.rechunk((chunks,))
+        return vector if np.isnan(sum(chunks)) or np.isnan(vector.size) else vector.rechunk((chunks,))
     if any(np.isnan(size) for size in chunks):
         return from_array(vector, chunks=-1)
     return from_array(vector, chunks=(chunks,))

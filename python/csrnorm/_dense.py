@@ -10,11 +10,12 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from ctypes import byref
+from typing import Any
 
 import numpy as np
 
 from ._arrays import DenseView, address, code, readable, result_dtype
-from ._library import Axis, NormalizeOptions, NormalizeReport, Target, call
+from ._library import Axis, NormalizeOptions, NormalizeReport, SumOverflowError, Target, call
 
 #: Entries of a block: large enough for several threads, small beside any matrix for which memory matters.
 BLOCK = 1 << 18
@@ -27,9 +28,14 @@ def _matrix(x: np.ndarray) -> np.ndarray:
     return x.view(np.ndarray)
 
 
+def _own(x: np.ndarray, plain: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Return the caller's object `x` where the results lie in `plain`, its plain view."""
+    return x if out is plain else out
+
+
 def _direct(x: np.ndarray) -> bool:
-    """Say whether the library can read `x` as it lies."""
-    return x.flags.c_contiguous and x.flags.aligned and not readable(x[:0])[1]
+    """Say whether the library can read `x` as it lies, whatever the values."""
+    return x.flags.c_contiguous and x.flags.aligned and x.dtype != np.uint64 and not readable(x[:0])[1]
 
 
 def _spans(x: np.ndarray, bounded: bool) -> Iterator[slice]:
@@ -58,8 +64,8 @@ def row_sums(x: np.ndarray, excluded: np.ndarray | None, dtype: np.dtype) -> np.
     mask = None if excluded is None else address(excluded)
     for span in _spans(x, excluded is not None or not _direct(x)):
         block, part = readable(x[span])[0], sums[span]
-        if block.dtype.kind == "f" and dtype.kind != "f":  # integers above 2**63
-            part[...] = np.sum(x[span], axis=1, dtype=dtype)
+        if dtype == np.uint64 and x.dtype.itemsize == 8:  # the library has int64 alone
+            part[...] = exact_sum(x[span], 1, dtype)
             continue
         view = DenseView(block, None if columns is None else columns[: block.size])
         call("axis_sum_excluding", view.pointer, Axis.PER_ROW, mask, address(part), code(dtype))
@@ -102,7 +108,7 @@ def normalize_block(
     return report.target
 
 
-def _values_dtype(dtype: np.dtype) -> np.dtype:
+def values_dtype(dtype: np.dtype) -> np.dtype:
     """Return the type of normalized values: float16 stays, as in scanpy."""
     return np.dtype(np.float16) if dtype.kind == "f" and dtype.itemsize == 2 else result_dtype(dtype)
 
@@ -129,12 +135,13 @@ def normalize(
     x: np.ndarray, options: NormalizeOptions, excluded: np.ndarray | None, copy: bool
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Normalize; return the array, the factors and the target."""
-    x = _matrix(x)
-    if excluded is None and (_direct(x) or options.target == Target.TARGET_FIXED) and x.shape[0]:
-        return _normalize_at_once(x, options, copy)
+    plain = _matrix(x)
+    if excluded is None and (_direct(plain) or options.target == Target.TARGET_FIXED) and x.shape[0]:
+        out, factors, target = _normalize_at_once(plain, options, copy)
+        return _own(x, plain, out), factors, target
     if excluded is not None:
-        excluded[...] = highly_expressed(x, options.max_fraction)
-    totals = row_totals(x, excluded)
+        excluded[...] = highly_expressed(plain, options.max_fraction)
+    totals = row_totals(plain, excluded)
     return normalize_with(x, totals, _target(totals, options), options, copy)
 
 
@@ -149,20 +156,20 @@ def _target(totals: np.ndarray, options: NormalizeOptions) -> float:
 def _normalize_at_once(x: np.ndarray, options: NormalizeOptions, copy: bool) -> tuple[np.ndarray, np.ndarray, float]:
     """Normalize in one pass where the target needs none before, or the library has the whole array."""
     dtype, target = result_dtype(x.dtype), float("nan")
-    out = _output(x, _values_dtype(x.dtype), copy)
+    out = _output(x, values_dtype(x.dtype), copy)
     factors = np.empty(x.shape[0], dtype=dtype)
     for span, block, result in _each_block(x, out, dtype):
         target = normalize_block(block, result, options, factors[span])
-    return out, factors.astype(_values_dtype(x.dtype), copy=False), target
+    return out, factors.astype(values_dtype(x.dtype), copy=False), target
 
 
 def normalize_with(
     x: np.ndarray, totals: np.ndarray, target: float, options: NormalizeOptions, copy: bool
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Normalize by the totals and the target given."""
-    x = _matrix(x)
+    given, x = x, _matrix(x)
     dtype = result_dtype(x.dtype)
-    out = _output(x, _values_dtype(x.dtype), copy)
+    out = _output(x, values_dtype(x.dtype), copy)
     factors = np.empty(x.shape[0], dtype=dtype)
     value = ctypes.c_double(target)
     for span, block, result in _each_block(x, out, dtype):
@@ -171,12 +178,12 @@ def normalize_with(
             "normalize_with", view.pointer, address(totals[span]), byref(value), byref(options), address(result),
             code(dtype), address(factors[span]), None,
         )  # fmt: skip
-    return out, factors.astype(_values_dtype(x.dtype), copy=False), target
+    return _own(given, x, out), factors.astype(values_dtype(x.dtype), copy=False), target
 
 
 def scale_rows(x: np.ndarray, factors: np.ndarray, op: int, zeros: int, in_place: bool) -> np.ndarray:
     """Multiply or divide each row by its factor, in place or into a new array of the factors' type."""
-    x = _matrix(x)
+    given, x = x, _matrix(x)
     out = _output(x, x.dtype.newbyteorder("=") if in_place else factors.dtype, not in_place)
     dtype = out.dtype.newbyteorder("=")
     for span, block, result in _each_block(x, out, dtype):
@@ -185,21 +192,65 @@ def scale_rows(x: np.ndarray, factors: np.ndarray, op: int, zeros: int, in_place
             "axis_scale", view.pointer, Axis.PER_ROW, op, address(factors[span]), code(factors.dtype), zeros,
             address(result), code(dtype),
         )  # fmt: skip
-    return out
+    return _own(given, x, out)
 
 
 def log1p(x: np.ndarray, base: float, wanted: np.dtype, copy: bool) -> np.ndarray:
     """Return log(1 + x) as `wanted`, for arrays of any number of dimensions."""
+    # Without the habits of a subclass: items set in a view of an AnnData's X would turn that into a copy.
+    given, x = x, x.view(np.ndarray)
     out = _output(x, wanted, copy)
     dtype = np.dtype(np.float32) if wanted.itemsize < 4 else wanted
     if x.ndim == 2:
-        rows, results = x.view(np.ndarray), out
+        rows, results = x, out
     else:
         # Elements have no place here: one long column, if numpy can see the array so without a copy.
-        rows, results = x.reshape(-1, 1).view(np.ndarray), out.reshape(-1, 1)
+        rows, results = x.reshape(-1, 1), out.reshape(-1, 1)
         if x.size and not np.shares_memory(results, out):
             raise ValueError(f"x has {x.ndim} dimensions and is not contiguous, expected one of both")
     for _, block, result in _each_block(rows, results, dtype):
         view = DenseView(block)
         call("log1p", view.pointer, base, address(result), code(dtype))
-    return out
+    return _own(given, x, out)
+
+
+def column_sums(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return the sum of each column, by numpy; integers exactly."""
+    return np.asarray(np.sum(x, axis=0, dtype=dtype)) if dtype.kind == "f" else exact_sum(x, 0, dtype)
+
+
+def exact_sum(x: np.ndarray, axis: int, dtype: np.dtype) -> np.ndarray:
+    """Sum integers along an axis as int64 or uint64, or raise SumOverflowError where a sum does not fit."""
+    x, limits = _matrix(x), np.iinfo(dtype)
+    terms = max(1, x.shape[axis])
+    largest = 1 << 8 * x.dtype.itemsize
+    if x.size and largest * terms > limits.max:
+        largest = max(int(x.max()), -int(x.min()))
+    if not x.size or largest * terms <= limits.max:
+        return np.asarray(np.sum(x, axis=axis, dtype=dtype))
+    # High and low halves apart, since neither can overflow with fewer than 2**31 terms.
+    sums = np.zeros(x.shape[1 - axis], dtype=object)
+    for span in _spans(x, True):
+        part = sums if axis == 0 else sums[span]
+        high, low = x[span] >> x.dtype.type(32), x[span] & x.dtype.type(0xFFFFFFFF)
+        part += np.sum(high, axis=axis, dtype=np.int64).astype(object) * (1 << 32)
+        part += np.sum(low, axis=axis, dtype=np.int64).astype(object)
+    return within(sums, dtype)
+
+
+def within(exact: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return exact sums (Python's integers) as `dtype`, or raise SumOverflowError."""
+    limits = np.iinfo(dtype)
+    if np.max(exact) > limits.max or np.min(exact) < limits.min:
+        raise SumOverflowError(f"a sum of integers is outside {dtype.name}")
+    return np.asarray(exact, dtype=dtype)
+
+
+def add_exactly(parts: np.ndarray, axis: Any = None, keepdims: bool = False) -> np.ndarray:
+    """Add sums to sums; integers beyond 64 bits are an error."""
+    axis = tuple(range(parts.ndim)) if axis is None else axis
+    if parts.dtype.kind == "f" or not parts.size:
+        return np.sum(parts, axis=axis, keepdims=keepdims)
+    if max(int(parts.max()), -int(parts.min())) <= np.iinfo(parts.dtype).max // parts.size:
+        return np.sum(parts, axis=axis, keepdims=keepdims, dtype=parts.dtype)
+    return within(np.sum(parts.astype(object), axis=axis, keepdims=keepdims), parts.dtype)

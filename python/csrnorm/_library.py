@@ -11,6 +11,7 @@ Names for other modules of the package: ``lib``, ``context``, ``check``, ``call`
 from __future__ import annotations
 
 import ctypes
+import operator
 import os
 import threading
 from collections.abc import Iterator
@@ -177,6 +178,9 @@ SIGNATURES = {
     "buffer_allocate": (c_int, [c_void_p, c_size_t, POINTER(c_void_p)]),
     "buffer_release": (None, [c_void_p, c_void_p, c_size_t]),
     "buffer_copy": (c_int, [c_void_p, c_void_p, c_void_p, c_size_t]),
+    "buffer_exchange": (c_int, [c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_void_p, c_size_t]),
+    "host_buffer_allocate": (c_int, [c_void_p, c_size_t, POINTER(c_void_p)]),
+    "host_buffer_release": (None, [c_void_p, c_void_p, c_size_t]),
     "axis_sum": (c_int, [c_void_p, POINTER(Csr), c_int, c_void_p, c_int]),
     "axis_sum_excluding": (c_int, [c_void_p, POINTER(Csr), c_int, c_void_p, c_void_p, c_int]),
     "axis_scale": (c_int, [c_void_p, POINTER(Csr), c_int, c_int, c_void_p, c_int, c_int, c_void_p, c_int]),
@@ -348,9 +352,9 @@ def set_num_threads(threads: int | None) -> None:
     >>> csrnorm.set_num_threads(None)
     """
     global _threads
-    number = 0 if threads is None else int(threads)
-    if number < 0 or (threads is not None and number == 0):
-        raise ValueError(f"threads is {threads}, expected a positive number or None")
+    number = 0 if threads is None else operator.index(threads)
+    if threads is not None and not 0 < number < 1 << 31:
+        raise ValueError(f"threads is {threads}, expected a positive number (of 32 bits) or None")
     _threads = number
 
 
@@ -384,11 +388,15 @@ def context(device: int = 0, backend: int = Backend.BACKEND_CPU) -> int:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Let calls of this thread of Python use one thread of the library, where many run beside each other."""
+    before = getattr(_local, "threads", None)
     _local.threads = 1
     try:
         yield
     finally:
-        del _local.threads
+        if before is None:
+            del _local.threads
+        else:
+            _local.threads = before
 
 
 def synchronize() -> None:

@@ -86,7 +86,7 @@ def _for_axis_sum(original: Callable) -> Callable:
         sums = _axis.axis_sum(x, axis=axis, dtype=_sum_dtype(x.dtype) if dtype is None else dtype)
         # scipy's matrices, unlike its arrays, have two dimensions everywhere.
         if sums.ndim and _is_spmatrix(x):
-            return np.asmatrix(sums.reshape((1, -1) if _per_column(axis) else (-1, 1)))
+            return sums.reshape((1, -1) if _per_column(axis) else (-1, 1)).view(np.matrix)  # asmatrix() would warn
         return sums
 
     return axis_sum

@@ -46,16 +46,16 @@ def _is_backed(x: Any) -> bool:
 def handles(x: Any) -> bool:
     """Say whether the functions here work on the array `x`."""
     try:
-        if _cuda.is_device(x):
-            return True
         if _dask.is_dask(x):
             return _dask.handles(x)
         if not _is_backed(x):
+            if _cuda.is_device(x):
+                return True
             layout(x)
         result_dtype(x.dtype)
     except (TypeError, AttributeError):
         return False
-    return x.ndim == 2
+    return len(x.shape) == 2
 
 
 def _warn(message: str, category: type[Warning]) -> None:
@@ -71,9 +71,10 @@ def _with_old_positionals(*names: str):
 
     def decorate(function):
         @wraps(function)
-        def call(first, *rest, **keywords):
-            if not rest:
-                return function(first, **keywords)
+        def call(*args, **keywords):
+            if len(args) < 2:
+                return function(*args, **keywords)
+            first, *rest = args
             if len(rest) > len(names):
                 count = 1 + len(names)
                 raise TypeError(
@@ -116,16 +117,31 @@ def _set(adata: Any, x: Any, layer: str | None, obsm: str | None = None) -> None
         adata.X = x
 
 
+def _is_shared(adata: Any, x: Any, layer: str | None) -> bool:
+    """Say whether another array of `adata` has the buffer of the CSR matrix `x`, as ``layers["raw"] = csr_matrix(X)``
+    has. scanpy gives CSR matrices a new buffer, so that the other one stays; dense arrays change together there too.
+    """
+    if getattr(x, "format", None) != "csr" or not isinstance(getattr(x, "data", None), np.ndarray):
+        return False
+    others = [value for key, value in adata.layers.items() if key != layer] + list(adata.obsm.values())
+    if not adata.isbacked:
+        others += [] if layer is None else [adata.X]
+        others += [] if adata.raw is None else [adata.raw.X]
+    others = [other for other in others if other is not x]
+    buffers = [other if isinstance(other, np.ndarray) else getattr(other, "data", None) for other in others]
+    return any(isinstance(buffer, np.ndarray) and np.may_share_memory(buffer, x.data) for buffer in buffers)
+
+
 def _normalize(x: Any, target_sum: Any, *, copy: bool, **options: Any) -> _core.Normalized:
     """Normalize an array wherever it lies: the place where other kinds of arrays branch off."""
     if _dask.is_dask(x):
         return _dask.normalize(x, target_sum, **options)
+    if _is_backed(x):
+        x, copy = x[()] if hasattr(x, "__array__") else x.to_memory(), False
     if _cuda.is_device(x):
         return _cuda.normalize(x.copy() if copy else x, target_sum, **options)
-    if _is_backed(x):
-        x = x[()] if hasattr(x, "__array__") else x.to_memory()
     if layout(x) == "csc":
-        x, copy = x.tocsr(), False
+        x, copy = _core.csc_to_csr(x), False
     return _core.normalize(x, target_sum, copy=copy, **options)
 
 
@@ -204,6 +220,11 @@ def normalize_total(
     if x is None:
         raise ValueError(f"Layer {layer!r} not found in adata.")
 
+    if inplace and layer is None and adata.isbacked and adata.file._filemode == "r":
+        raise ValueError('adata.X is in a file that was opened with backed="r", expected "r+" or inplace=False')
+    if inplace and _is_shared(adata, x, layer):
+        x.data = x.data.copy()
+
     log = _log()
     if log1p and inplace and "log1p" in adata.uns:
         log.warning("adata.X seems to be already log-transformed.")
@@ -224,10 +245,10 @@ def normalize_total(
         )
     _warn_of_zeros(result.factors)
     if inplace:
+        _set(adata, result.x, layer)
         if key_added is not None:
             factors = result.factors
             adata.obs[key_added] = factors.get() if hasattr(factors, "get") else np.asarray(factors)
-        _set(adata, result.x, layer)
         if log1p:
             adata.uns["log1p"] = {"base": base}
     log.info("    finished ({time_passed})", time=start)
@@ -348,5 +369,7 @@ def _log1p_backed(adata: Any, base: float | None, chunk_size: int | None) -> Non
     """Transform X in its file, some cells at a time."""
     if adata.file._filemode != "r+":
         raise NotImplementedError("log1p is not implemented for backed AnnData with backed mode not r+")
+    if adata.X.dtype.kind != "f":
+        raise TypeError(f"adata.X is {adata.X.dtype.name} in its file, which cannot hold logarithms; expected floats")
     for chunk, start, end in adata.chunked_X(chunk_size):
         adata.X[start:end] = _core.log1p(chunk, base=base)

@@ -1,0 +1,222 @@
+"""Arrays that are not as usual: indices that are none, sums beyond 64 bits, odd types and subclasses, odd arguments.
+
+What would end the process or change other memory is refused, and what is not refused is computed as anything else.
+"""
+
+from operator import mul, truediv
+
+import numpy as np
+import pytest
+from conftest import bits, dense, simulated, sparse
+
+import csrnorm
+from csrnorm import _core, _library
+
+USES_OF_INDICES = {
+    "sums of columns": lambda x: csrnorm.axis_sum(x, axis=0),
+    "highly expressed": lambda x: csrnorm.highly_expressed_genes(x),
+    "exclusion": lambda x: csrnorm.normalize(x, exclude_highly_expressed=True),
+    "totals without some genes": lambda x: _core.row_totals(x, np.arange(x.shape[1]) < 3),
+    "scale columns": lambda x: csrnorm.axis_mul_or_truediv(x, np.ones(x.shape[1], x.dtype), 1, truediv),
+    "scale columns of integers": lambda x: csrnorm.axis_mul_or_truediv(x.astype(int), np.arange(x.shape[1]), 1, mul),
+    "CSC: sums of rows": lambda x: csrnorm.axis_sum(transposed(x), axis=1),
+    "CSC: normalize": lambda x: csrnorm.normalize(transposed(x)),
+    "CSC: normalize_with": lambda x: _core.normalize_with(transposed(x), np.ones(x.shape[1]), 1.0),
+    "CSC: scale rows": lambda x: csrnorm.axis_mul_or_truediv(transposed(x), np.ones(x.shape[1], x.dtype), 0, mul),
+    "CSC to CSR": lambda x: _core.csc_to_csr(transposed(x)),
+    "check": lambda x: csrnorm.check(x),
+}
+
+
+def transposed(x):
+    """The CSC matrix in the same arrays."""
+    return sparse.csc_matrix((x.data, x.indices, x.indptr), shape=x.shape[::-1])
+
+
+@pytest.mark.parametrize("index", [30, -1, 10**6, 2**31 - 1, -(2**31)])
+@pytest.mark.parametrize("use", USES_OF_INDICES)
+def test_an_index_that_is_none_is_refused(use, index):
+    x = sparse.csr_matrix(np.ones((20, 30), np.float32))
+    USES_OF_INDICES[use](x)
+    x.indices[3] = index
+    before = x.data.copy()
+    with pytest.raises(csrnorm.InvalidMatrixError, match=rf"indices.* is {index}; expected 0 to"):
+        USES_OF_INDICES[use](x)
+    assert np.array_equal(x.data, before)
+
+
+def test_check_takes_what_is_a_matrix(to_layout):
+    csrnorm.check(to_layout(simulated(20, 30)))
+    x = simulated(20, 30)
+    x.indptr[4] = x.nnz + 1
+    with pytest.raises(csrnorm.InvalidMatrixError):
+        csrnorm.check(x)
+    with pytest.raises(TypeError):
+        csrnorm.check([[1]])
+
+
+def sums_or_overflow(x, axis, limits):
+    """The sums by Python's integers; None where one, or one of a row on the way to the sum of all, does not fit."""
+    exact = dense(x).astype(object).sum(axis=axis)
+    if axis is None and sums_or_overflow(x, 1, limits) is None:
+        return None
+    return None if np.max(exact) > limits.max or np.min(exact) < limits.min else exact
+
+
+@pytest.mark.parametrize("axis", [0, 1, None])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[2**62], [2**62], [2**62]],
+        [[2**62, 2**62, -(2**62)], [2**62 - 1, 1, -1]],
+        [[-(2**63), 0], [0, 5]],
+        [[-(2**63), -1], [1, 5]],
+        [[2**31, 7], [2**40, -3]],
+    ],
+)
+def test_sums_of_int64_are_exact_or_refused(to_layout, rows, axis):
+    x = to_layout(sparse.csr_matrix(np.array(rows, np.int64)))
+    expected = sums_or_overflow(x, axis, np.iinfo(np.int64))
+    if expected is None:
+        with pytest.raises(csrnorm.SumOverflowError):
+            csrnorm.axis_sum(x, axis=axis)
+    else:
+        assert np.array_equal(csrnorm.axis_sum(x, axis=axis).astype(object), expected)
+
+
+@pytest.mark.parametrize("axis", [0, 1, None])
+@pytest.mark.parametrize(
+    "rows", [[[2**63 + 1]], [[2**63 + 1, 2**63 + 1]], [[2**63 + 3, 5], [2**62, 2**40]], [[2**63 - 1, 9]]]
+)
+def test_sums_of_uint64_are_exact_or_refused(to_layout, rows, axis, monkeypatch):
+    monkeypatch.setattr("csrnorm._dense.BLOCK", 2)
+    x = to_layout(sparse.csr_matrix(np.array(rows, np.uint64)))
+    expected = sums_or_overflow(x, axis, np.iinfo(np.uint64))
+    if expected is None:
+        with pytest.raises(csrnorm.SumOverflowError):
+            csrnorm.axis_sum(x, axis=axis)
+    else:
+        found = csrnorm.axis_sum(x, axis=axis)
+        assert found.dtype == np.uint64 and np.array_equal(found.astype(object), expected)
+
+
+def test_uint64_is_read_without_a_copy():
+    x = simulated(20, 30, dtype=np.uint64)
+    data, fresh = csrnorm._arrays.readable(x.data)
+    assert not fresh and data.dtype == np.int64 and np.shares_memory(data, x.data)
+    before = x.data.copy()
+    csrnorm.normalize(x)
+    csrnorm.pp.log1p(x.copy())
+    assert np.array_equal(x.data, before)
+
+
+@pytest.mark.parametrize("how", ["normalize", "with", "log1p"])
+def test_float64_of_the_other_byte_order_stays_float64(to_layout, how):
+    x = to_layout(simulated(30, 40, dtype=np.float64))
+    swapped = x.copy()
+    if sparse.issparse(x):
+        swapped.data = x.data.astype(">f8")
+    else:
+        swapped = x.astype(">f8")
+    function = {
+        "normalize": lambda x: csrnorm.normalize(x, 7.0, log1p=True).x,
+        "with": lambda x: _core.normalize_with(x, np.full(30, 3.0), 7.0).x,
+        "log1p": csrnorm.pp.log1p,
+    }[how]
+    found = function(swapped)
+    assert found.dtype.itemsize == 8
+    assert np.array_equal(bits(function(x)), bits(found.astype("=f8")))
+
+
+@pytest.mark.parametrize("kind", ["own class", "column-major", "float16"])
+def test_dense_in_place_returns_the_object_of_the_caller(kind, tmp_path):
+    x = dense(simulated(20, 30))
+    if kind == "own class":
+        mapped = np.memmap(tmp_path / "x", np.float32, "w+", shape=x.shape)
+        mapped[...] = x
+        x = mapped
+    else:
+        x = np.asfortranarray(x) if kind == "column-major" else x.astype(np.float16)
+    assert csrnorm.normalize(x).x is x
+    assert csrnorm.normalize(x, exclude_highly_expressed=True, max_fraction=0.2).x is x
+    assert csrnorm.axis_mul_or_truediv(x, np.ones(20, x.dtype), 0, mul, out=x) is x
+    assert csrnorm.pp.log1p(x) is x
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("layout", [sparse.csr_matrix, sparse.csc_matrix])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_integers_by_integers_with_room_behind_the_matrix(axis, layout, in_place):
+    x = layout(simulated(20, 30, dtype=np.int32))
+    factors = np.arange(x.shape[axis], dtype=np.int32)
+    expected = dense(x) * (factors[:, None] if axis == 0 else factors)
+    x.data, x.indices = np.r_[x.data, [7] * 5].astype(np.int32), np.r_[x.indices, [10**6] * 5].astype(np.int32)
+    found = csrnorm.axis_mul_or_truediv(x, factors, axis, mul, out=x if in_place else None)
+    assert found.data.size == found.indices.size or not in_place
+    assert np.array_equal(dense(found), expected)
+
+
+def test_truth_of_any_kind_is_taken():
+    x = simulated(20, 30)
+    expected = csrnorm.normalize(x, exclude_highly_expressed=True, max_fraction=0.2, log1p=True, copy=True)
+    found = csrnorm.normalize(x, exclude_highly_expressed=np.True_, max_fraction=0.2, log1p=np.True_, copy=True)
+    assert np.array_equal(bits(found.x), bits(expected.x)) and np.array_equal(found.excluded, expected.excluded)
+
+
+def test_one_thread_may_be_nested():
+    before = csrnorm.get_num_threads()
+    with _library.one_thread():
+        with _library.one_thread():
+            assert csrnorm.get_num_threads() == 1
+        assert csrnorm.get_num_threads() == 1
+    assert csrnorm.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    "threads, error", [(2**40, ValueError), (2**31, ValueError), (1.7, TypeError), ("2", TypeError)]
+)
+def test_numbers_of_threads_that_are_none(threads, error):
+    try:
+        with pytest.raises(error):
+            csrnorm.set_num_threads(threads)
+    finally:
+        csrnorm.set_num_threads(None)
+
+
+def test_arguments_that_mean_nothing_are_refused():
+    with pytest.raises(ValueError):
+        csrnorm.axis_sum(simulated(20, 30), axis=(0, 0))
+    with pytest.raises(TypeError):
+        csrnorm.median_positive(np.ma.masked_equal([1, 5, 9], 9))
+    with pytest.raises(TypeError):
+        csrnorm.median_positive(np.array([1 + 2j]))
+
+
+def test_totals_on_a_device_wait_for_its_errors(monkeypatch):
+    """With arrays on a device an error is said by csrn_context_synchronize() alone."""
+    from types import SimpleNamespace
+
+    from csrnorm import _cuda, _dask
+
+    def synchronize(handle):
+        raise csrnorm.InvalidMatrixError("indptr[1] is 9")
+
+    view = SimpleNamespace(
+        csr=_library.Csr(), per=lambda axis: 0, handle=5, empty=lambda *_: SimpleNamespace(get=lambda: np.zeros(1)),
+        data=SimpleNamespace(address=0, dtype=np.dtype("f4")),
+    )  # fmt: skip
+    monkeypatch.setattr(_cuda, "DeviceView", lambda x, written: view)
+    monkeypatch.setattr(_cuda, "_DeviceArray", lambda *_: SimpleNamespace(address=0))
+    monkeypatch.setattr(_cuda, "call", lambda *_, **__: None)
+    monkeypatch.setattr(_cuda, "is_device", lambda x: True)
+    monkeypatch.setattr(_library.lib, "context_synchronize", synchronize)
+    block = SimpleNamespace(shape=(1, 2))
+    block.copy = lambda: block
+    csrnorm.get_num_threads()  # a context of this thread
+    for work in (
+        lambda: _dask._row_totals(block),
+        lambda: _dask._normalized(block, 3.0, False, None),
+        lambda: _dask._logarithm(block, None, None),
+    ):
+        with pytest.raises(csrnorm.InvalidMatrixError, match="indptr"):
+            work()
