@@ -2,9 +2,12 @@
 
 Usage: scanpy_own.py FOLDER, the unpacked source distribution of scanpy 1.11.5, for example from
     pip download --no-binary :all: --no-deps scanpy==1.11.5
-A test that passes as it comes and does not pass with csrnorm is a failure. Some fail as they come, with versions of other
-packages that are newer than scanpy's; they count for nothing. Exit code 77: there is nothing to run.
+A test that passes as it comes and does not pass with csrnorm is a failure, but for EXCEPTIONS. Some fail as they come,
+with versions of other packages that are newer than scanpy's; they count for nothing. Exit code 77: there is nothing
+to run.
 """
+
+from __future__ import annotations
 
 import os
 import subprocess
@@ -18,6 +21,17 @@ HERE = Path(__file__).parent
 TESTS = ["tests/test_normalization.py", "tests/test_preprocessing.py", "tests/test_preprocessing_distributed.py",
          "tests/test_utils.py", "tests/test_qc_metrics.py", "tests/test_scaling.py"]  # fmt: skip
 CHOSEN = "normal or log1p or axis or scale or qc or proportions or total or sum or recipe or divide"
+
+#: What does not pass with csrnorm, and why.
+EXCEPTIONS = {
+    "tests.test_normalization.test_normalize_total_rep[int64-": "totals of random 64-bit integers, which wrap in numpy;"
+    " csrnorm refuses a sum beyond 64 bits",
+}
+
+
+def exception_of(name: str) -> str | None:
+    """Return the reason why the test `name` is not expected to pass, or None."""
+    return next((reason for start, reason in EXCEPTIONS.items() if name.startswith(start)), None)
 
 
 def outcomes(folder: Path, accelerated: bool) -> dict[str, str]:
@@ -48,11 +62,12 @@ def main() -> int:
     for label, found in (("as they come", plain), ("with csrnorm", fast)):
         print(f"{label}: " + ", ".join(f"{sum(v == k for v in found.values())} {k}" for k in ("passed", "failed", "skipped")))
     lost = sorted(name for name, outcome in plain.items() if outcome == "passed" and fast.get(name) != "passed")
-    print(*(f"passes as it comes, not with csrnorm: {name}" for name in lost), sep="\n")
+    for name in lost:
+        print(f"passes as it comes, not with csrnorm: {name} ({exception_of(name) or 'NOT EXPECTED'})")
     if sum(v == "passed" for v in plain.values()) < 50:
         print("too few pass as they come for a comparison")
         return 1
-    return 1 if lost else 0
+    return 1 if any(exception_of(name) is None for name in lost) else 0
 
 
 if __name__ == "__main__":
