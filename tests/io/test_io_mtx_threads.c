@@ -21,7 +21,7 @@ static csrn_context *context_of(int threads) {
 /* Entry i of the file: another place for each, as 1299709 is prime. */
 static void entry_of(int64_t i, int *gene, int *cell, int *value) {
   uint64_t state = (uint64_t)i * 77 + 5;
-  const int64_t place = i * 1299709 % (GENES * CELLS);
+  const int64_t place = i * 1299709 % (INT64_C(1) * GENES * CELLS);
   *gene = (int)(place % GENES);
   *cell = (int)(place / GENES);
   *value = (int)(io_random(&state) % 1000) - 100;
