@@ -4,13 +4,6 @@ import importlib.util
 import os
 import sys
 
-missing = [name for name in sys.argv[1].split(",") if importlib.util.find_spec(name) is None]
-if missing:
-    print(f"skipped: {sys.executable} has no {', '.join(missing)}")
-    sys.exit(77)
-
-import pytest  # noqa: E402
-
 
 class Count:
     """Whether any test ran to its end."""
@@ -21,7 +14,19 @@ class Count:
         self.ran |= report.when == "call" and not report.skipped
 
 
-os.chdir(os.path.dirname(os.path.abspath(__file__)))
-count = Count()
-status = pytest.main(["-q", "-rs", "-p", "no:cacheprovider", *sys.argv[2:]], plugins=[count])
-sys.exit(77 if status == 0 and not count.ran else status)
+def main() -> int:
+    missing = [name for name in sys.argv[1].split(",") if importlib.util.find_spec(name) is None]
+    if missing:
+        print(f"skipped: {sys.executable} has no {', '.join(missing)}")
+        return 77
+    import pytest
+
+    os.chdir(os.path.dirname(os.path.abspath(__file__)))
+    count = Count()
+    status = pytest.main(["-q", "-rs", "-p", "no:cacheprovider", *sys.argv[2:]], plugins=[count])
+    return 77 if status == 0 and not count.ran else status
+
+
+# The worker processes of Dask import this file again, under another name.
+if __name__ == "__main__":
+    sys.exit(main())
