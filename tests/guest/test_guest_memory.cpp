@@ -90,6 +90,8 @@ static void a_device_without_pools(void **) {
   fixture_restart(3);
   battery_hashes(&m, battery_call, expected);
   buffers_release();
+  csrn_context_destroy(test.ctx); /* its memory is of a device with pools */
+  test.ctx = nullptr;
   setenv("CSRN_SIMT_POOLS", "0", 1);
   const csrn_context_options options = guest_options(nullptr, nullptr);
   guest_restart(&options);
