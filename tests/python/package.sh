@@ -12,8 +12,8 @@ mkdir -p "$WORK"
 cd "$WORK"
 
 pip=("$PYTHON" -m pip --disable-pip-version-check)
-"${pip[@]}" wheel "$SOURCE" --quiet --no-deps --no-build-isolation --no-index -w . -C cmake.build-type=Debug \
-  -C "build-dir=$WORK/build" -C cmake.define.CSRNORM_WERROR=ON
+"${pip[@]}" wheel "$SOURCE" --quiet --no-deps --no-build-isolation --no-index -w . --config-settings cmake.build-type=Debug \
+  --config-settings "build-dir=$WORK/build" --config-settings cmake.define.CSRNORM_WERROR=ON
 wheels=(*.whl)
 [[ ${#wheels[@]} == 1 && ${wheels[0]} == csrnorm-*-py3-none-*.whl ]] || { echo "not one wheel for Python 3: ${wheels[*]}" && exit 1; }
 
