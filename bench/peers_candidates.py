@@ -96,6 +96,17 @@ def in_two_calls(pp, target=None):
     return run
 
 
+def tasks_of_pp(pp):
+    """What scanpy's `pp` and those made after it do on an AnnData."""
+    return {
+        "normalize_fixed": lambda adata: pp.normalize_total(adata, target_sum=TARGET),
+        "normalize_median": lambda adata: pp.normalize_total(adata),
+        "log1p": lambda adata: pp.log1p(adata),
+        "normalize_fixed_log1p": in_two_calls(pp, TARGET),
+        "normalize_median_log1p": in_two_calls(pp),
+    }
+
+
 class CsrnormTwoCalls(Csrnorm):
     """scanpy's API as it is: normalize_total, then log1p."""
 
@@ -120,12 +131,7 @@ class Scanpy(OnAnnData):
         return f"scanpy {scanpy.__version__}, numba {numba.__version__}"
 
     def tasks(self):
-        return {
-            "normalize_fixed": lambda adata: self.pp.normalize_total(adata, target_sum=TARGET),
-            "normalize_median": lambda adata: self.pp.normalize_total(adata),
-            "log1p": lambda adata: self.pp.log1p(adata),
-            "normalize_fixed_log1p": in_two_calls(self.pp, TARGET),
-            "normalize_median_log1p": in_two_calls(self.pp),
+        return tasks_of_pp(self.pp) | {
             "normalize_median_exclude": lambda adata: self.pp.normalize_total(adata, exclude_highly_expressed=True),
         }
 
@@ -283,13 +289,7 @@ class RapidsSinglecell(OnDeviceAnnData):
         return f"rapids-singlecell {rapids.__version__}"
 
     def tasks(self):
-        return {
-            "normalize_fixed": lambda adata: self.pp.normalize_total(adata, target_sum=TARGET),
-            "normalize_median": lambda adata: self.pp.normalize_total(adata),
-            "log1p": lambda adata: self.pp.log1p(adata),
-            "normalize_fixed_log1p": in_two_calls(self.pp, TARGET),
-            "normalize_median_log1p": in_two_calls(self.pp),
-        }
+        return tasks_of_pp(self.pp)
 
 
 class CsrnormOnDevice(OnDeviceAnnData):
