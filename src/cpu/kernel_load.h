@@ -7,19 +7,11 @@
 #define CSRN_KERNEL_LOAD_H
 
 #include "cpu/cpu_internal.h"
+#include "data_types.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* Data and index types with their C types: the one list from which kernels are made. */
-#define DATA_TYPES(X)                                                                                        \
-  X(CSRN_F32, float, f32)                                                                                    \
-  X(CSRN_F64, double, f64)                                                                                   \
-  X(CSRN_U8, uint8_t, u8)                                                                                    \
-  X(CSRN_U16, uint16_t, u16)                                                                                 \
-  X(CSRN_U32, uint32_t, u32)                                                                                 \
-  X(CSRN_I32, int32_t, i32)                                                                                  \
-  X(CSRN_I64, int64_t, i64)
-
+/* Index types with their C types; with DATA_TYPES the lists from which kernels are made. */
 #define INDEX_TYPES(X)                                                                                       \
   X(CSRN_U8, uint8_t, u8)                                                                                    \
   X(CSRN_U16, uint16_t, u16)                                                                                 \

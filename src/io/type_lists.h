@@ -5,14 +5,7 @@
 #ifndef CSRN_IO_TYPE_LISTS_H
 #define CSRN_IO_TYPE_LISTS_H
 
-#define DATA_TYPES(X)                                                                                        \
-  X(CSRN_F32, float, f32)                                                                                    \
-  X(CSRN_F64, double, f64)                                                                                   \
-  X(CSRN_U8, uint8_t, u8)                                                                                    \
-  X(CSRN_U16, uint16_t, u16)                                                                                 \
-  X(CSRN_U32, uint32_t, u32)                                                                                 \
-  X(CSRN_I32, int32_t, i32)                                                                                  \
-  X(CSRN_I64, int64_t, i64)
+#include "data_types.h"
 
 #define INDEX_TYPES(X)                                                                                       \
   X(CSRN_U8, uint8_t, u8)                                                                                    \
