@@ -7,7 +7,7 @@
 
 #include "kernel_vector.h"
 
-enum { TABLE_SIZE = 64 }; /* 99.9 % of the counts of a typical matrix are below */
+enum { TABLE_SIZE = 64 }; /* a power of two; 99.9 % of the counts of a typical matrix are below */
 
 #if CSRN_VECTORS
 
