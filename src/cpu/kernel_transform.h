@@ -16,9 +16,9 @@
 #include "numerics.h"
 
 enum {
-  CHUNK = 2048,        /* elements between a step and its logarithm: 8 or 16 KiB */
-  TABLE_MIN_ROW = 512, /* shorter rows do not earn back the filling of the table */
-  GROUP = 16           /* elements that take the table, or not, together */
+  CHUNK = 2048,                            /* elements between a step and its logarithm: 8 or 16 KiB */
+  TABLE_MIN_ROW = CSRN_VECTORS ? 192 : 96, /* shorter rows do not earn back the filling of the table */
+  GROUP = 16                               /* elements that take the table, or not, together */
 };
 
 /* One definition per arithmetic: C computes, O is stored. In place is allowed: every
@@ -236,11 +236,12 @@ INLINE int64_t table_f64(const csrn_transform *how, const void *data, csrn_dtype
 /* ---- Short rows ------------------------------------------------------------ */
 
 /* Rows of fewer values on average are worked on together, SPREAD_NNZ values at a time: row
- * by row, the branches that depend on their lengths would cost more than the arithmetic. */
+ * by row, the branches that depend on their lengths would cost more than the arithmetic.
+ * Where rows can have a table of logarithms, it saves more than that. */
 enum { SHORT_ROW = 256, SPREAD_NNZ = 2048, SPREAD_ROOM = 2 * SHORT_ROW };
 
-INLINE bool mean_is_short(const int64_t *indptr, int64_t n) {
-  return n > 1 && indptr[n] - indptr[0] < SHORT_ROW * n;
+INLINE bool mean_is_short(const csrn_transform *how, const int64_t *indptr, int64_t n) {
+  return n > 1 && indptr[n] - indptr[0] < (how->log1p ? TABLE_MIN_ROW : SHORT_ROW) * n;
 }
 
 /* How many of the rows from indptr[0] on, at least one, are worked on together. */
@@ -312,7 +313,7 @@ DEFINE_SHORT(f64, double)
   /* Rows of a transform whose result has the type it is computed in. */                                     \
   INLINE void transform_rows_##suffix(const csrn_transform *how, const void *data, csrn_dtype type,          \
                                       const int64_t *indptr, int64_t n, const C *factors, C *out) {          \
-    if (how->step != CSRN_STEP_NONE && mean_is_short(indptr, n)) {                                           \
+    if (how->step != CSRN_STEP_NONE && mean_is_short(how, indptr, n)) {                                      \
       short_rows_##suffix(how, data, type, indptr, n, factors, out);                                         \
       return;                                                                                                \
     }                                                                                                        \
@@ -340,7 +341,7 @@ DEFINE_ROWS(f64, double)
 INLINE bool divide_short_rows(const csrn_transform *how, const void *data, csrn_dtype type,
                               const int64_t *indptr, int64_t n, const float *factors, float *out) {
 #if CSRN_AVX512
-  if (how->step == CSRN_STEP_DIVIDE && has_vec_load(type) && mean_is_short(indptr, n)) {
+  if (how->step == CSRN_STEP_DIVIDE && has_vec_load(type) && mean_is_short(how, indptr, n)) {
     for (int64_t r = 0, rows; r < n; r += rows) {
       rows = n - r < WIDTH ? n - r : WIDTH;
       divide_few_rows(data, type, indptr + r, rows, factors + r, out);
