@@ -344,14 +344,14 @@ class Pieces(Case):
     def test_memory(self):
         """It does not grow with the matrix, in memory or, on the stand-in, as the device's."""
         large, memory = self.dir / "large.h5ad", ("--memory", "40M", "--threads", "1", "--device", "cuda")
-        self.good("simulate", "-o", large, "--cells", "4000", "--genes", "20000", "--compression", "gzip")
+        self.good("simulate", "-o", large, "--cells", "1500", "--genes", "20000", "--compression", "gzip")
         values = json.loads(self.good("normalize", large, "--dry-run", "--json"))["nnz"]
-        self.assertGreater(values, 4 << 20)
+        self.assertGreater(values, 3 << 19)
         small = self.peak("normalize", self.sim, "-o", self.out, *memory)
         peak = self.peak("normalize", large, "-o", self.out, "--force", *memory)
         whole = self.peak("normalize", large, "-o", self.dir / "whole.npz", "--device", "cuda")
         self.assertLess(peak - small, 16)
-        self.assertGreater(whole - small, values * 8 / 2**20)
+        self.assertGreater(whole - small, 32)
 
     @unittest.skipUnless("cuda_host" in PROGRAM, "not the program with the stand-in for CUDA")
     def test_failures(self):
