@@ -261,7 +261,7 @@ static int run_whole(job *j) {
 
 /* A window on the values instead of all in memory, unless they turn out to be such that this does not do. */
 static int stream(job *j) {
-  csrn_io_status status = csrn_io_normalize(j->session.input, j->session.ctx, &j->output, &j->pieces,
+  csrn_io_status status = csrn_io_normalize(j->session.input, j->session.reader, &j->output, &j->pieces,
                                             &j->session.progress, &j->session.error);
   j->report = j->pieces.report;
   j->matrix.csr.nnz = csrn_io_describe(j->session.input)->nnz;
@@ -358,11 +358,13 @@ static int run_job(job *j) {
   csrn_io_status status = CSRN_IO_OK;
   j->pieces.options = &j->options;
   j->pieces.memory = j->memory;
+  j->pieces.device = cli_session_device(&j->session);
+  j->session.plan = &j->pieces.plan;
   if (j->output.path)
     status = csrn_io_output_check(j->session.input, &j->output, &j->session.error);
   if (!status)
-    status =
-        csrn_io_normalize_plan(j->session.input, j->session.ctx, &j->output, &j->pieces, &j->session.error);
+    status = csrn_io_normalize_plan(j->session.input, j->session.reader, &j->output, &j->pieces,
+                                    &j->session.error);
   if (status)
     return cli_session_fail(&j->session, status);
   if (cli_flag(a, "dry-run"))

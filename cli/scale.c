@@ -130,7 +130,9 @@ static int scale_in_pieces(job *j) {
   scaling->op = (csrn_scale_op)j->op;
   scaling->zeros = (csrn_zero_policy)j->zero;
   scaling->factors = j->factors;
-  csrn_io_status status = csrn_io_scale(s->input, s->ctx, &j->output, scaling, &s->progress, &s->error);
+  scaling->device = cli_session_device(s);
+  s->plan = &scaling->plan;
+  csrn_io_status status = csrn_io_scale(s->input, s->reader, &j->output, scaling, &s->progress, &s->error);
   return status ? cli_session_fail(s, status) : CLI_OK;
 }
 

@@ -121,6 +121,7 @@ int cli_session_begin(cli_session *session, const cli_arguments *arguments) {
   if (csrn_context_create(&options, &session->ctx))
     return cli_fail(arguments, "%s", csrn_error_detail(NULL));
   session->device = options.device;
+  session->options = options;
   session->reader = session->ctx;
   if (csrn_context_backend(session->ctx) == CSRN_BACKEND_CPU)
     return CLI_OK;
@@ -167,14 +168,64 @@ static csrn_device_properties describe(const cli_session *session) {
   return properties;
 }
 
-const char *cli_session_where(const cli_session *session, char text[CLI_WHERE]) {
-  if (csrn_context_backend(session->ctx) == CSRN_BACKEND_CPU) {
-    snprintf(text, CLI_WHERE, "%s, %d threads", csrn_context_isa(session->ctx),
-             csrn_context_threads(session->ctx));
-  } else {
-    const csrn_device_properties device = describe(session);
-    snprintf(text, CLI_WHERE, "cuda:%d, %s, %s", session->device, device.name, device.isa);
+const csrn_context_options *cli_session_device(const cli_session *session) {
+  return csrn_context_backend(session->ctx) == CSRN_BACKEND_CUDA ? &session->options : NULL;
+}
+
+/* ---- Who does what ----------------------------------------------------------- */
+
+/* Whether a device works on a file in pieces, so that there are two that compute. */
+static bool is_shared(const cli_session *session) {
+  return session->plan && session->plan->streams && cli_session_device(session);
+}
+
+enum { SHARE = 64, N_PARTS = 4 };
+
+/* What the device, or the CPU, does: NULL for what it does not. Reading, coding and writing are the CPU's. */
+static void share_of(const csrn_io_plan *plan, bool device, const char *names[N_PARTS]) {
+  static const char *const parts[] = {"totals", "marks", "values"};
+  names[0] = device ? NULL : "files";
+  for (int i = 0; i < N_PARTS - 1; i++)
+    names[i + 1] = (device ? plan->on_device : plan->parts & ~plan->on_device) >> i & 1 ? parts[i] : NULL;
+}
+
+/* "totals, values"; "nothing" */
+static const char *share_text(const csrn_io_plan *plan, bool device, char text[SHARE]) {
+  const char *names[N_PARTS];
+  text[0] = '\0';
+  share_of(plan, device, names);
+  for (int i = 0; i < N_PARTS; i++) {
+    const size_t used = strlen(text);
+    if (names[i])
+      snprintf(text + used, SHARE - used, "%s%s", used ? ", " : "", names[i]);
   }
+  return text[0] ? text : "nothing";
+}
+
+static void share_json(const csrn_io_plan *plan, bool device, cli_json *json) {
+  const char *names[N_PARTS];
+  share_of(plan, device, names);
+  cli_json_open(json, device ? "device_does" : "cpu_does", '[');
+  for (int i = 0; i < N_PARTS; i++)
+    if (names[i])
+      cli_json_string(json, NULL, names[i]);
+  cli_json_close(json, ']');
+}
+
+const char *cli_session_where(const cli_session *session, char text[CLI_WHERE]) {
+  char share[SHARE];
+  size_t n = 0;
+  if (cli_session_device(session)) {
+    const csrn_device_properties device = describe(session);
+    n = (size_t)snprintf(text, CLI_WHERE, "cuda:%d, %s, %s", session->device, device.name, device.isa);
+  }
+  if (is_shared(session))
+    n += (size_t)snprintf(text + n, CLI_WHERE - n, ": %s; ", share_text(session->plan, true, share));
+  if (!n || is_shared(session))
+    n += (size_t)snprintf(text + n, CLI_WHERE - n, "%s, %d threads", csrn_context_isa(session->reader),
+                          csrn_context_threads(session->reader));
+  if (is_shared(session))
+    snprintf(text + n, CLI_WHERE - n, ": %s", share_text(session->plan, false, share));
   if (session->choice.device_seconds > 0) { /* there was something to choose */
     size_t used = strlen(text);
     snprintf(text + used, CLI_WHERE - used, "; %s", session->choice.reason);
@@ -183,14 +234,19 @@ const char *cli_session_where(const cli_session *session, char text[CLI_WHERE]) 
 }
 
 void cli_session_json(const cli_session *session, cli_json *json) {
-  const bool cpu = csrn_context_backend(session->ctx) == CSRN_BACKEND_CPU;
+  const bool shared = is_shared(session), asked = cli_session_device(session) != NULL;
+  const bool cpu = !asked || (shared && !session->plan->on_device);
   const csrn_device_properties device = describe(session);
   cli_json_string(json, "backend", cpu ? "cpu" : "cuda");
-  cli_json_string(json, "isa", cpu ? csrn_context_isa(session->ctx) : device.isa);
-  cli_json_integer(json, "threads", csrn_context_threads(session->ctx));
-  if (!cpu) {
+  cli_json_string(json, "isa", cpu ? csrn_context_isa(session->reader) : device.isa);
+  cli_json_integer(json, "threads", csrn_context_threads(shared ? session->reader : session->ctx));
+  if (asked) {
     cli_json_integer(json, "device", session->device);
     cli_json_string(json, "device_name", device.name);
+  }
+  if (shared) {
+    share_json(session->plan, true, json);
+    share_json(session->plan, false, json);
   }
   if (session->choice.reason[0]) {
     cli_json_open(json, "auto", '{');

@@ -19,10 +19,12 @@ typedef struct cli_auto {
 
 typedef struct cli_session {
   const cli_arguments *arguments;
-  csrn_context *ctx;    /* computes; its arrays are placed by place.h */
-  csrn_context *reader; /* a CPU context for what files hold; ctx itself if that is one */
-  int32_t device;       /* of ctx, as --device counts them */
-  bool is_auto;         /* where to compute is left to the program: choose.h */
+  csrn_context *ctx;            /* computes; its arrays are placed by place.h */
+  csrn_context *reader;         /* a CPU context for what files hold; ctx itself if that is one */
+  int32_t device;               /* of ctx, as --device counts them */
+  csrn_context_options options; /* of ctx */
+  const csrn_io_plan *plan;     /* of a file that is worked on in pieces: who does what; or NULL */
+  bool is_auto;                 /* where to compute is left to the program: choose.h */
   cli_auto choice;
   csrn_io_input *input;
   csrn_io_select select;
@@ -50,6 +52,9 @@ int cli_session_core_fail(const cli_session *session);
 
 /* --compression into output->compression and level; false with the message printed. */
 bool cli_compression(const cli_arguments *arguments, csrn_io_output *output);
+
+/* What contexts for the pieces of a file are made like: NULL where the CPU computes. */
+const csrn_context_options *cli_session_device(const cli_session *session);
 
 /* What computes, as a person reads it: "x86-64-v4, 2 threads" or "cuda:0, NVIDIA H100, sm_90". */
 enum { CLI_WHERE = 600 };

@@ -79,7 +79,9 @@ static int sum_in_pieces(job *j) {
     return code;
   j->summing.sums = j->sums;
   j->summing.sums_type = j->type;
-  csrn_io_status status = csrn_io_sums(s->input, s->ctx, &j->summing, &s->progress, &s->error);
+  j->summing.device = cli_session_device(s);
+  s->plan = &j->summing.plan;
+  csrn_io_status status = csrn_io_sums(s->input, s->reader, &j->summing, &s->progress, &s->error);
   return status ? cli_session_fail(s, status) : CLI_OK;
 }
 
@@ -135,6 +137,16 @@ static int give(job *j) {
   return CLI_OK;
 }
 
+/* The sums themselves do not say that another device than the one asked for has taken them. */
+static void tell_of_pieces(job *j) {
+  cli_session *s = &j->session;
+  cli_session_chose_pieces(s);
+  if (cli_session_device(s) && !j->summing.plan.on_device && !cli_flag(s->arguments, "quiet"))
+    fprintf(stderr,
+            "csrnorm sums: %s: summed by the CPU: in pieces a device sums the columns of counts alone\n",
+            s->arguments->operand);
+}
+
 static int run_job(job *j) {
   const cli_arguments *a = j->session.arguments;
   const char *path = cli_value(a, "output");
@@ -149,7 +161,7 @@ static int run_job(job *j) {
   if (!code && !j->summing.plan.streams)
     code = sum_whole(j);
   else if (!code)
-    cli_session_chose_pieces(&j->session);
+    tell_of_pieces(j);
   return code ? code : give(j);
 }
 

@@ -181,12 +181,14 @@ static csrn_io_status add_factors(const csrn_hdf5_file *file, const csrn_io_outp
 /* ---- uns/log1p ---- */
 
 static int write_scalar(hid_t group, const char *name, double value, int encoded) {
-  hid_t space = H5Screate(H5S_SCALAR);
-  hid_t dataset = H5Dcreate2(group, name, H5T_NATIVE_DOUBLE, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  hid_t space = H5Screate(H5S_SCALAR), storage = H5Pcreate(H5P_DATASET_CREATE), dataset = -1;
+  if (H5Pset_obj_track_times(storage, 0) >= 0)
+    dataset = H5Dcreate2(group, name, H5T_NATIVE_DOUBLE, space, H5P_DEFAULT, storage, H5P_DEFAULT);
   int fault = dataset < 0 ||
               H5Dwrite(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, &value) < 0 ||
               (encoded && csrn_hdf5_write_encoding(dataset, "numeric-scalar", "0.2.0"));
   csrn_hdf5_close(dataset);
+  csrn_hdf5_close(storage);
   csrn_hdf5_close(space);
   return fault;
 }

@@ -119,6 +119,7 @@ typedef struct csrn_hdf5_input {
   char **feature_names; /* 10x: what features are described by, the names of columns of the table of genes */
   int64_t
       *column_of; /* 10x: [n_cols] column of each feature in the result, -1: not selected; NULL: all are */
+  struct csrn_npz *npz; /* the file is an .npz, which streams alike: see npz.h; NULL: HDF5 */
 } csrn_hdf5_input;
 
 /* Opens data, indices and indptr of the group input->matrix, which has n_rows x n_cols,

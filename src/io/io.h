@@ -146,6 +146,13 @@ csrn_io_status csrn_io_write(csrn_io_input *input, const csrn_io_matrix *matrix,
 
 /* ---- Normalization of a file in pieces ---- */
 
+/* What is computed, beside what it takes to read, decode, code and write. */
+typedef enum csrn_io_part {
+  CSRN_IO_TOTALS = 1,
+  CSRN_IO_MARKS = 2, /* of highly expressed genes */
+  CSRN_IO_VALUES = 4
+} csrn_io_part;
+
 /* How csrn_io_normalize() would go. */
 typedef struct csrn_io_plan {
   int streams;          /* it can be done in pieces; else nothing below is set */
@@ -156,12 +163,17 @@ typedef struct csrn_io_plan {
   int64_t memory;       /* bytes needed at least */
   int64_t memory_limit; /* bytes allowed: what is not needed keeps values for the second pass */
   int64_t read_bytes;   /* the values as they lie in the file, once */
+  int parts;            /* of csrn_io_part: all that is computed */
+  int on_device;        /* those that a device computes; sums of columns turn out to be the CPU's where values
+                         * are no counts: totals then are not among them afterwards */
 } csrn_io_plan;
 
 typedef struct csrn_io_normalization {
   const csrn_normalize_options *options; /* of csrn_normalize_total() */
   int64_t memory;                        /* bytes to do with; 0: a quarter of the machine's */
   int64_t unit;                          /* values to have at once; 0: as measured best */
+  const csrn_context_options *device;    /* contexts like this, of a CUDA device, compute on the pieces;
+                                          * NULL: `ctx` does */
   /* Results */
   csrn_io_plan plan;
   csrn_normalize_report report;
@@ -185,12 +197,13 @@ csrn_io_status csrn_io_normalize(csrn_io_input *input, csrn_context *ctx, const 
 /* ---- Sums and scaling of a file in pieces ---- */
 
 typedef struct csrn_io_summing {
-  csrn_axis axis;       /* of cells x genes: CSRN_PER_ROW is one sum per cell */
-  csrn_dtype sums_type; /* as of csrn_axis_sum() */
-  void *sums;           /* [n_cells or n_genes] of sums_type */
-  int64_t memory, unit; /* as in csrn_io_normalization */
-  csrn_io_plan plan;    /* result; where it says that nothing streams, the sums were not set */
-  int64_t kept_bytes;   /* result: values that were kept in memory for another pass */
+  csrn_axis axis;                     /* of cells x genes: CSRN_PER_ROW is one sum per cell */
+  csrn_dtype sums_type;               /* as of csrn_axis_sum() */
+  void *sums;                         /* [n_cells or n_genes] of sums_type */
+  int64_t memory, unit;               /* as in csrn_io_normalization; */
+  const csrn_context_options *device; /* so is this */
+  csrn_io_plan plan;                  /* result; where it says that nothing streams, the sums were not set */
+  int64_t kept_bytes;                 /* result: values that were kept in memory for another pass */
 } csrn_io_summing;
 
 /* csrn_io_read() and csrn_axis_sum() in one. */
@@ -201,9 +214,10 @@ typedef struct csrn_io_scaling {
   csrn_axis axis; /* of cells x genes */
   csrn_scale_op op;
   csrn_zero_policy zeros;
-  const double *factors; /* [n_cells or n_genes] */
-  int64_t memory, unit;  /* as in csrn_io_normalization */
-  csrn_io_plan plan;     /* result; where it says that nothing streams, nothing was done */
+  const double *factors;              /* [n_cells or n_genes] */
+  int64_t memory, unit;               /* as in csrn_io_normalization; */
+  const csrn_context_options *device; /* so is this */
+  csrn_io_plan plan;                  /* result; where it says that nothing streams, nothing was done */
 } csrn_io_scaling;
 
 /* csrn_io_read(), csrn_axis_scale() and csrn_io_write() in one. */

@@ -2,7 +2,7 @@
  * Sparse matrices as scipy.sparse.save_npz() writes them: a zip, by libzip, of the arrays
  * data, indices, indptr, shape and format.
  */
-#include "npy.h"
+#include "npz.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,14 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <zip.h>
-
-typedef struct npz_state {
-  zip_t *zip;
-  csrn_npy data, indices, indptr;
-  int64_t shape[2];
-  bool csc, cells_in_columns, deflated;
-} npz_state;
 
 static int recognizes_npz(const char *path, const unsigned char magic[8]) {
   (void)path;
@@ -35,8 +27,7 @@ static csrn_io_status fail_member(const csrn_io_input *input, const char *name, 
 /* Deflate makes at most 258 bytes of two bits. */
 enum { HIGHEST_RATIO = 1032 };
 
-/* Reads up to n bytes; -1 for an error. */
-static int64_t read_bytes(zip_file_t *file, char *to, int64_t n) {
+int64_t csrn_npz_bytes(zip_file_t *file, char *to, int64_t n) {
   int64_t done = 0;
   while (done < n) {
     zip_int64_t got = zip_fread(file, to + done, (zip_uint64_t)(n - done));
@@ -52,7 +43,7 @@ static int64_t read_bytes(zip_file_t *file, char *to, int64_t n) {
 /* Parses a member's header, and checks that the member is as long as it says. */
 static csrn_io_status read_header(const csrn_io_input *input, const char *name, csrn_npy *npy,
                                   csrn_io_error *error) {
-  const npz_state *state = input->state;
+  const csrn_npz *state = input->state;
   unsigned char bytes[CSRN_NPY_LONGEST];
   zip_stat_t status;
   zip_file_t *file = zip_fopen(state->zip, name, 0);
@@ -62,7 +53,7 @@ static csrn_io_status read_header(const csrn_io_input *input, const char *name, 
     return fail_member(input, name, "is missing or cannot be opened: is this from scipy.sparse.save_npz?",
                        error);
   }
-  int64_t n = read_bytes(file, (char *)bytes, sizeof bytes);
+  int64_t n = csrn_npz_bytes(file, (char *)bytes, sizeof bytes);
   zip_fclose(file);
   if (n < 0 || !csrn_npy_parse(bytes, (size_t)n, npy))
     return fail_member(input, name, "is damaged or no one-dimensional array of numbers", error);
@@ -78,14 +69,14 @@ static csrn_io_status read_header(const csrn_io_input *input, const char *name, 
  * the checksum. */
 static csrn_io_status read_elements(const csrn_io_input *input, const char *name, const csrn_npy *npy,
                                     char *values, const csrn_io_progress *progress, csrn_io_error *error) {
-  const npz_state *state = input->state;
+  const csrn_npz *state = input->state;
   const int64_t bytes = npy->n * (int64_t)npy->size, offset = (int64_t)npy->data_offset, part = 1 << 24;
   char header[CSRN_NPY_LONGEST];
   zip_file_t *file = zip_fopen(state->zip, name, 0);
-  bool proceeds = true, done = file && read_bytes(file, header, offset) == offset;
+  bool proceeds = true, done = file && csrn_npz_bytes(file, header, offset) == offset;
   for (int64_t i = 0; done && i < bytes; i += part) {
     const int64_t n = bytes - i < part ? bytes - i : part;
-    done = read_bytes(file, values + i, n) == n;
+    done = csrn_npz_bytes(file, values + i, n) == n;
     proceeds = !done || csrn_io_proceed(progress, "reading", i + n, bytes);
     done = done && proceeds;
   }
@@ -98,9 +89,8 @@ static csrn_io_status read_elements(const csrn_io_input *input, const char *name
                   : csrn_io_fail(error, CSRN_IO_FAILED, "interrupted");
 }
 
-/* Reads a member's elements into malloc'ed memory, as npy->type where that is a number. */
-static csrn_io_status read_values(const csrn_io_input *input, const char *name, const csrn_npy *npy,
-                                  void **values, const csrn_io_progress *progress, csrn_io_error *error) {
+csrn_io_status csrn_npz_values(const csrn_io_input *input, const char *name, const csrn_npy *npy,
+                               void **values, const csrn_io_progress *progress, csrn_io_error *error) {
   const size_t memory = csrn_dtype_size(npy->type);
   *values = malloc((size_t)npy->n * (memory > npy->size ? memory : npy->size) + 1);
   if (!*values)
@@ -118,7 +108,7 @@ static csrn_io_status read_values(const csrn_io_input *input, const char *name, 
 
 /* The text of format.npy, "csr" say, from either kind of string. */
 static csrn_io_status read_layout(csrn_io_input *input, csrn_io_error *error) {
-  npz_state *state = input->state;
+  csrn_npz *state = input->state;
   csrn_npy npy;
   void *values = NULL;
   char text[16] = "";
@@ -126,7 +116,7 @@ static csrn_io_status read_layout(csrn_io_input *input, csrn_io_error *error) {
   if (!status && npy.n != 1)
     status = fail_member(input, "format.npy", "is not one word", error);
   if (!status)
-    status = read_values(input, "format.npy", &npy, &values, NULL, error);
+    status = csrn_npz_values(input, "format.npy", &npy, &values, NULL, error);
   if (status)
     return status;
   const size_t step = npy.kind == 'U' ? 4 : 1;
@@ -141,14 +131,14 @@ static csrn_io_status read_layout(csrn_io_input *input, csrn_io_error *error) {
 }
 
 static csrn_io_status read_shape(csrn_io_input *input, csrn_io_error *error) {
-  npz_state *state = input->state;
+  csrn_npz *state = input->state;
   csrn_npy npy;
   void *values = NULL;
   csrn_io_status status = read_header(input, "shape.npy", &npy, error);
   if (!status && (npy.n != 2 || (npy.type != CSRN_I64 && npy.type != CSRN_I32)))
     status = fail_member(input, "shape.npy", "does not hold two integers", error);
   if (!status)
-    status = read_values(input, "shape.npy", &npy, &values, NULL, error);
+    status = csrn_npz_values(input, "shape.npy", &npy, &values, NULL, error);
   for (int i = 0; !status && i < 2; i++)
     state->shape[i] = npy.type == CSRN_I64 ? ((const int64_t *)values)[i] : ((const int32_t *)values)[i];
   free(values);
@@ -158,7 +148,7 @@ static csrn_io_status read_shape(csrn_io_input *input, csrn_io_error *error) {
 }
 
 static csrn_io_status read_headers(csrn_io_input *input, csrn_io_error *error) {
-  npz_state *state = input->state;
+  csrn_npz *state = input->state;
   csrn_io_status status = read_layout(input, error);
   if (!status)
     status = read_shape(input, error);
@@ -187,7 +177,7 @@ static csrn_io_status read_headers(csrn_io_input *input, csrn_io_error *error) {
 
 static csrn_io_status open_npz(csrn_io_input *input, const csrn_io_select *select, csrn_io_error *error) {
   static const char *const nothing[] = {NULL};
-  npz_state *state = calloc(1, sizeof *state);
+  csrn_npz *state = calloc(1, sizeof *state);
   int code;
   input->state = state;
   if (!state)
@@ -209,6 +199,8 @@ static csrn_io_status open_npz(csrn_io_input *input, const csrn_io_select *selec
   state->deflated =
       !status && zip_stat(state->zip, "data.npy", 0, &data) == 0 && data.comp_method != ZIP_CM_STORE;
   state->cells_in_columns = select->cells == CSRN_IO_CELLS_COLUMNS;
+  state->input = input;
+  csrn_npz_view(state);
   input->description =
       (csrn_io_description){.format = CSRN_IO_NPZ,
                             .layout = state->csc ? CSRN_IO_CSC : CSRN_IO_CSR,
@@ -242,7 +234,7 @@ static csrn_io_status as_signed(const csrn_io_input *input, csrn_csr *csr, csrn_
 static csrn_io_status read_npz(csrn_io_input *input, csrn_context *ctx, csrn_io_matrix *matrix,
                                const csrn_io_progress *progress, csrn_io_error *error) {
   (void)ctx;
-  const npz_state *state = input->state;
+  const csrn_npz *state = input->state;
   csrn_csr *csr = &matrix->csr;
   void *indptr = NULL, *indices = NULL;
   matrix->cells = state->csc == state->cells_in_columns ? CSRN_PER_ROW : CSRN_PER_COLUMN;
@@ -252,18 +244,20 @@ static csrn_io_status read_npz(csrn_io_input *input, csrn_context *ctx, csrn_io_
                     .indptr_type = state->indptr.type,
                     .indices_type = state->indices.type,
                     .data_type = state->data.type};
-  csrn_io_status status = read_values(input, "data.npy", &state->data, &csr->data, progress, error);
+  csrn_io_status status = csrn_npz_values(input, "data.npy", &state->data, &csr->data, progress, error);
   if (!status)
-    status = read_values(input, "indices.npy", &state->indices, &indices, progress, error);
+    status = csrn_npz_values(input, "indices.npy", &state->indices, &indices, progress, error);
   csr->indices = indices;
   if (!status)
-    status = read_values(input, "indptr.npy", &state->indptr, &indptr, progress, error);
+    status = csrn_npz_values(input, "indptr.npy", &state->indptr, &indptr, progress, error);
   csr->indptr = indptr;
   return status ? status : as_signed(input, csr, error);
 }
 
 static void close_npz(csrn_io_input *input) {
-  npz_state *state = input->state;
+  csrn_npz *state = input->state;
+  if (state)
+    csrn_npz_members_close(state);
   if (state && state->zip)
     zip_discard(state->zip);
   free(state);
@@ -430,12 +424,12 @@ static bool write_archive(npz_writer *writer, const csrn_csr *csr, bool csc) {
 
 /* Whether the values of an input are compressed; true for other formats, as save_npz() has it. */
 static bool is_compressed(const csrn_io_input *input) {
-  return !input || input->reader != &csrn_io_npz_reader || ((const npz_state *)input->state)->deflated;
+  return !input || input->reader != &csrn_io_npz_reader || ((const csrn_npz *)input->state)->deflated;
 }
 
 /* Whether the file has its cells in columns, as the input had. */
 static bool has_cells_in_columns(const csrn_io_input *input) {
-  return input && input->reader == &csrn_io_npz_reader && ((const npz_state *)input->state)->cells_in_columns;
+  return input && input->reader == &csrn_io_npz_reader && ((const csrn_npz *)input->state)->cells_in_columns;
 }
 
 csrn_io_status csrn_io_write_npz(csrn_io_input *input, const csrn_io_matrix *matrix,

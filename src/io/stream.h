@@ -9,10 +9,13 @@
  * the same for every number of threads. What a unit needs is held by one worker from beginning to
  * end, which keeps it in that core's cache and bounds the memory by the number of workers.
  *
- * stream_pool.c has the workers, stream_array.c the chunks, stream_rows.c, stream_load.c and stream_select.c
- * the rows and units of a matrix, stream_totals.c and stream_columns.c the totals, stream_exclude.c the
- * genes left out, stream_job.c plan and beginning, stream_write.c the pass that writes;
- * stream_normalize.c and stream_axis.c are what is done with all that.
+ * With a device, what is computed on the values of a unit is computed there, a unit of one or two workers at
+ * a time, while the others read, decode, code and write.
+ *
+ * stream_pool.c has the workers, stream_device.c a device, stream_array.c the chunks, stream_rows.c,
+ * stream_load.c and stream_select.c the rows and units of a matrix, stream_totals.c and stream_columns.c the
+ * totals, stream_exclude.c the genes left out, stream_job.c plan and beginning, stream_write.c the pass that
+ * writes; stream_normalize.c and stream_axis.c are what is done with all that.
  */
 #ifndef CSRN_STREAM_H
 #define CSRN_STREAM_H
@@ -26,24 +29,39 @@
 
 typedef struct csrn_stream_pool csrn_stream_pool;
 
+/* A context of a device, for one unit at a time. */
+typedef struct csrn_stream_lane {
+  csrn_context *ctx;
+  pthread_mutex_t busy;
+} csrn_stream_lane;
+
+/* While a unit's values travel or are computed on, those of another can. */
+enum { CSRN_STREAM_LANES = 2 };
+
 /* What a worker has to itself. */
 typedef struct csrn_stream_worker {
   csrn_stream_pool *pool;
-  csrn_context *ctx; /* of one thread */
+  csrn_context *ctx;      /* of the CPU, and one thread */
+  csrn_stream_lane *lane; /* shared; NULL: there is no device */
   csrn_coder *coder;
+  int64_t unit;    /* being done; -1: none */
+  unsigned passed; /* of that: a bit for each source; both of the pool's state */
   csrn_io_error error;
   struct {
     void *bytes;
     size_t room;
-  } buffers[10]; /* kept from unit to unit */
+    bool pinned;
+  } buffers[11]; /* kept from unit to unit */
 } csrn_stream_worker;
 
 /* Does unit `unit`: 0 <= unit < n_units; fills worker->error if it fails. */
 typedef csrn_io_status (*csrn_stream_work)(csrn_stream_worker *worker, void *arg, int64_t unit);
 
 struct csrn_stream_pool {
-  int n_workers;
+  int n_workers, n_lanes;
   csrn_stream_worker *workers;
+  csrn_stream_lane lanes[CSRN_STREAM_LANES];
+  bool columns_on_cpu;   /* sums of columns that a device could not take: they were none of counts */
   pthread_mutex_t file;  /* held around libhdf5 */
   pthread_mutex_t state; /* of all below, and of what the workers of a run share */
   pthread_cond_t turned;
@@ -59,8 +77,10 @@ struct csrn_stream_pool {
   csrn_io_error *error;
 };
 
-/* Workers with contexts of the instruction set of `ctx`. */
-csrn_io_status csrn_stream_pool_create(csrn_stream_pool *pool, csrn_context *ctx, int n_workers,
+/* Workers with contexts of the instruction set of `ctx`, and contexts of a device, like `device`, if that is
+ * not NULL. */
+csrn_io_status csrn_stream_pool_create(csrn_stream_pool *pool, csrn_context *ctx,
+                                       const csrn_context_options *device, int n_workers,
                                        csrn_io_error *error);
 void csrn_stream_pool_destroy(csrn_stream_pool *pool);
 
@@ -73,11 +93,36 @@ csrn_io_status csrn_stream_run(csrn_stream_pool *pool, int64_t n_units, csrn_str
 /* Waits until all units before this one have ended, and takes the lock of the file; false, without the lock,
  * if one has failed. Once in every unit of a run, or in none. */
 bool csrn_stream_take_turn(csrn_stream_worker *worker, int64_t unit);
+/* For what can only be read from the beginning on, such as the sources 0 and 1: waits until all units before
+ * this one have read theirs of it, or have ended; false if one has failed. And says that this one has.
+ * Whoever reads out of turn gets the same, by beginning anew. */
+bool csrn_stream_await(csrn_stream_worker *worker, int source);
+void csrn_stream_passed(csrn_stream_worker *worker, int source);
 void csrn_stream_lock(csrn_stream_worker *worker);
 void csrn_stream_unlock(csrn_stream_worker *worker);
 
 /* Buffer `which` of the worker with room for `bytes`; NULL with the error stored. */
 void *csrn_stream_buffer(csrn_stream_worker *worker, int which, size_t bytes);
+
+/* ---- stream_device.c: a device ---- */
+
+csrn_io_status csrn_stream_lanes_create(csrn_stream_pool *pool, const csrn_context_options *device,
+                                        csrn_io_error *error);
+void csrn_stream_lanes_destroy(csrn_stream_pool *pool);
+/* Bytes of memory of the host that a device takes for matrices of so many columns. */
+int64_t csrn_stream_device_bytes(int64_t n_cols);
+
+/* The context that computes on the values of a unit, to be given back with what its call has returned. That
+ * becomes an error which names `file`; nothing with the lock of the file, and no buffer, is asked for in
+ * between.
+ */
+csrn_context *csrn_stream_take_context(csrn_stream_worker *worker);
+csrn_io_status csrn_stream_give_back(csrn_stream_worker *worker, csrn_context *ctx, csrn_status status,
+                                     const char *file);
+
+/* Memory for buffer `which`: pinned if what is in it travels to the device, or comes from there. */
+void *csrn_stream_memory(csrn_stream_worker *worker, int which, size_t bytes);
+void csrn_stream_memory_free(csrn_stream_worker *worker, int which);
 
 /* ---- stream_array.c: datasets in pieces ---- */
 
@@ -95,6 +140,7 @@ typedef struct csrn_stream_array {
   bool coded;              /* its chunks are coded by `codec`, in the byte order and type of memory */
   bool raw;                /* its chunks are only copied, whatever is in them */
   csrn_codec codec;
+  struct csrn_npz_member *member; /* of an .npz, which has no dataset: read in order; else NULL */
 } csrn_stream_array;
 
 csrn_io_status csrn_stream_array_init(csrn_stream_array *array, const csrn_hdf5_file *file, hid_t id,
@@ -170,6 +216,21 @@ typedef struct csrn_stream_matrix {
   int64_t room;           /* bytes left for keeping; of the pool's state */
 } csrn_stream_matrix;
 
+/* ---- npz_pieces.c: matrices of .npz files ---- */
+
+/* What the engine takes an input for. */
+csrn_hdf5_input *csrn_stream_state(const csrn_io_input *input);
+/* Whether the cells are the columns of the matrix as it is stored. */
+bool csrn_stream_cells_are_columns(const csrn_io_input *input);
+/* Of the values as they lie in the file. */
+int64_t csrn_npz_stored_bytes(const csrn_hdf5_input *input);
+csrn_io_status csrn_npz_rows(const csrn_hdf5_input *input, void **indptr);
+/* The arrays of the values and of the indices. */
+void csrn_npz_arrays(const csrn_hdf5_input *input, csrn_stream_array *data, csrn_stream_array *indices);
+/* csrn_stream_elements() for them. */
+csrn_io_status csrn_npz_elements(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t begin,
+                                 int64_t n, void *elements);
+
 /* ---- stream_pack.c ---- */
 
 /* Keeps the n values of a unit, as counts of 8 or 16 bits where they are, if there is room. */
@@ -187,7 +248,8 @@ enum {
   CSRN_STREAM_RESULT = 4,
   CSRN_STREAM_COLUMNS = 6,
   CSRN_STREAM_SOURCE = 8,
-  CSRN_STREAM_SOURCE_COLUMNS = 9
+  CSRN_STREAM_SOURCE_COLUMNS = 9,
+  CSRN_STREAM_SUMS = 10
 };
 
 void csrn_stream_matrix_free(csrn_stream_matrix *matrix);
@@ -265,6 +327,8 @@ csrn_io_status csrn_stream_column_reals(csrn_stream_pool *pool, csrn_stream_matr
 typedef struct csrn_stream_request {
   int64_t memory, unit;         /* as in csrn_io_normalization */
   const csrn_io_output *output; /* NULL: no file */
+  const csrn_context_options *device;
+  int parts; /* of csrn_io_part */
   int passes;
   bool by_column;    /* columns are summed */
   bool with_columns; /* columns are looked at */
@@ -278,9 +342,11 @@ typedef struct csrn_stream_job {
   csrn_hdf5_input *state; /* of input */
   csrn_context *ctx;
   const csrn_io_output *output;
+  const csrn_context_options *device; /* as in csrn_io_normalization */
   const csrn_io_plan *plan;
   const csrn_io_progress *progress;
   csrn_io_error *error;
+  bool looks_at_columns; /* the pass that writes does, at all of them */
   csrn_stream_pool pool;
   csrn_stream_matrix matrix;
 } csrn_stream_job;
@@ -304,5 +370,11 @@ typedef csrn_io_status (*csrn_stream_compute)(csrn_stream_worker *worker, const 
  * of csrn_io_output. seconds[0]: copying all else, seconds[1]: computing and writing. */
 csrn_io_status csrn_stream_write(csrn_stream_job *job, csrn_stream_compute compute, const void *user,
                                  const void *factors, double seconds[2]);
+/* The same from .npz to .npz. */
+csrn_io_status csrn_npz_write_pieces(csrn_stream_job *job, csrn_stream_compute compute, const void *user,
+                                     double seconds[2]);
+/* Integers as elements of a type that has room for them. */
+void csrn_stream_narrow_columns(const int32_t *from, int64_t n, csrn_dtype type, void *to);
+void csrn_stream_narrow_rows(const int64_t *from, int64_t n, csrn_dtype type, void *to);
 
 #endif

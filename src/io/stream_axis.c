@@ -8,7 +8,7 @@
 
 /* The axis of the stored matrix that an axis of cells x genes is. */
 static csrn_axis stored_axis(const csrn_io_input *input, csrn_axis axis) {
-  if (input->description.layout != CSRN_IO_CSC)
+  if (!csrn_stream_cells_are_columns(input))
     return axis;
   return axis == CSRN_PER_ROW ? CSRN_PER_COLUMN : CSRN_PER_ROW;
 }
@@ -18,9 +18,19 @@ static csrn_axis stored_axis(const csrn_io_input *input, csrn_axis axis) {
 csrn_io_status csrn_io_sums(csrn_io_input *input, csrn_context *ctx, csrn_io_summing *s,
                             const csrn_io_progress *progress, csrn_io_error *error) {
   const bool by_column = stored_axis(input, s->axis) == CSRN_PER_COLUMN;
-  const csrn_stream_request request = {
-      .memory = s->memory, .unit = s->unit, .passes = 1, .by_column = by_column, .with_columns = by_column};
-  csrn_stream_job job = {.input = input, .ctx = ctx, .plan = &s->plan, .progress = progress, .error = error};
+  const csrn_stream_request request = {.memory = s->memory,
+                                       .unit = s->unit,
+                                       .device = s->device,
+                                       .parts = CSRN_IO_TOTALS,
+                                       .passes = 1,
+                                       .by_column = by_column,
+                                       .with_columns = by_column};
+  csrn_stream_job job = {.input = input,
+                         .ctx = ctx,
+                         .device = s->device,
+                         .plan = &s->plan,
+                         .progress = progress,
+                         .error = error};
   csrn_io_status status = csrn_stream_plan(input, ctx, &request, &s->plan, error);
   if (status || !s->plan.streams)
     return status;
@@ -35,6 +45,8 @@ csrn_io_status csrn_io_sums(csrn_io_input *input, csrn_context *ctx, csrn_io_sum
         &job.pool, &job.matrix, NULL, s->sums, s->sums_type, &exact, progress, error);
   s->kept_bytes = room - job.matrix.room;
   s->plan.streams = exact;
+  if (job.pool.columns_on_cpu)
+    s->plan.on_device &= ~CSRN_IO_TOTALS;
   csrn_stream_end(&job);
   return status;
 }
@@ -69,12 +81,11 @@ static csrn_io_status scale_unit(csrn_stream_worker *worker, const void *user, i
                       .indptr_type = CSRN_I64,
                       .indices_type = columns ? CSRN_I32 : CSRN_NONE,
                       .data_type = matrix->data.type};
-  if (csrn_axis_scale(worker->ctx, &A, j->by_column ? CSRN_PER_COLUMN : CSRN_PER_ROW, j->s->op,
-                      j->s->factors + (j->by_column ? 0 : first), CSRN_F64, j->s->zeros, result,
-                      j->base.plan->out_type) == CSRN_OK)
-    return CSRN_IO_OK;
-  return csrn_io_fail(&worker->error, CSRN_IO_FAILED, "%s: %s", j->base.input->path,
-                      csrn_error_detail(worker->ctx));
+  csrn_context *ctx = csrn_stream_take_context(worker);
+  const csrn_status done = csrn_axis_scale(ctx, &A, j->by_column ? CSRN_PER_COLUMN : CSRN_PER_ROW, j->s->op,
+                                           j->s->factors + (j->by_column ? 0 : first), CSRN_F64, j->s->zeros,
+                                           result, j->base.plan->out_type);
+  return csrn_stream_give_back(worker, ctx, done, j->base.input->path);
 }
 
 csrn_io_status csrn_io_scale(csrn_io_input *input, csrn_context *ctx, const csrn_io_output *output,
@@ -82,14 +93,21 @@ csrn_io_status csrn_io_scale(csrn_io_input *input, csrn_context *ctx, const csrn
   scaling_job j = {.base = {.input = input,
                             .ctx = ctx,
                             .output = output,
+                            .device = s->device,
                             .plan = &s->plan,
                             .progress = progress,
                             .error = error},
                    .s = s,
                    .by_column = stored_axis(input, s->axis) == CSRN_PER_COLUMN};
-  const csrn_stream_request request = {
-      .memory = s->memory, .unit = s->unit, .output = output, .passes = 1, .with_columns = j.by_column};
+  const csrn_stream_request request = {.memory = s->memory,
+                                       .unit = s->unit,
+                                       .output = output,
+                                       .device = s->device,
+                                       .parts = CSRN_IO_VALUES,
+                                       .passes = 1,
+                                       .with_columns = j.by_column};
   double seconds[2];
+  j.base.looks_at_columns = j.by_column;
   csrn_io_status status = csrn_io_output_check(input, output, error);
   if (!status)
     status = csrn_stream_plan(input, ctx, &request, &s->plan, error);

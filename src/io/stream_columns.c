@@ -1,8 +1,9 @@
 /*
  * Totals of the columns of a matrix in a file: of the cells of a CSC matrix. Counts are integers
  * (docs/numerics.md): each worker adds them up for itself, and any order gives the same. What
- * values are no counts goes to stream_reals.c. Where a sum of integers leaves 64 bits on the
- * way, the caller is told, who then needs the matrix whole.
+ * values are no counts goes to stream_reals.c: their fixed point is one for the whole matrix, which a device
+ * that is given a piece does not know. Of counts a device sums the pieces. Where a sum of integers leaves 64
+ * bits on the way, the caller is told, who then needs the matrix whole.
  */
 #include "stream.h"
 #include "type_lists.h"
@@ -75,6 +76,54 @@ static bool exceeds(const void *values, csrn_dtype type, const int32_t *columns,
   }
 }
 
+static bool is_real(csrn_dtype type) {
+  return type == CSRN_F32 || type == CSRN_F64;
+}
+
+/* ---- By a device ------------------------------------------------------------------- */
+
+#define ARE_INTEGERS(DTYPE, TYPE, NAME)                                                                      \
+  static bool integers_##NAME(const TYPE *values, int64_t n) {                                               \
+    bool all = true;                                                                                         \
+    for (int64_t i = 0; i < n; i++)                                                                          \
+      all &= IS_INTEGER_##DTYPE(values[i]);                                                                  \
+    return all;                                                                                              \
+  }
+ARE_INTEGERS(CSRN_F32, float, f32)
+ARE_INTEGERS(CSRN_F64, double, f64)
+
+/* So many, of 31 bits at most, have sums below 2^53. */
+enum { DEVICE_COUNTS = 1 << 22 };
+
+static bool are_counts(const csrn_csr *A) {
+  return A->data_type == CSRN_F32   ? integers_f32(A->data, A->nnz)
+         : A->data_type == CSRN_F64 ? integers_f64(A->data, A->nnz)
+                                    : true;
+}
+
+/* Adds the columns of a unit of counts, as the device has summed them, exactly. *counts is false if there are
+ * others, or they do not fit. */
+static csrn_io_status add_on_device(csrn_stream_worker *worker, const columns_pass *pass, const csrn_csr *A,
+                                    const uint8_t *excluded, int64_t *sums, bool *counts) {
+  const bool real = is_real(A->data_type);
+  void *piece = csrn_stream_buffer(worker, CSRN_STREAM_SUMS, (size_t)A->n_cols * sizeof(int64_t));
+  *counts = sums != NULL && are_counts(A);
+  if (!piece || !*counts)
+    return piece ? CSRN_IO_OK : CSRN_IO_FAILED;
+  csrn_context *ctx = csrn_stream_take_context(worker);
+  csrn_status status =
+      csrn_axis_sum_excluding(ctx, A, CSRN_PER_COLUMN, excluded, piece, real ? CSRN_F64 : CSRN_I64);
+  *counts = status != CSRN_OVERFLOW;
+  if (csrn_stream_give_back(worker, ctx, *counts ? status : CSRN_OK, pass->matrix->data.file))
+    return CSRN_IO_FAILED;
+  for (int64_t c = 0; c < A->n_cols && *counts; c++)
+    *counts = !__builtin_add_overflow(
+        sums[c], real ? (int64_t)((const double *)piece)[c] : ((const int64_t *)piece)[c], &sums[c]);
+  return CSRN_IO_OK;
+}
+
+/* ---- Units -------------------------------------------------------------------------- */
+
 /* Adds the values of a unit, or marks the rows that have one above its column's limit. */
 static csrn_io_status do_unit(csrn_stream_worker *worker, void *arg, int64_t unit) {
   columns_pass *pass = arg;
@@ -96,7 +145,12 @@ static csrn_io_status do_unit(csrn_stream_worker *worker, void *arg, int64_t uni
   if (!starts)
     return CSRN_IO_FAILED;
   bool counts = true;
-  if (first_pass)
+  if (worker->lane && !pass->limits && (n <= DEVICE_COUNTS || !is_real(type))) {
+    const csrn_csr A = {n_rows, matrix->rows.n_cols, n, starts, columns, values, CSRN_I64, CSRN_I32, type};
+    if (add_on_device(worker, pass, &A, first_pass ? NULL : pass->excluded + first, sums, &counts))
+      return CSRN_IO_FAILED;
+    n_rows = 0;
+  } else if (first_pass)
     counts = add(values, type, columns, 0, n, sums);
   for (int64_t i = 0; i < n_rows && !first_pass && counts; i++) {
     const int64_t begin = starts[i], length = starts[i + 1] - begin;
@@ -110,10 +164,6 @@ static csrn_io_status do_unit(csrn_stream_worker *worker, void *arg, int64_t uni
   else if (first_pass)
     csrn_stream_keep(worker->pool, matrix, unit, values, n);
   return CSRN_IO_OK;
-}
-
-static bool is_real(csrn_dtype type) {
-  return type == CSRN_F32 || type == CSRN_F64;
 }
 
 /* Reals that are no counts are summed in 128 bits. */
@@ -168,7 +218,7 @@ csrn_io_status csrn_stream_column_totals(csrn_stream_pool *pool, csrn_stream_mat
   csrn_io_status status = sum_counts(pool, &pass, totals, sums_type, exact, progress, error);
   if (status || *exact || !is_real(matrix->data.type))
     return status;
-  *exact = true;
+  *exact = pool->columns_on_cpu = true;
   return csrn_stream_column_reals(pool, matrix, excluded, totals, progress, error);
 }
 

@@ -13,6 +13,7 @@
 enum {
   PROGRAM = 12 << 20, /* bytes of the program itself, with its libraries, at least */
   UNIT = 1 << 17,     /* values: read and written they fit the cache of a core */
+  MOST = 1 << 22,     /* values in a unit that is chosen larger, or can be of any size */
   SPARE_WORKERS = 1   /* so that all threads compute while one waits for the disk */
 };
 
@@ -31,6 +32,8 @@ int64_t csrn_stream_whole_chunks(int64_t wanted, int64_t chunk) {
 /* The chunks of the result are those of the input, where it has any. */
 static int64_t choose_unit(const csrn_hdf5_input *input, int64_t wanted) {
   const csrn_hdf5_array *data = &input->data;
+  if (input->npz) /* no chunks; and zlib counts a piece in 32 bits */
+    return wanted < MOST ? wanted : MOST;
   hsize_t chunk[2] = {data->chunk[0], data->chunk[1]};
   if (chunk[0] == 0)
     csrn_hdf5_default_chunk(data->rank, data->extent, chunk);
@@ -48,12 +51,11 @@ static int64_t index_chunk(const csrn_hdf5_input *input) {
 
 /* Whether indices are looked at, in a pass or since those of the result are not copied as they are. */
 static bool reads_columns(const csrn_io_input *input, const csrn_stream_request *request) {
-  const csrn_hdf5_input *state = input->state;
-  return request->with_columns || state->column_of != NULL;
+  return request->with_columns || csrn_stream_state(input)->column_of != NULL;
 }
 
 static bool writes_indices(const csrn_io_input *input, const csrn_stream_request *request) {
-  return request->output && (input->description.format == CSRN_IO_10X ||
+  return request->output && (input->description.format != CSRN_IO_H5AD ||
                              request->output->compression != CSRN_IO_COMPRESSION_KEEP);
 }
 
@@ -62,19 +64,20 @@ static bool writes_indices(const csrn_io_input *input, const csrn_stream_request
  * selected, the file's values and columns beside those of the matrix. */
 static double worker_bytes(const csrn_io_input *opened, csrn_dtype out_type, int64_t unit,
                            const csrn_stream_request *request) {
-  const csrn_hdf5_input *input = opened->state;
+  const csrn_hdf5_input *input = csrn_stream_state(opened);
   const double value = (double)csrn_dtype_size(input->data.type), out = (double)csrn_dtype_size(out_type);
   const double rows = input->nnz > 0 ? (double)input->n_rows / (double)input->nnz * (double)unit : 0;
   const double index = input->dense ? 0 : (double)csrn_dtype_size(input->indices.type);
   const double n = (double)unit, chunk = (double)index_chunk(input), longer = chunk > n ? chunk : n;
   const double span = chunk > n ? 2 * chunk : n + chunk;
-  const bool written_new = request->output && opened->description.format == CSRN_IO_10X;
+  const bool written_new = request->output && opened->description.format != CSRN_IO_H5AD;
   const double read = reads_columns(opened, request) || written_new ? span * 2 * index + n * (4 + 8) : 0;
   const double written = writes_indices(opened, request) ? longer * 2 * index : 0;
   const double both = written_new ? read + written : read > written ? read : written;
   const double selected = input->column_of ? n * (value + 4) : 0;
+  const double column = request->device ? (double)input->n_cols * 8 : 0;
   const double sums =
-      request->by_column ? (double)csrn_stream_column_bytes(input->data.type, input->n_cols) : 0;
+      request->by_column ? (double)csrn_stream_column_bytes(input->data.type, input->n_cols) + column : 0;
   return n * (value + out + 2 * (value > out ? value : out)) + both + selected + rows * 48 + sums + (1 << 20);
 }
 
@@ -92,7 +95,7 @@ static double table_bytes(const csrn_io_table *table) {
 /* Of all: names (those of an .h5ad stay in the file), rows and spans, totals, and what the target is found
  * with; rows and units of a selection. */
 static double shared_bytes(const csrn_io_input *opened, int64_t unit) {
-  const csrn_hdf5_input *input = opened->state;
+  const csrn_hdf5_input *input = csrn_stream_state(opened);
   const double selection =
       input->column_of ? (double)input->n_rows * 8 + (double)input->nnz / (double)unit * 8 : 0;
   return (double)csrn_stream_rows_bytes(input->n_rows, input->nnz) +
@@ -109,13 +112,14 @@ static void choose_workers(csrn_io_plan *plan, double shared, double each, int w
 
 static bool can_stream(const csrn_io_input *input, csrn_context *ctx, const csrn_stream_request *request) {
   const csrn_io_description *d = &input->description;
-  if (d->format != CSRN_IO_H5AD && d->format != CSRN_IO_10X)
+  if (d->format == CSRN_IO_MTX)
     return false;
-  const csrn_hdf5_input *state = input->state;
+  const csrn_hdf5_input *state = csrn_stream_state(input);
+  const csrn_io_format result = state->npz ? CSRN_IO_NPZ : CSRN_IO_H5AD;
   const char *path = request->output ? request->output->path : NULL;
   return (d->layout == CSRN_IO_CSR || d->layout == CSRN_IO_CSC ||
           (d->layout == CSRN_IO_DENSE && state->nnz > 0)) &&
-         (!path || csrn_io_output_format(path) == (int)CSRN_IO_H5AD) &&
+         (!path || csrn_io_output_format(path) == (int)result) &&
          csrn_context_backend(ctx) == CSRN_BACKEND_CPU && state->n_cols <= INT32_MAX;
 }
 
@@ -125,17 +129,22 @@ csrn_io_status csrn_stream_plan(csrn_io_input *input, csrn_context *ctx, const c
   plan->streams = can_stream(input, ctx, request);
   if (!plan->streams)
     return CSRN_IO_OK;
-  const csrn_hdf5_input *state = input->state;
+  const csrn_hdf5_input *state = csrn_stream_state(input);
   csrn_hdf5_begin();
   plan->out_type = state->data.type == CSRN_F64 ? CSRN_F64 : CSRN_F32;
   plan->passes = request->passes + (state->column_of != NULL);
   int64_t wanted = request->unit > 0 ? request->unit : UNIT;
   if (reads_columns(input, request) && request->unit <= 0 && index_chunk(state) > wanted)
     wanted = index_chunk(state); /* a chunk is decoded for every unit that has a part of it */
+  if (request->device && request->with_columns && request->unit <= 0 && state->n_cols > wanted)
+    wanted = state->n_cols < MOST ? state->n_cols : MOST; /* factors or sums of all travel with every unit */
   plan->unit = choose_unit(state, wanted);
   plan->memory_limit = request->memory > 0 ? request->memory : csrn_io_machine_memory("/") / 4;
-  plan->read_bytes = (int64_t)H5Dget_storage_size(state->data.id);
-  choose_workers(plan, shared_bytes(input, plan->unit),
+  plan->read_bytes = state->npz ? csrn_npz_stored_bytes(state) : (int64_t)H5Dget_storage_size(state->data.id);
+  plan->parts = request->parts;
+  plan->on_device = request->device ? request->parts & ~CSRN_IO_MARKS : 0;
+  const int64_t device = request->device ? csrn_stream_device_bytes(state->n_cols) : 0;
+  choose_workers(plan, shared_bytes(input, plan->unit) + (double)device,
                  worker_bytes(input, plan->out_type, plan->unit, request),
                  csrn_context_threads(ctx) + SPARE_WORKERS);
   /* Chunks can be larger than the matrix: then it is better in memory as a whole. */
@@ -165,9 +174,11 @@ static csrn_io_status open_matrix(csrn_stream_job *job) {
   csrn_stream_matrix *m = &job->matrix;
   const csrn_hdf5_array *data = &input->data, *indices = &input->indices;
   csrn_io_status status = csrn_stream_rows_read(&m->rows, input);
-  if (!status)
+  if (input->npz)
+    csrn_npz_arrays(input, &m->data, &m->indices);
+  else if (!status)
     status = csrn_stream_array_init(&m->data, &input->file, data->id, data->path, data->type, data->narrow);
-  if (!status && !input->dense)
+  if (!status && !input->dense && !input->npz)
     status =
         csrn_stream_array_init(&m->indices, &input->file, indices->id, indices->path, indices->type, false);
   if (status)
@@ -185,9 +196,10 @@ static csrn_io_status open_matrix(csrn_stream_job *job) {
 
 csrn_io_status csrn_stream_begin(csrn_stream_job *job) {
   csrn_hdf5_begin();
-  job->state = job->input->state;
+  job->state = csrn_stream_state(job->input);
   job->state->file.error = job->error;
-  csrn_io_status status = csrn_stream_pool_create(&job->pool, job->ctx, job->plan->n_workers, job->error);
+  csrn_io_status status =
+      csrn_stream_pool_create(&job->pool, job->ctx, job->device, job->plan->n_workers, job->error);
   return status ? status : open_matrix(job);
 }
 

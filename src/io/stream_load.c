@@ -36,6 +36,8 @@ csrn_io_status csrn_stream_elements(csrn_stream_worker *worker, const csrn_strea
                                  (size_t)(padded > room ? padded : room) * csrn_dtype_size(array->type));
   if (!*elements)
     return CSRN_IO_FAILED;
+  if (array->member)
+    return csrn_npz_elements(worker, array, begin, n, *elements);
   csrn_stream_lock(worker);
   csrn_io_status status = csrn_stream_fetch(worker, array, begin, n, *elements);
   csrn_stream_unlock(worker);

@@ -22,10 +22,13 @@ typedef struct job {
 
 csrn_io_status csrn_io_normalize_plan(csrn_io_input *input, csrn_context *ctx, const csrn_io_output *output,
                                       csrn_io_normalization *n, csrn_io_error *error) {
-  const bool by_column = input->description.layout == CSRN_IO_CSC;
+  const bool by_column = csrn_stream_cells_are_columns(input);
   const csrn_stream_request request = {.memory = n->memory,
                                        .unit = n->unit,
                                        .output = output,
+                                       .device = n->device,
+                                       .parts = CSRN_IO_TOTALS | CSRN_IO_VALUES |
+                                                (n->options->exclude_highly_expressed ? CSRN_IO_MARKS : 0),
                                        .passes = n->options->exclude_highly_expressed ? 4 : 2,
                                        .by_column = by_column,
                                        .with_columns = by_column || n->options->exclude_highly_expressed};
@@ -77,11 +80,10 @@ static csrn_io_status normalize(csrn_stream_worker *worker, const void *user, in
   if (!starts)
     return CSRN_IO_FAILED;
   const csrn_csr A = {n_rows, j->base.matrix.rows.n_cols, n, starts, NULL, values, CSRN_I64, CSRN_NONE, type};
-  if (csrn_normalize_with(worker->ctx, &A, j->totals + first, &j->n->report.target, &j->options, result,
-                          j->n->plan.out_type, NULL, NULL) == CSRN_OK)
-    return CSRN_IO_OK;
-  return csrn_io_fail(&worker->error, CSRN_IO_FAILED, "%s: %s", j->base.input->path,
-                      csrn_error_detail(worker->ctx));
+  csrn_context *ctx = csrn_stream_take_context(worker);
+  const csrn_status done = csrn_normalize_with(ctx, &A, j->totals + first, &j->n->report.target, &j->options,
+                                               result, j->n->plan.out_type, NULL, NULL);
+  return csrn_stream_give_back(worker, ctx, done, j->base.input->path);
 }
 
 /* The same where the cells are columns: each value by the factor of its own. */
@@ -99,16 +101,14 @@ static csrn_io_status normalize_columns(csrn_stream_worker *worker, const void *
   if (status)
     return status;
   csrn_csr A = {1, j->base.matrix.rows.n_cols, n, starts, columns, values, CSRN_I64, CSRN_I32, type};
-  csrn_status done = csrn_axis_scale(worker->ctx, &A, CSRN_PER_COLUMN, CSRN_DIVIDE, j->factors, out_type,
+  csrn_context *ctx = csrn_stream_take_context(worker);
+  csrn_status done = csrn_axis_scale(ctx, &A, CSRN_PER_COLUMN, CSRN_DIVIDE, j->factors, out_type,
                                      CSRN_ZERO_AS_ONE, result, out_type);
   A.data = result;
   A.data_type = out_type;
   if (done == CSRN_OK && j->options.log1p)
-    done = csrn_log1p(worker->ctx, &A, j->options.log_base, result, out_type);
-  if (done == CSRN_OK)
-    return CSRN_IO_OK;
-  return csrn_io_fail(&worker->error, CSRN_IO_FAILED, "%s: %s", j->base.input->path,
-                      csrn_error_detail(worker->ctx));
+    done = csrn_log1p(ctx, &A, j->options.log_base, result, out_type);
+  return csrn_stream_give_back(worker, ctx, done, j->base.input->path);
 }
 
 /* ---- The totals --------------------------------------------------------------- */
@@ -123,6 +123,8 @@ static csrn_io_status take_totals(job *j, const uint8_t *excluded) {
                                                    CSRN_F64, &exact, j->base.progress, j->base.error);
   if (!status && !exact)
     j->n->plan.streams = 0;
+  if (j->base.pool.columns_on_cpu)
+    j->n->plan.on_device &= ~CSRN_IO_TOTALS;
   return status;
 }
 
@@ -165,14 +167,16 @@ csrn_io_status csrn_io_normalize(csrn_io_input *input, csrn_context *ctx, const 
   job j = {.base = {.input = input,
                     .ctx = ctx,
                     .output = output,
+                    .device = n->device,
                     .plan = &n->plan,
                     .progress = progress,
                     .error = error},
            .n = n,
            .options = *n->options,
-           .by_column = input->description.layout == CSRN_IO_CSC,
+           .by_column = csrn_stream_cells_are_columns(input),
            .n_cells = input->description.n_cells};
   const double begin = csrn_stream_now();
+  j.base.looks_at_columns = j.by_column;
   csrn_io_status status = csrn_io_output_check(input, output, error);
   if (!status)
     status = csrn_io_normalize_plan(input, ctx, output, n, error);

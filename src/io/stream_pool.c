@@ -16,11 +16,13 @@ static bool create_worker(csrn_stream_pool *pool, csrn_stream_worker *worker, cs
   options.threads = 1;
   options.isa = csrn_context_isa(ctx);
   worker->pool = pool;
+  worker->unit = -1;
   worker->coder = csrn_coder_create();
   return worker->coder && csrn_context_create(&options, &worker->ctx) == CSRN_OK;
 }
 
-csrn_io_status csrn_stream_pool_create(csrn_stream_pool *pool, csrn_context *ctx, int n_workers,
+csrn_io_status csrn_stream_pool_create(csrn_stream_pool *pool, csrn_context *ctx,
+                                       const csrn_context_options *device, int n_workers,
                                        csrn_io_error *error) {
   memset(pool, 0, sizeof *pool);
   pthread_mutex_init(&pool->file, NULL);
@@ -31,7 +33,8 @@ csrn_io_status csrn_stream_pool_create(csrn_stream_pool *pool, csrn_context *ctx
   bool done = pool->workers != NULL;
   for (int i = 0; done && i < n_workers; i++)
     done = create_worker(pool, &pool->workers[i], ctx);
-  return done ? CSRN_IO_OK : csrn_io_fail(error, CSRN_IO_FAILED, "out of memory for %d workers", n_workers);
+  return done ? csrn_stream_lanes_create(pool, device, error)
+              : csrn_io_fail(error, CSRN_IO_FAILED, "out of memory for %d workers", n_workers);
 }
 
 void csrn_stream_pool_destroy(csrn_stream_pool *pool) {
@@ -40,9 +43,10 @@ void csrn_stream_pool_destroy(csrn_stream_pool *pool) {
     csrn_context_destroy(worker->ctx);
     csrn_coder_destroy(worker->coder);
     for (size_t b = 0; b < sizeof worker->buffers / sizeof worker->buffers[0]; b++)
-      free(worker->buffers[b].bytes);
+      csrn_stream_memory_free(worker, (int)b);
   }
   free(pool->workers);
+  csrn_stream_lanes_destroy(pool);
   pthread_cond_destroy(&pool->turned);
   pthread_mutex_destroy(&pool->state);
   pthread_mutex_destroy(&pool->file);
@@ -51,8 +55,8 @@ void csrn_stream_pool_destroy(csrn_stream_pool *pool) {
 
 void *csrn_stream_buffer(csrn_stream_worker *worker, int which, size_t bytes) {
   if (worker->buffers[which].room < bytes || !worker->buffers[which].bytes) {
-    free(worker->buffers[which].bytes);
-    worker->buffers[which].bytes = malloc(bytes ? bytes : 1);
+    csrn_stream_memory_free(worker, which);
+    worker->buffers[which].bytes = csrn_stream_memory(worker, which, bytes ? bytes : 1);
     worker->buffers[which].room = worker->buffers[which].bytes ? bytes : 0;
     if (!worker->buffers[which].bytes)
       csrn_io_fail(&worker->error, CSRN_IO_FAILED, "out of memory for a piece of %zu bytes", bytes);
@@ -82,12 +86,43 @@ bool csrn_stream_take_turn(csrn_stream_worker *worker, int64_t unit) {
   return mine;
 }
 
+/* Whether a unit before this one may still read from the source. */
+static bool is_behind(const csrn_stream_worker *worker, int source) {
+  const csrn_stream_pool *pool = worker->pool;
+  for (int i = 0; i < pool->n_workers; i++) {
+    const csrn_stream_worker *other = &pool->workers[i];
+    if (other->unit >= 0 && other->unit < worker->unit && !(other->passed >> source & 1))
+      return true;
+  }
+  return false;
+}
+
+bool csrn_stream_await(csrn_stream_worker *worker, int source) {
+  csrn_stream_pool *pool = worker->pool;
+  pthread_mutex_lock(&pool->state);
+  while (!pool->status && is_behind(worker, source))
+    pthread_cond_wait(&pool->turned, &pool->state);
+  const bool goes_on = !pool->status;
+  pthread_mutex_unlock(&pool->state);
+  return goes_on;
+}
+
+void csrn_stream_passed(csrn_stream_worker *worker, int source) {
+  pthread_mutex_lock(&worker->pool->state);
+  worker->passed |= 1U << source;
+  pthread_cond_broadcast(&worker->pool->turned);
+  pthread_mutex_unlock(&worker->pool->state);
+}
+
 /* ---- A run ------------------------------------------------------------------- */
 
 /* The next unit, or -1. */
-static int64_t begin_unit(csrn_stream_pool *pool) {
+static int64_t begin_unit(csrn_stream_worker *worker) {
+  csrn_stream_pool *pool = worker->pool;
   pthread_mutex_lock(&pool->state);
   const int64_t unit = pool->status || pool->next == pool->n_units ? -1 : pool->next++;
+  worker->unit = unit;
+  worker->passed = 0;
   pthread_mutex_unlock(&pool->state);
   return unit;
 }
@@ -108,6 +143,7 @@ static void end_unit(csrn_stream_worker *worker, int64_t unit, csrn_io_status st
   csrn_stream_pool *pool = worker->pool;
   static const csrn_io_error interrupted = {"interrupted"};
   pthread_mutex_lock(&pool->state);
+  worker->unit = -1;
   if (status)
     note_failure(pool, unit, status, &worker->error);
   else
@@ -127,7 +163,7 @@ static void *work(void *arg) {
   csrn_stream_lock(worker);
   csrn_hdf5_begin();
   csrn_stream_unlock(worker);
-  for (int64_t unit; (unit = begin_unit(pool)) >= 0;) {
+  for (int64_t unit; (unit = begin_unit(worker)) >= 0;) {
     worker->error.text[0] = '\0';
     end_unit(worker, unit, pool->work(worker, pool->arg, unit));
   }

@@ -27,7 +27,7 @@ int64_t csrn_stream_find(const int64_t *starts, int64_t n, int64_t position) {
 }
 
 /* What csrn_csr_check() says of a matrix in memory, but for its indices. */
-static csrn_io_status check(const csrn_stream_rows *rows, const csrn_hdf5_input *input) {
+static csrn_io_status check(csrn_stream_rows *rows, const csrn_hdf5_input *input) {
   const csrn_hdf5_file *file = &input->file;
   if (rows->indptr[0] != 0)
     return csrn_hdf5_refuse(file, "%s starts with %" PRId64 ", expected 0", input->indptr.path,
@@ -38,6 +38,10 @@ static csrn_io_status check(const csrn_stream_rows *rows, const csrn_hdf5_input 
                               "%s is not a valid sparse matrix: indptr decreases in row %" PRId64
                               ": from %" PRId64 " to %" PRId64,
                               input->matrix, i, rows->indptr[i], rows->indptr[i + 1]);
+  if (rows->indptr[rows->n_rows] > rows->nnz)
+    return csrn_hdf5_refuse(file, "%s ends with %" PRId64 ", expected at most the number of values, %" PRId64,
+                            input->indptr.path, rows->indptr[rows->n_rows], rows->nnz);
+  rows->nnz = rows->indptr[rows->n_rows]; /* what lies behind is none of the matrix */
   return CSRN_IO_OK;
 }
 
@@ -52,8 +56,9 @@ static csrn_io_status make_indptr(csrn_stream_rows *rows, const csrn_hdf5_input 
 
 static csrn_io_status read_indptr(csrn_stream_rows *rows, const csrn_hdf5_input *input) {
   void *read = NULL;
-  csrn_io_status status =
-      csrn_hdf5_array_read(&input->file, &input->indptr, input->n_rows + 1, "reading indptr", NULL, &read);
+  csrn_io_status status = input->npz ? csrn_npz_rows(input, &read)
+                                     : csrn_hdf5_array_read(&input->file, &input->indptr, input->n_rows + 1,
+                                                            "reading indptr", NULL, &read);
   if (status)
     return status;
   if (input->indptr.type == CSRN_I64 || input->indptr.type == CSRN_U64) {

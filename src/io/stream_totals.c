@@ -27,9 +27,9 @@ typedef struct totals_pass {
   int overflow; /* the integers of a span, or of a row, do not fit: a sum in another order may */
 } totals_pass;
 
-/* The sums of n spans of values, which begin with the first of them. */
+/* The sums of n spans of values, which begin with the first of them, by the CPU or by a device. */
 static csrn_io_status sum_spans(csrn_stream_worker *worker, totals_pass *pass, int64_t first, int64_t n,
-                                void *values) {
+                                void *values, bool on_cpu) {
   const int64_t *spans = pass->rows->spans + first;
   int64_t *starts = csrn_stream_buffer(worker, CSRN_STREAM_STARTS, (size_t)(n + 1) * sizeof *starts);
   if (!starts)
@@ -43,14 +43,12 @@ static csrn_io_status sum_spans(csrn_stream_worker *worker, totals_pass *pass, i
                       .data = values,
                       .indptr_type = CSRN_I64,
                       .data_type = pass->data->type};
+  csrn_context *ctx = on_cpu ? worker->ctx : csrn_stream_take_context(worker);
   const csrn_status status = csrn_axis_sum(
-      worker->ctx, &A, CSRN_PER_ROW, (char *)pass->sums + (size_t)first * sizeof(int64_t), pass->sums_type);
+      ctx, &A, CSRN_PER_ROW, (char *)pass->sums + (size_t)first * sizeof(int64_t), pass->sums_type);
   if (status == CSRN_OVERFLOW)
     __atomic_store_n(&pass->overflow, 1, __ATOMIC_RELAXED);
-  if (status == CSRN_OK || status == CSRN_OVERFLOW)
-    return CSRN_IO_OK;
-  return csrn_io_fail(&worker->error, CSRN_IO_FAILED, "%s: %s", pass->data->file,
-                      csrn_error_detail(worker->ctx));
+  return csrn_stream_give_back(worker, ctx, status == CSRN_OVERFLOW ? CSRN_OK : status, pass->data->file);
 }
 
 /* ---- Seams ------------------------------------------------------------------- */
@@ -91,7 +89,7 @@ static csrn_io_status add_piece(csrn_stream_worker *worker, totals_pass *pass, i
   pthread_mutex_unlock(&worker->pool->state);
   if (!place)
     return csrn_io_fail(&worker->error, CSRN_IO_FAILED, "out of memory for a row in pieces");
-  csrn_io_status status = whole ? sum_spans(worker, pass, span, 1, whole) : CSRN_IO_OK;
+  csrn_io_status status = whole ? sum_spans(worker, pass, span, 1, whole, true) : CSRN_IO_OK;
   free(whole);
   return status;
 }
@@ -111,7 +109,7 @@ static csrn_io_status sum_unit(csrn_stream_worker *worker, totals_pass *pass, in
     status = add_piece(worker, pass, --last, begin, end, values);
   if (!status && last > first)
     status = sum_spans(worker, pass, first, last - first,
-                       values + (size_t)(spans[first] - begin) * csrn_dtype_size(pass->data->type));
+                       values + (size_t)(spans[first] - begin) * csrn_dtype_size(pass->data->type), false);
   return status;
 }
 

@@ -53,7 +53,7 @@ static csrn_io_status value_unit(csrn_stream_worker *worker, const writing *w, i
       ((TYPE *)to)[i] = (TYPE)from[i];                                                                       \
     break;
 
-static void narrow_columns(const int32_t *from, int64_t n, csrn_dtype type, void *to) {
+void csrn_stream_narrow_columns(const int32_t *from, int64_t n, csrn_dtype type, void *to) {
   switch (type) {
     INDEX_TYPES(NARROW)
   default:
@@ -61,7 +61,7 @@ static void narrow_columns(const int32_t *from, int64_t n, csrn_dtype type, void
   }
 }
 
-static void narrow_rows(const int64_t *from, int64_t n, csrn_dtype type, void *to) {
+void csrn_stream_narrow_rows(const int64_t *from, int64_t n, csrn_dtype type, void *to) {
   switch (type) {
     INDEX_TYPES(NARROW)
   default:
@@ -79,7 +79,7 @@ static csrn_io_status make_indices(csrn_stream_worker *worker, const writing *w,
                          (size_t)csrn_stream_padded(&w->indices, n) * csrn_dtype_size(w->indices.type));
   if (status || !*indices)
     return CSRN_IO_FAILED;
-  narrow_columns(columns, n, w->indices.type, *indices);
+  csrn_stream_narrow_columns(columns, n, w->indices.type, *indices);
   return CSRN_IO_OK;
 }
 
@@ -208,7 +208,7 @@ static csrn_io_status write_new(writing *w, csrn_io_matrix *matrix, const char *
   void *indptr = malloc(((size_t)rows->n_rows + 1) * csrn_dtype_size(type));
   if (!indptr)
     return csrn_stream_no_memory(job, "the rows");
-  narrow_rows(rows->indptr, rows->n_rows + 1, type, indptr);
+  csrn_stream_narrow_rows(rows->indptr, rows->n_rows + 1, type, indptr);
   matrix->csr.indptr = indptr;
   matrix->csr.indptr_type = type;
   csrn_io_status status =
@@ -240,6 +240,8 @@ static csrn_io_status make(void *arg, const char *path, csrn_io_error *error) {
 
 csrn_io_status csrn_stream_write(csrn_stream_job *job, csrn_stream_compute compute, const void *user,
                                  const void *factors, double seconds[2]) {
+  if (job->state->npz)
+    return csrn_npz_write_pieces(job, compute, user, seconds);
   writing w = {.job = job, .compute = compute, .user = user, .factors = factors};
   csrn_io_status status = csrn_io_replace(job->output, make, &w, job->error);
   memcpy(seconds, w.seconds, sizeof w.seconds);

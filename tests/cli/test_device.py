@@ -16,7 +16,7 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from test_cli import digest, npy, read_npz, write_npz  # noqa: E402
+from test_cli import MTX, digest, npy, read_npz, write_npz  # noqa: E402
 
 PROGRAM = str(Path(sys.argv.pop(1)).resolve())
 
@@ -103,9 +103,14 @@ class Missing(Case):
         self.assertIn("no CUDA device", row["detail"])
 
     def test_auto_says_why(self):
-        """A small matrix is the CPU's at once; a device that would be faster has to be there."""
+        """A small matrix is the CPU's at once; a device that would be faster has to be there; in pieces nobody asks."""
+        text = self.dir / "counts.mtx"
+        text.write_text(MTX)
+        pieces = json.loads(self.good("normalize", self.npz, "-o", self.out, "--json", env={**os.environ, "CSRNORM_RATES": DEVICE_WINS}))
+        self.assertEqual((pieces["backend"], pieces["auto"]), ("cpu", {"reason": "in pieces, as they are read and written"}))
+
         def why(**environment):
-            report = json.loads(self.good("normalize", self.npz, "-o", self.out, "--force", "--json",
+            report = json.loads(self.good("normalize", text, "-o", self.out, "--force", "--json",
                                           env={**os.environ, **environment}))
             self.assertEqual(report["backend"], "cpu")
             return report["auto"]
@@ -117,7 +122,7 @@ class Missing(Case):
         named = json.loads(self.good("normalize", self.npz, "-o", self.out, "--force", "--json", "--device", "cpu",
                                      env={**os.environ, "CSRNORM_RATES": DEVICE_WINS}))
         self.assertNotIn("auto", named)
-        done = self.run_program("normalize", self.npz, "-o", self.out, "--force", env={**os.environ, "CSRNORM_RATES": "1,2"})
+        done = self.run_program("normalize", text, "-o", self.out, "--force", env={**os.environ, "CSRNORM_RATES": "1,2"})
         self.assertEqual(done.returncode, 2)
         self.assertIn("CSRNORM_RATES", done.stderr)
 
@@ -156,8 +161,7 @@ class Results(Case):
     def test_factors(self):
         path, out = self.dir / "a.h5ad", self.dir / "b.h5ad"
         self.good("simulate", "-o", path, "--cells", "60", "--genes", "300", "--depth", "900")
-        # The CPU works on an .h5ad in pieces, which lie elsewhere in the file: the factors (contiguous in it) and the
-        # values (as the .npz has them) must be there, in either.
+        # The factors (contiguous in the file) and the values (as the .npz has them) must be there.
         flat = self.dir / "flat.npz"
         totals = [float(t) for t in self.good("sums", path, "--axis", "rows").split()]
         for device in ("cpu", "cuda"):
@@ -220,6 +224,11 @@ class Results(Case):
 
 @NEEDS_DEVICE
 class Auto(Case):
+    def setUp(self):
+        super().setUp()
+        self.npz = self.dir / "counts.mtx"  # the same matrix, which is worked on as a whole
+        self.npz.write_text(MTX)
+
     def report(self, rates, *command):
         return json.loads(self.good(*command, "--json", "--force", env={**os.environ, "CSRNORM_RATES": rates}))
 
@@ -255,6 +264,116 @@ class Auto(Case):
         environment = {**os.environ, "CSRNORM_RATES": DEVICE_WINS}
         text = self.good("normalize", self.npz, "-o", self.out, "--force", env=environment)
         self.assertRegex(text, r"\(cuda:0, .+; expected .+ s on the CPU, .+ s through cuda:0\)")
+
+
+@NEEDS_DEVICE
+class Pieces(Case):
+    """Files that go through memory in pieces, on which the device computes."""
+
+    def setUp(self):
+        super().setUp()
+        self.sim, self.out = self.dir / "sim.h5ad", self.dir / "out.h5ad"
+        self.good("simulate", "-o", self.sim, "--cells", "300", "--genes", "2000", "--compression", "gzip")
+
+    def report(self, *command, device="cuda", **options):
+        return json.loads(self.good(*command, "--force", "--json", "--device", device, **options))
+
+    def test_same_files(self):
+        """As the CPU makes them, whatever the memory and the number of threads; and as in memory."""
+        flat = self.dir / "flat.mtx"
+        for way in (("--log1p",), ("--target-sum", "1e4"), ("--exclude-highly-expressed", "--max-fraction", "0.02"), ("--log-base", "2")):
+            files = set()
+            for options in (("--device", "cpu"), ("--device", "cuda"), ("--device", "cuda", "--memory", "40M", "--threads", "3"),
+                            ("--device", "cuda", "--threads", "1")):
+                self.good("normalize", self.sim, "-o", self.out, "--force", "--compression", "none", *way, *options)
+                files.add(digest(self.out))
+            self.assertEqual(len(files), 1)
+            self.good("normalize", self.sim, "-o", flat, "--force", *way, "--device", "cuda")
+            self.good("scale", self.out, "-o", self.dir / "pieces.mtx", "--force", "--axis", "rows", "--op", "multiply", "--by",
+                      self.ones(300))
+            self.assertEqual(digest(flat), digest(self.dir / "pieces.mtx"))
+
+    def ones(self, n):
+        self.by.write_bytes(npy([1.0] * n, "d"))
+        return self.by
+
+    def test_reports(self):
+        """Who does what: files are the CPU's, and so are the marks of genes; sums of columns where values are no counts."""
+        normalize, counts = ("normalize", self.sim, "-o", self.out), ["totals", "values"]
+        for command, device_does, cpu_does in (
+                (normalize, counts, ["files"]), ((*normalize, "--exclude-highly-expressed"), counts, ["files", "marks"]),
+                (("sums", self.sim, "--axis", "rows"), ["totals"], ["files"]),
+                (("sums", self.sim, "--axis", "columns"), ["totals"], ["files"]),
+                (("scale", self.sim, "-o", self.out, "--axis", "rows", "--by", self.ones(300), "--op", "divide"), ["values"], ["files"])):
+            report = self.report(*command)
+            self.assertEqual([report[k] for k in ("backend", "device", "device_name", "isa", "device_does", "cpu_does")],
+                             ["cuda", 0, CUDA[0]["name"], CUDA[0]["isa"], device_does, cpu_does], command)
+            self.assertNotIn("device_does", self.report(*command, device="cpu"))
+        text = self.good(*normalize, "--force", "--device", "cuda", "--threads", "2")
+        self.assertRegex(text, r"\(cuda:0, .+, sm_\d+: totals, values; .+, 2 threads: files\)")
+        self.assertTrue(self.report(*normalize)["in_pieces"])
+        # The normalized values are no counts.
+        done = self.run_program("sums", self.out, "--axis", "columns", "--device", "cuda")
+        self.assertRegex(done.stderr, "^csrnorm sums: .*out.h5ad: summed by the CPU: ")
+        self.assertEqual(done.stdout, self.good("sums", self.out, "--axis", "columns", "--device", "cpu"))
+        report = self.report("sums", self.out, "--axis", "columns", "--quiet")
+        self.assertEqual([report[k] for k in ("backend", "device_does", "cpu_does")], ["cpu", [], ["files", "totals"]])
+
+    def test_plan(self):
+        cpu, cuda = (json.loads(self.good("normalize", self.sim, "--dry-run", "--json", "--exclude-highly-expressed", "--device", d))
+                     for d in ("cpu", "cuda"))
+        self.assertEqual((cuda["in_pieces"], cuda["device_does"], cuda["cpu_does"]), (True, ["totals", "values"], ["files", "marks"]))
+        self.assertEqual(cuda["workers"], cpu["workers"])
+        self.assertGreater(cuda["memory_bytes"], cpu["memory_bytes"] + (8 << 20))  # pinned
+        self.assertRegex(self.good("normalize", self.sim, "--dry-run", "--device", "cuda"),
+                         r"(?m)^device: cuda:0, .+: totals, values; .+ threads: files$")
+
+    def test_limits(self):
+        self.bad("more than the 1000 of --memory", "normalize", self.sim, "-o", self.out, "--memory", "1000", "--device", "cuda")
+        self.bad("more than the 1000 of --memory", "sums", self.sim, "--axis", "rows", "--memory", "1000", "--device", "cuda")
+
+    def peak(self, *command):
+        """MB of resident memory."""
+        process = subprocess.Popen([PROGRAM, *map(str, command)], stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        self.assertEqual(process.returncode, 0)
+        return usage.ru_maxrss / 1024
+
+    @unittest.skipIf(os.environ.get("ASAN_OPTIONS"), "a sanitizer needs more")
+    def test_memory(self):
+        """It does not grow with the matrix, in memory or, on the stand-in, as the device's."""
+        large, memory = self.dir / "large.h5ad", ("--memory", "40M", "--threads", "1", "--device", "cuda")
+        self.good("simulate", "-o", large, "--cells", "1500", "--genes", "20000", "--compression", "gzip")
+        values = json.loads(self.good("normalize", large, "--dry-run", "--json"))["nnz"]
+        self.assertGreater(values, 3 << 19)
+        small = self.peak("normalize", self.sim, "-o", self.out, *memory)
+        peak = self.peak("normalize", large, "-o", self.out, "--force", *memory)
+        whole = self.peak("normalize", large, "-o", self.dir / "whole.npz", "--device", "cuda")
+        self.assertLess(peak - small, 16)
+        self.assertGreater(whole - small, 32)
+
+    @unittest.skipUnless("cuda_host" in PROGRAM, "not the program with the stand-in for CUDA")
+    def test_failures(self):
+        """Of any allocation, pinned or on the device, and of kernels: one sentence, no output, nothing left."""
+        before = sorted(self.dir.iterdir())
+        command = ("normalize", self.sim, "-o", self.out, "--log1p", "--threads", "2", "--device", "cuda")
+
+        def fails(**environment):
+            done = self.run_program(*command, env={**os.environ, **environment})
+            if done.returncode == 0:
+                self.out.unlink()
+                return False
+            self.assertEqual((done.returncode, done.stderr.count("\n"), done.stdout), (1, 1, ""), done.stderr)
+            self.assertEqual(sorted(self.dir.iterdir()), before)
+            return True
+        allocations = next(n for n in range(1000) if not fails(CSRN_SIMT_FAIL_ALLOCATION=str(n)))
+        self.assertGreater(allocations, 20)
+        for n in (0, 1, 2, 5, 10, 15, 20, 25):
+            self.assertTrue(fails(CSRN_SIMT_FAIL_LAUNCH=str(n)), n)
+        self.assertTrue(fails(CSRN_SIMT_MEMORY_MIB="1"))
+        self.assertFalse(fails(CSRN_SIMT_STREAMS="late"))
+        self.assertFalse(fails(CSRN_SIMT_STREAMS="varied"))
 
 
 @NEEDS_DEVICE

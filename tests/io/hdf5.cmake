@@ -15,7 +15,7 @@ foreach(topic read write 10x errors)
 endforeach()
 
 foreach(topic stream stream_axis)
-  add_executable(test_${topic} test_${topic}.c stream_samples.c)
+  add_executable(test_${topic} test_${topic}.c stream_samples.c pieces_device.c)
   target_link_libraries(test_${topic} PRIVATE csrnorm_hdf5_samples)
   csrnorm_test(io.${topic} io test_${topic})
 endforeach()

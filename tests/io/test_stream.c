@@ -4,6 +4,7 @@
  * does where files are damaged, memory is short, or somebody interrupts.
  */
 #include "io_internal.h"
+#include "pieces_device.h"
 #include "stream_samples.h"
 
 #include <signal.h>
@@ -53,7 +54,8 @@ static csrn_io_status write_pieces(const stream_case *c, csrn_normalize_options 
   context_options.threads = c->threads ? c->threads : 1;
   assert_int_equal(csrn_context_create(&context_options, &ctx), CSRN_OK);
   csrn_io_input *input = sample_open(sample_path("in.h5ad"), NULL);
-  *n = (csrn_io_normalization){.options = options, .memory = c->memory, .unit = c->unit};
+  *n = (csrn_io_normalization){
+      .options = options, .memory = c->memory, .unit = c->unit, .device = pieces_device};
   output.path = sample_path("pieces.h5ad");
   error->text[0] = '\0';
   csrn_io_status status = csrn_io_normalize(input, ctx, &output, n, progress, error);
@@ -74,6 +76,15 @@ static void expect_same_reports(const csrn_normalize_report *a, const csrn_norma
 
 static csrn_normalize_report last_report;
 
+/* That the device has done what it can do. */
+static void expect_device(const csrn_io_normalization *n) {
+  assert_true(n->plan.streams);
+  if (!pieces_device)
+    assert_int_equal(n->plan.on_device, 0);
+  else
+    assert_int_equal(n->plan.on_device & ~CSRN_IO_TOTALS, CSRN_IO_VALUES);
+}
+
 /* That a file in pieces is the file in one, for the file that stands there. */
 static int64_t expect_same(const stream_case *c, csrn_normalize_options options, csrn_io_output output) {
   csrn_io_normalization n;
@@ -84,6 +95,7 @@ static int64_t expect_same(const stream_case *c, csrn_normalize_options options,
   const csrn_normalize_report report = write_whole(options, output);
   if (write_pieces(c, &options, output, &n, NULL, &error))
     fail_msg("%s", error.text);
+  expect_device(&n);
   expect_same_reports(&report, &n.report);
   last_report = report;
   expect_same_files("pieces.h5ad", "whole.h5ad");
@@ -155,7 +167,7 @@ static void exclusion(void **state) {
                            type,
                            i % 5 * 900 + 100,
                            i % 3 + 1,
-                           i % 2 ? 0 : 20 << 20};
+                           pieces_memory(i % 2 ? 0 : 20 << 20)};
     csrn_normalize_options options = options_of((csrn_target)(i % 3), i % 2);
     options.exclude_highly_expressed = 1;
     options.max_fraction = fractions[i % 4];
@@ -178,7 +190,7 @@ static void dense(void **state) {
                            type,
                            (int64_t)i % 4 * 9000,
                            i % 3 + 1,
-                           i % 2 ? 0 : 20 << 20};
+                           pieces_memory(i % 2 ? 0 : 20 << 20)};
     csrn_normalize_options options = options_of((csrn_target)(i % 3), i / 2 % 2);
     options.exclude_highly_expressed = i % 4 == 3;
     options.max_fraction = 0.0015;
@@ -194,8 +206,13 @@ static void columns(void **state) {
   static const csrn_dtype kinds[] = {CSRN_F32, CSRN_F64, CSRN_I32, CSRN_U8, CSRN_U16, CSRN_I64, CSRN_U32};
   const hid_t index_types[] = {H5T_STD_I32LE, H5T_STD_I64LE, H5T_STD_U8LE};
   for (int i = 0; i < 28; i++) {
-    const stream_case c = {i % 3 ? "g" : NULL,  700, COUNTS, kinds[i % 7], i % 4 * 900 + 100, i % 3 + 1,
-                           i % 2 ? 0 : 20 << 20};
+    const stream_case c = {i % 3 ? "g" : NULL,
+                           700,
+                           COUNTS,
+                           kinds[i % 7],
+                           i % 4 * 900 + 100,
+                           i % 3 + 1,
+                           pieces_memory(i % 2 ? 0 : 20 << 20)};
     csrn_normalize_options options = options_of((csrn_target)(i % 3), i % 2);
     options.exclude_highly_expressed = i / 7 % 2;
     options.max_fraction = 0.00165;
@@ -210,9 +227,13 @@ static void columns(void **state) {
 static void columns_of_reals(void **state) {
   (void)state;
   for (int i = 0; i < 18; i++) {
-    const stream_case c = {
-        i % 2 ? "g" : NULL, 700,       1 + i % 3,           i / 3 % 2 ? CSRN_F32 : CSRN_F64,
-        i % 4 * 900 + 100,  i % 3 + 1, i % 2 ? 0 : 20 << 20};
+    const stream_case c = {i % 2 ? "g" : NULL,
+                           700,
+                           1 + i % 3,
+                           i / 3 % 2 ? CSRN_F32 : CSRN_F64,
+                           i % 4 * 900 + 100,
+                           i % 3 + 1,
+                           pieces_memory(i % 2 ? 0 : 20 << 20)};
     csrn_normalize_options options = options_of((csrn_target)(i % 3), i % 2);
     options.exclude_highly_expressed = i / 8 == 1;
     options.max_fraction = 0.00165;
@@ -464,7 +485,9 @@ static void full_disk(void **state) {
   expect_same(&c, options_of(CSRN_TARGET_MEDIAN, 0), (csrn_io_output){0});
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+  if (!pieces_arguments(argc, argv))
+    return 77;
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(chunks_and_filters),
       cmocka_unit_test(types),

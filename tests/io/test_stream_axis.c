@@ -4,6 +4,7 @@
  * the matrix in memory, to the bit.
  */
 #include "hdf5_util.h"
+#include "pieces_device.h"
 #include "stream_samples.h"
 
 #include <stdlib.h>
@@ -75,7 +76,8 @@ static void expect_same(const stream_case *c, const csrn_io_select *select, csrn
                         csrn_io_output output) {
   csrn_context *ctx = context_of(c);
   csrn_io_input *input = sample_open(sample_path("in.h5"), select);
-  csrn_io_normalization n = {.options = &options, .memory = c->memory, .unit = c->unit};
+  csrn_io_normalization n = {
+      .options = &options, .memory = c->memory, .unit = c->unit, .device = pieces_device};
   csrn_io_error error;
   output.force = 1;
   output.key_added = "factor";
@@ -132,7 +134,7 @@ static void selected_10x(void **state) {
                            type,
                            (int64_t)i % 5 * 700,
                            i % 3 + 1,
-                           i % 2 ? 0 : 40 << 20};
+                           pieces_memory(i % 2 ? 0 : 40 << 20)};
     make_10x(&c, 1, index_types[i / 3 % 3], (sample_kind)(i % 3));
     expect_same(&c, &selections[i / 2 % 2], options_of(i),
                 (csrn_io_output){.compression = (csrn_io_compression)(i % 3), .level = 1});
@@ -160,7 +162,7 @@ static void bad_feature(void **state) {
                                          "element 4100, in row 5, is -1; expected 0 to n_cols - 1 = 8999"};
   const stream_case c = {"g", 1000, COUNTS, CSRN_I32, 1000, 2, 0};
   csrn_normalize_options options = options_of(0);
-  csrn_io_normalization n = {.options = &options};
+  csrn_io_normalization n = {.options = &options, .device = pieces_device};
   csrn_io_error error;
   for (int i = 0; i < 8; i++) {
     const csrn_io_select all = {.feature_types = "all"};
@@ -181,7 +183,7 @@ static void names_in_plan(void **state) {
   const stream_case c = {"g", 1000, COUNTS, CSRN_I32, 1000, 2, 0};
   const csrn_io_select all = {.feature_types = "all"};
   csrn_normalize_options options = options_of(0);
-  csrn_io_normalization n = {.options = &options};
+  csrn_io_normalization n = {.options = &options, .device = pieces_device};
   csrn_io_output output = {.path = sample_path("none.h5ad")};
   csrn_io_error error;
   make_10x(&c, 1, H5T_STD_I64LE, USUAL);
@@ -210,8 +212,10 @@ static void sums_keep_nothing(void **state) {
     const stream_case c = {"g", 1000, COUNTS, i & 1 ? CSRN_I32 : CSRN_F32, 1000, 2, 0};
     make_matrix(&c, 0, H5T_STD_I32LE, H5T_STD_I32LE, 0);
     csrn_io_input *input = sample_open(sample_path("in.h5ad"), NULL);
-    csrn_io_summing s = {
-        .axis = i & 2 ? CSRN_PER_COLUMN : CSRN_PER_ROW, .sums_type = CSRN_F64, .sums = found};
+    csrn_io_summing s = {.axis = i & 2 ? CSRN_PER_COLUMN : CSRN_PER_ROW,
+                         .sums_type = CSRN_F64,
+                         .sums = found,
+                         .device = pieces_device};
     assert_int_equal(csrn_io_sums(input, sample_context, &s, NULL, &error), CSRN_IO_OK);
     assert_int_equal(s.plan.streams, 1);
     if (i == 2) /* reals by columns may turn out to be no counts */
@@ -247,8 +251,12 @@ static void expect_same_sums(const stream_case *c, int layout, csrn_axis axis, c
   double *whole = calloc(n, sizeof *whole), *pieces = calloc(n, sizeof *pieces);
   csrn_io_matrix matrix;
   csrn_io_error error;
-  csrn_io_summing summing = {
-      .axis = axis, .sums_type = sums_type, .sums = pieces, .memory = c->memory, .unit = c->unit};
+  csrn_io_summing summing = {.axis = axis,
+                             .sums_type = sums_type,
+                             .sums = pieces,
+                             .memory = c->memory,
+                             .unit = c->unit,
+                             .device = pieces_device};
   assert_true(whole && pieces);
   sample_read(input, &matrix);
   assert_int_equal(csrn_io_matrix_indices(&matrix, &error), CSRN_IO_OK);
@@ -257,6 +265,13 @@ static void expect_same_sums(const stream_case *c, int layout, csrn_axis axis, c
   if (csrn_io_sums(input, ctx, &summing, NULL, &error))
     fail_msg("%s", error.text);
   assert_true(summing.plan.streams);
+  /* Sums of columns are the device's where values are counts. */
+  const bool real = d->data_type == CSRN_F32 || d->data_type == CSRN_F64;
+  const bool columns = stored(&matrix, axis) == CSRN_PER_COLUMN;
+  if (!pieces_device || !columns || !real || c->values == COUNTS)
+    assert_int_equal(summing.plan.on_device, pieces_device ? CSRN_IO_TOTALS : 0);
+  else
+    assert_int_equal(summing.plan.on_device, 0);
   assert_memory_equal(whole, pieces, n * sizeof *whole);
   csrn_io_matrix_free(&matrix);
   csrn_io_close(input);
@@ -288,7 +303,8 @@ static csrn_io_status sum_rows(const double *values, int64_t *sums, int *streams
   H5Dclose(id);
   H5Fclose(file);
   csrn_io_input *input = sample_open(sample_path("integers.h5ad"), NULL);
-  csrn_io_summing summing = {.axis = CSRN_PER_ROW, .sums_type = CSRN_I64, .sums = sums};
+  csrn_io_summing summing = {
+      .axis = CSRN_PER_ROW, .sums_type = CSRN_I64, .sums = sums, .device = pieces_device};
   csrn_io_status status = csrn_io_sums(input, sample_context, &summing, NULL, &error);
   *streams = summing.plan.streams;
   csrn_io_close(input);
@@ -314,7 +330,8 @@ static void extreme_sums(void **state) {
   const stream_case c = {"g", 1000, LARGE, CSRN_I64, 0, 1, 0};
   make_matrix(&c, 0, H5T_STD_I32LE, H5T_STD_I32LE, 0);
   csrn_io_input *input = sample_open(sample_path("in.h5ad"), NULL);
-  csrn_io_summing summing = {.axis = CSRN_PER_ROW, .sums_type = CSRN_I64, .sums = sums};
+  csrn_io_summing summing = {
+      .axis = CSRN_PER_ROW, .sums_type = CSRN_I64, .sums = sums, .device = pieces_device};
   assert_int_equal(csrn_io_sums(input, sample_context, &summing, NULL, &error), CSRN_IO_OK);
   assert_int_equal(summing.plan.streams, 0);
   csrn_io_close(input);
@@ -355,7 +372,8 @@ static void scaling(void **state) {
                          .op = (csrn_scale_op)(i / 2 % 2),
                          .zeros = (csrn_zero_policy)(i / 3 % 2),
                          .factors = factors,
-                         .unit = c.unit};
+                         .unit = c.unit,
+                         .device = pieces_device};
     csrn_context *ctx = context_of(&c);
     csrn_io_error error;
     csrn_io_input *input = sample_open(make_layout(&c, i / 5 % 4), NULL);
@@ -364,6 +382,7 @@ static void scaling(void **state) {
     if (csrn_io_scale(input, ctx, &output, &s, NULL, &error))
       fail_msg("%s", error.text);
     assert_true(s.plan.streams);
+    assert_int_equal(s.plan.on_device, pieces_device ? CSRN_IO_VALUES : 0);
     expect_same_files("pieces.h5ad", "whole.h5ad");
     csrn_io_close(input);
     csrn_context_destroy(ctx);
@@ -426,7 +445,9 @@ static void limits(void **state) {
     assert_int_equal(rmdir(sample_path(folders[i])), 0);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+  if (!pieces_arguments(argc, argv))
+    return 77;
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(whole_10x),           cmocka_unit_test(selected_10x),
       cmocka_unit_test(bad_feature),         cmocka_unit_test(names_in_plan),

@@ -13,6 +13,11 @@ foreach(topic mtx mtx_errors mtx_threads npz npz_errors output roundtrip vector 
   csrnorm_test(io.${topic} io test_io_${topic})
 endforeach()
 
+# In pieces, .npz files too.
+add_executable(test_npz_pieces test_npz_pieces.c pieces_device.c)
+target_link_libraries(test_npz_pieces PRIVATE csrnorm_io_fixture)
+csrnorm_test(io.npz_pieces io test_npz_pieces)
+
 # Every allocation of the program goes through functions that can be told to fail.
 target_link_options(test_io_allocation PRIVATE
   LINKER:--wrap=malloc LINKER:--wrap=calloc LINKER:--wrap=realloc LINKER:--wrap=strdup LINKER:--wrap=strndup)

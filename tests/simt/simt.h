@@ -20,6 +20,7 @@
  *   CSRN_SIMT_SHARED_KIB       shared memory that a block may ask for: default 227
  *   CSRN_SIMT_MEMORY_MIB       memory of the device: default 8192
  *   CSRN_SIMT_FAIL_ALLOCATION  n: allocation n, counted from 0, fails
+ *   CSRN_SIMT_FAIL_LAUNCH      n: the same of launches of kernels
  *   CSRN_SIMT_STREAMS          late: work on streams runs only when something waits for it; varied: at any
  *                              moment that the waits allow
  */

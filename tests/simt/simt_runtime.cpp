@@ -73,7 +73,8 @@ static simt_settings settings_from_environment() {
   s.memory = static_cast<size_t>(number_from("CSRN_SIMT_MEMORY_MIB", 8192)) << 20;
   s.fail_allocation = number_from("CSRN_SIMT_FAIL_ALLOCATION", -1);
   s.streams = streams_from("CSRN_SIMT_STREAMS");
-  s.fail_launch = s.fail_stream = -1;
+  s.fail_launch = number_from("CSRN_SIMT_FAIL_LAUNCH", -1);
+  s.fail_stream = -1;
   return s;
 }
 
@@ -298,7 +299,8 @@ cudaError_t simt_launch(const cudaLaunchConfig_t &config, const void *kernel, vo
     return fail(cudaErrorInvalidConfiguration);
   if (config.dynamicSmemBytes > shared_limit(kernel, nullptr))
     return fail(cudaErrorInvalidValue);
-  if (simt_machine().fail_launch >= 0 && simt_machine().fail_launch-- == 0)
+  int64_t *left = &simt_machine().fail_launch;
+  if (*left >= 0 && __atomic_fetch_sub(left, 1, __ATOMIC_RELAXED) == 0)
     return fail(cudaErrorLaunchOutOfResources);
   return enqueue(config.stream, [config, body, data] {
     in_kernel = true;
