@@ -6,7 +6,9 @@ threads, results compared before times.
 
 For each size a process of its own makes the matrix, compares what every candidate gives with numpy's float64, and
 times those that are right, in turns with the roofline. Then each candidate and operation gets a process of its own for
-its first call (nothing compiled before), and one for its peak memory. Written are NAME.json, NAME.md, and the plots
+its first call (nothing compiled before; at the smallest size alone, since to compile takes the same at any), and one for
+its peak memory (two at a time). The sizes are 10^4 to 10^6 cells; a million have a tenth of the values each, so that all
+of it fits a machine of 24 GB. Written are NAME.json, NAME.md, and the plots
 NAME-speed.png, NAME-memory.png and, with a GPU, NAME-gpu.png. With --add other sizes measured before stay in the
 report; --report-only writes it anew from the JSON. What this machine lacks (a package, R, a GPU) is listed as missing.
 
@@ -14,6 +16,7 @@ Exit codes: 0 measured, 1 a result of csrnorm was wrong or it failed. Where a pe
 """
 
 import argparse
+import concurrent.futures
 import datetime
 import json
 import os
@@ -26,7 +29,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 STAGES = ["times", "first", "memory"]
-SIZES = ["10000x1500", "30000x1500", "100000x1500", "1000000x150"]
+SIZES = ["10000x1500", "100000x1500", "1000000x150"]
 
 
 def size(text):
@@ -54,9 +57,9 @@ def parse_arguments():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--machine", help="its name in the report (default: processor and number of threads)")
     parser.add_argument("--add", action="store_true", help="keep the other sizes that the JSON has")
-    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES,
-                        help="without `times`: of sizes that the JSON has (default: all; memory does not need a quiet "
-                             "machine)")
+    parser.add_argument("--stages", nargs="+", choices=STAGES,
+                        help="without `times`: of sizes that the JSON has (default: all, but `first` at the smallest "
+                             "size alone; memory does not need a quiet machine)")
     parser.add_argument("--report-only", action="store_true", help="only write the report anew from the JSON")
     arguments = parser.parse_args()
     if min(arguments.genes, arguments.threads, arguments.repetitions) < 1:
@@ -80,31 +83,40 @@ def environment(arguments):
 
 def ask(task, folder, variables):
     """Runs peers_measure.py in a process of its own; its answer, or the last line of what it said."""
-    answer = folder / "answer.json"
-    answer.unlink(missing_ok=True)
+    number, name = tempfile.mkstemp(suffix=".json", dir=folder)
+    os.close(number)
+    answer = Path(name)
     command = [sys.executable, str(HERE / "peers_measure.py"), json.dumps(task | {"answer": str(answer)})]
     done = subprocess.run(command, env=variables, stderr=subprocess.PIPE, text=True)
-    if done.returncode == 0 and answer.exists():
-        return json.loads(answer.read_text())
+    text = answer.read_text()
+    answer.unlink()
+    if done.returncode == 0 and text:
+        return json.loads(text)
     return {"failed": (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]}
 
 
-def add_calls(run, what, task, folder, variables):
-    """First calls in processes in which nothing was compiled; memory where what was compiled before is loaded, and
-    large arrays go back to the system when they are freed."""
-    for row in run["results"]:
-        if row["state"] != "ok" or row["candidate"] == "Seurat":  # R has told already
-            continue
-        cache = tempfile.mkdtemp(dir=folder)
+def one_call(row, what, task, folder, variables):
+    """What the process of one candidate and operation finds. First calls are in one in which nothing was compiled;
+    memory where what was compiled before is loaded, and large arrays go back to the system when they are freed."""
+    with tempfile.TemporaryDirectory(dir=folder) as cache:
         own = dict(variables, **({"NUMBA_CACHE_DIR": cache} if what == "first_call" else
                                  {"MALLOC_MMAP_THRESHOLD_": "65536"}))
         one = {"what": what, "candidate": row["candidate"], "operation": row["operation"]}
-        row |= ask(task | one, folder, own)
-        shutil.rmtree(cache)
+        return ask(task | one, folder, own)
 
 
-def measure(arguments, cells, row_length, run):
-    """The stages that were asked for, of one size; `run` is what earlier ones have found."""
+def add_calls(run, what, task, folder, variables):
+    """One after the other where time is taken, else two at a time."""
+    # R has told already what Seurat takes.
+    rows = [row for row in run["results"] if row["state"] == "ok" and row["candidate"] != "Seurat"]
+    workers = 1 if what == "first_call" else min(2, os.cpu_count() or 1)
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        for row, found in zip(rows, pool.map(lambda row: one_call(row, what, task, folder, variables), rows)):
+            row |= found
+
+
+def measure(arguments, stages, cells, row_length, run):
+    """The stages that are wanted, of one size; `run` is what earlier ones have found."""
     variables = environment(arguments)
     room = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="csrnorm-peers-", dir=room) as name:
@@ -112,16 +124,24 @@ def measure(arguments, cells, row_length, run):
         task = {"folder": name, "cells": cells, "row_length": row_length, "genes": arguments.genes,
                 "threads": arguments.threads, "seed": arguments.seed, "repetitions": arguments.repetitions,
                 "limit": arguments.limit}
-        begun = ask(task | {"what": "compare" if "times" in arguments.stages else "prepare"}, folder, variables)
+        begun = ask(task | {"what": "compare" if "times" in stages else "prepare"}, folder, variables)
         if "failed" in begun:
             sys.exit(f"peers.py: {cells} x {row_length}: {begun['failed']}")
         run = begun or run
         for stage, what in (("first", "first_call"), ("memory", "memory")):
-            if stage in arguments.stages:
+            if stage in stages:
                 add_calls(run, what, task, folder, variables)
-    if "times" in arguments.stages:
+    if "times" in stages:
         run["date"] = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     return run
+
+
+def stages_of(arguments, cells, row_length):
+    """What is measured at a size: what was asked for, else all, with first calls at the smallest."""
+    if arguments.stages:
+        return arguments.stages
+    smallest = min(arguments.sizes, key=lambda other: other[0] * other[1])
+    return [stage for stage in STAGES if stage != "first" or (cells, row_length) == smallest]
 
 
 def describe(arguments):
@@ -148,13 +168,16 @@ def main():
     path = output.with_name(output.name + ".json")
     if not arguments.report_only:
         machine = describe(arguments)
-        runs = earlier(path, machine) if arguments.add or "times" not in arguments.stages else []
+        alone = arguments.stages and "times" not in arguments.stages
+        runs = earlier(path, machine) if arguments.add or alone else []
         for cells, row_length in arguments.sizes:
             shape = (cells, row_length, arguments.genes)
             same = [run for run in runs if (run["cells"], run["row_length"], run["genes"]) == shape]
-            if not same and "times" not in arguments.stages:
+            if not same and alone:
                 sys.exit(f"peers.py: {path} has no times for {cells} x {row_length}")
-            runs = [run for run in runs if run not in same] + [measure(arguments, cells, row_length, *same or [None])]
+            stages = stages_of(arguments, cells, row_length)
+            made = measure(arguments, stages, cells, row_length, *same or [None])
+            runs = [run for run in runs if run not in same] + [made]
             runs.sort(key=lambda old: (old["cells"], old["row_length"]))
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps({"environment": machine, "runs": runs}, indent=1) + "\n")

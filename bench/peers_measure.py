@@ -260,7 +260,7 @@ def compare(specification):
     return {"cells": matrix.shape[0], "genes": matrix.shape[1], "row_length": specification["row_length"],
             "nnz": int(matrix.nnz),
             "shortest_row": int(lengths.min()), "longest_row": int(lengths.max()), "seed": specification["seed"],
-            "taken_by_others": max(0.0, (total - idle - own) / total), "missing": missing,
+            "taken_by_others": max(0.0, (total - idle - own) / max(total, 0.01)), "missing": missing,
             "roofline": {name: {"min_seconds": min(times), "median_seconds": statistics.median(times),
                                 "values_per_second": matrix.nnz / min(times)} for name, times in speed.items()},
             "results": [summary(row, matrix.nnz, speed) for row in rows]}

@@ -76,6 +76,8 @@ def markdown(report, images):
                f"{100 * run['taken_by_others']:.0f} % of the processors. {run['date']}.\n")
         yield from table(run)
         yield "\nMissing: " + "; ".join(f"{name} ({why})" for name, why in run["missing"].items()) + ".\n"
+    if any("first_call_seconds" not in row for run in report["runs"] for row in rows_of(run)):
+        yield "First calls were measured at some sizes only: what compiling and loading take does not depend on them.\n"
     yield "## Versions\n"
     versions = {row["version"]: None for run in report["runs"] for row in run["results"]}
     yield f"Python {environment['python']}; " + "; ".join(versions) + ".\n"

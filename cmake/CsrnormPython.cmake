@@ -9,6 +9,7 @@ execute_process(COMMAND ${CMAKE_C_COMPILER} -print-file-name=libgomp.so.1
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU" AND IS_ABSOLUTE "${csrnorm_gomp}")
   get_filename_component(csrnorm_gomp ${csrnorm_gomp} REALPATH)
   install(FILES ${csrnorm_gomp} DESTINATION csrnorm RENAME libgomp.so.1 COMPONENT python)
+  install(FILES ${CMAKE_CURRENT_LIST_DIR}/libgomp.txt DESTINATION csrnorm RENAME libgomp.so.1.txt COMPONENT python)
 else()
   message(WARNING "The OpenMP runtime is not put into the wheel: it works only where that is installed")
 endif()

@@ -7,6 +7,7 @@
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void expect_median(const double *values, int64_t n, double expected) {
   double *median = place_output(1, sizeof *median), got;
@@ -80,6 +81,22 @@ static void neighbours_at_every_bit(void **state) {
   }
 }
 
+/* The same where the middle is that of so many values that they are counted by other digits. */
+static void neighbours_among_many(void **state) {
+  (void)state;
+  enum { AROUND = 9000 };
+  double *values = host_array(2 * AROUND + 5, sizeof *values);
+  for (int i = 0; i < 2 * AROUND; i++)
+    values[i] = i % 2 ? 8.0 : 0.25;
+  for (int bit = 0; bit < 52; bit += 3) {
+    double step = ldexp(1.0, bit - 52);
+    const double middle[] = {1.0 + step, 1.0, 2.0 - step, 1.0 + step, 1.0 + step / 2};
+    memcpy(values + (ptrdiff_t)2 * AROUND, middle, sizeof middle);
+    expect_oracle(values, 2 * AROUND + 4);
+    expect_oracle(values, 2 * AROUND + 5);
+  }
+}
+
 static void every_small_count_in_every_placement(void **state) {
   (void)state;
   for (placement where = PLACE_ALIGNED; where < N_PLACEMENTS; where++)
@@ -140,6 +157,7 @@ int main(int argc, char **argv) {
       TEST(ends_of_the_range),
       TEST(the_middle_two_do_not_overflow),
       TEST(neighbours_at_every_bit),
+      TEST(neighbours_among_many),
       TEST(every_small_count_in_every_placement),
       TEST(large_inputs),
       TEST(a_gap_in_the_middle),

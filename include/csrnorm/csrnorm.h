@@ -182,7 +182,9 @@ typedef struct csrn_context_options {
   size_t size;          /* sizeof(csrn_context_options) */
   csrn_backend backend; /* default CSRN_BACKEND_AUTO */
   int32_t device;       /* device number for CUDA and AUTO; default 0 */
-  int32_t threads; /* CPU threads (of a CUDA context: for host arrays); 0 (default): as OpenMP would choose */
+  /* CPU threads (of a CUDA context: for host arrays). 0 (default): as OpenMP would choose, and one for fewer
+   * than 262,144 values, which one goes through sooner than others wake up. */
+  int32_t threads;
   int32_t reserved; /* 0 */
   /* Instruction set of the CPU kernels: "generic", "x86-64", "x86-64-v3" or
    * "x86-64-v4"; NULL (default): the environment variable CSRNORM_ISA if it is set

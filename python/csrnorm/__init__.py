@@ -12,8 +12,7 @@ array([4., 4., 0.])
 from __future__ import annotations
 
 from . import pp
-from ._axis import axis_mul_or_truediv, axis_sum, check, highly_expressed_genes, median_positive
-from ._core import normalize
+from ._axis import axis_mul_or_truediv, axis_sum, check, highly_expressed_genes, median_positive, normalize
 from ._library import (
     CsrnormError,
     DeviceError,
@@ -36,6 +35,11 @@ __version__ = _lib.version().decode()
 
 def build_info() -> str:
     """Return one line about the library: version, compiler, OpenMP, instruction sets, CUDA.
+
+    Returns
+    -------
+    str
+        The line.
 
     Examples
     --------

@@ -9,6 +9,7 @@ Names for other modules of the package:
 - ``result_dtype(dtype)``: float64 for float64, else float32.
 - ``readable(data)``: the array itself, or one that the library can read, and whether that is a fresh one.
 - ``plain(values, dtype)``: an array that the library can read, a new one only where `values` is none.
+- ``halves(x)``: 64-bit integers as two matrices of which no sum overflows.
 - ``writable_in_place(data)``: whether results can go into this array.
 - ``address(array)``, ``code(dtype)``: pointer and ``csrn_dtype`` for the library.
 - ``SparseView(x)``: ``.pointer`` (for the library), ``.data``, ``.fresh``, ``.per(axis)`` (its axis for one of numpy),
@@ -19,41 +20,47 @@ Names for other modules of the package:
 
 from __future__ import annotations
 
-from ctypes import byref
+from ctypes import addressof, byref, c_char
 from typing import Any
 
 import numpy as np
 
 from ._library import Axis, Csr, Dtype, call
 
-_CODES = {
-    np.dtype(kind).str: value
-    for kind, value in {
-        "f4": Dtype.F32, "f8": Dtype.F64, "u1": Dtype.U8, "u2": Dtype.U16, "u4": Dtype.U32, "u8": Dtype.U64,
-        "i4": Dtype.I32, "i8": Dtype.I64, "?": Dtype.U8,
-    }.items()
+_NAMED = {
+    "f4": Dtype.F32, "f8": Dtype.F64, "u1": Dtype.U8, "u2": Dtype.U16, "u4": Dtype.U32, "u8": Dtype.U64,
+    "i4": Dtype.I32, "i8": Dtype.I64, "b1": Dtype.U8,
 }  # fmt: skip
-_VALUES = {kind for kind, value in _CODES.items() if value != Dtype.U64}
+#: By numpy's types in native byte order. C has two names for some sizes, and numpy a type for each.
+_CODES = {
+    dtype: int(_NAMED[dtype.str[1:]]) for dtype in map(np.dtype, "?BHIiLlQqfd") if dtype.str[1:] in _NAMED
+}  # fmt: skip
+_VALUES = {dtype for dtype, value in _CODES.items() if value != Dtype.U64}
+_first_byte = c_char.from_buffer
 _WIDER = {("i", 1): np.int32, ("i", 2): np.int32, ("f", 2): np.float32}
 
 
 def code(dtype: np.dtype) -> int:
     """Return the library's code of a type that it has."""
-    return _CODES[dtype.str]
+    return _CODES[dtype]
 
 
 def address(array: np.ndarray) -> int:
     """Return where the elements lie."""
-    return array.__array_interface__["data"][0]
+    try:
+        return addressof(_first_byte(array))
+    except (TypeError, ValueError):  # read-only or empty: the same by a way that takes twice as long
+        return array.__array_interface__["data"][0]
 
 
 def layout(x: Any) -> str:
     """Return "csr", "csc" or "dense", or raise TypeError for what is none of them."""
-    if isinstance(x, np.ndarray) and not isinstance(x, np.ma.MaskedArray):
-        return "dense"
-    kind = getattr(x, "format", None)
-    if kind in ("csr", "csc") and isinstance(getattr(x, "data", None), np.ndarray) and x.ndim == 2:
-        return kind
+    if isinstance(x, np.ndarray):
+        if not isinstance(x, np.ma.MaskedArray):
+            return "dense"
+    elif (kind := getattr(x, "format", None)) in ("csr", "csc"):
+        if isinstance(getattr(x, "data", None), np.ndarray) and x.ndim == 2:
+            return kind
     raise TypeError(f"x is a {type(x).__module__}.{type(x).__qualname__}, expected a CSR or CSC matrix or an array")
 
 
@@ -69,6 +76,9 @@ def plain(values: Any, dtype: Any = None) -> np.ndarray:
     """Return an array of `dtype` that the library can read: contiguous, and aligned, which arrays inside of a message
     between processes are not.
     """
+    if type(values) is np.ndarray and values.flags.c_contiguous and values.flags.aligned:
+        if dtype is None or values.dtype == dtype:
+            return values
     return np.require(values, dtype, ["C_CONTIGUOUS", "ALIGNED"])
 
 
@@ -77,7 +87,7 @@ def readable(data: np.ndarray) -> tuple[np.ndarray, bool]:
 
     No value is rounded, but for integers above 2**63 (to float64).
     """
-    if data.dtype.str in _VALUES and data.flags.c_contiguous and data.flags.aligned:
+    if data.dtype in _VALUES and data.flags.c_contiguous and data.flags.aligned:
         return data, False
     result_dtype(data.dtype)
     dtype = data.dtype.newbyteorder("=")
@@ -100,7 +110,7 @@ def writable_in_place(data: np.ndarray) -> bool:
 def _index_array(array: np.ndarray, name: str) -> np.ndarray:
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} is {array.dtype.name}, expected integers")
-    if array.dtype.str not in _CODES:
+    if array.dtype not in _CODES:
         array = array.astype(np.int64 if array.dtype.itemsize > 2 else np.int32)
     return plain(array)
 
@@ -178,6 +188,18 @@ class DenseView:
     def pointer(self):
         """What a function of the library takes."""
         return byref(self.csr)
+
+
+def halves(x: Any) -> tuple[Any, Any]:
+    """Return a matrix or array of 64-bit integers as high and low halves, x = high * 2**32 + low: sums of either fit
+    64 bits.
+    """
+    data = x if isinstance(x, np.ndarray) else x.data
+    parts = (data >> data.dtype.type(32)).astype(np.int64), data.astype(np.uint32)
+    if data is x:
+        return parts
+    high, low = (type(x)((part, x.indices, x.indptr), shape=x.shape) for part in parts)
+    return high, low
 
 
 def with_data(x: Any, data: np.ndarray) -> Any:

@@ -1,4 +1,4 @@
-"""Sums along an axis, scaling along an axis, medians and marked genes: the functions on arrays that users call.
+"""Normalization, sums and scaling along an axis, medians and marked genes: the functions on arrays that users call.
 
 ``axis_sum`` and ``axis_mul_or_truediv`` have the parameters of scanpy's internal functions of these names.
 """
@@ -11,11 +11,74 @@ from typing import Any
 
 import numpy as np
 
-from . import _core, _dask, _dense
-from ._arrays import SparseView, address, code, layout, result_dtype, with_data, writable_in_place
+from . import _core, _cuda, _dask, _dense
+from ._arrays import SparseView, address, code, halves, layout, result_dtype, with_data, writable_in_place
 from ._library import Axis, ScaleOp, SumOverflowError, ZeroPolicy, call
 
 _EXACT = {"f": np.float64, "u": np.uint64, "i": np.int64, "b": np.int64}
+
+
+def normalize(
+    x: Any,
+    target_sum: float | str | None = None,
+    *,
+    exclude_highly_expressed: bool = False,
+    max_fraction: float = 0.05,
+    log1p: bool = False,
+    base: float | None = None,
+    copy: bool = False,
+) -> _core.Normalized:
+    """Scale each cell (row) to the same total.
+
+    Parameters
+    ----------
+    x : CSR, CSC or dense matrix, or Dask array
+        Cells x genes, of scipy or numpy, or of cupy or torch on a GPU. float32 and float64 values are replaced in their
+        own buffer. A Dask array is never changed, and matrix and factors of the result are lazy then.
+    target_sum : float or {"median", "mean"}, optional
+        The total; by default the median of the positive totals, as with ``"median"``.
+    exclude_highly_expressed : bool
+        Leave genes out of the totals that hold more than `max_fraction` of the total of any cell.
+    max_fraction : float
+        Between 0 and 1, for `exclude_highly_expressed`.
+    log1p : bool
+        Take log(1 + x) in the same pass.
+    base : float, optional
+        Base of that logarithm; natural by default.
+    copy : bool
+        Leave `x` as it is and return another matrix.
+
+    Returns
+    -------
+    Normalized
+        A named tuple ``(x, factors, excluded, target)``: the matrix (`x` itself where it was worked on in place); total
+        / target of each cell, in the type of the values; the mask of excluded genes, or None; the target, NaN if no
+        total is positive.
+
+    Raises
+    ------
+    CsrnormError
+        With the sentence of the library; it is a ``ValueError`` where an argument is to blame.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.sparse as sp, csrnorm
+    >>> x = sp.csr_matrix(np.array([[1, 0, 3], [0, 2, 6]], dtype=np.float32))
+    >>> result = csrnorm.normalize(x, target_sum=2)
+    >>> result.x is x, result.factors
+    (True, array([2., 4.], dtype=float32))
+    >>> x.toarray()
+    array([[0.5, 0. , 1.5],
+           [0. , 0.5, 1.5]], dtype=float32)
+    """
+    options: dict[str, Any] = {
+        "exclude_highly_expressed": exclude_highly_expressed, "max_fraction": max_fraction, "log1p": log1p, "base": base
+    }  # fmt: skip
+    if _dask.is_dask(x):
+        return _dask.normalize(x, target_sum, **options)
+    if _cuda.is_device(x):
+        return _cuda.normalize(_cuda.copied(x) if copy else x, target_sum, **options)
+    return _core.normalize(x, target_sum, copy=copy, **options)
 
 
 def _one_axis(axis: Any) -> int | None:
@@ -53,8 +116,7 @@ def _sums(x: Any, axis: int) -> np.ndarray:
 
 def _sums_of_uint64(x: Any, axis: int) -> np.ndarray:
     """Sum values, or to sums, above 2**63, which the library does not have: high and low halves apart."""
-    halves = ((x.data >> np.uint64(32)).astype(np.uint32), x.data.astype(np.uint32))
-    high, low = (_sums(type(x)((half, x.indices, x.indptr), shape=x.shape), axis).astype(object) for half in halves)
+    high, low = (_sums(half, axis).astype(object) for half in halves(x))
     return _dense.within(high * (1 << 32) + low, np.dtype(np.uint64))
 
 
@@ -63,8 +125,13 @@ def check(x: Any) -> None:
 
     Parameters
     ----------
-    x
+    x : CSR, CSC or dense matrix
         The matrix. In a dense array there is nothing to check.
+
+    Raises
+    ------
+    InvalidMatrixError
+        With the first entry that is wrong.
 
     Examples
     --------
@@ -89,16 +156,22 @@ def axis_sum(x: Any, *, axis: int | tuple[int, ...] | None = None, dtype: Any = 
 
     Parameters
     ----------
-    x
+    x : CSR, CSC or dense matrix, or Dask array
         The matrix.
-    axis
-        0: one sum per column. 1: one per row. None: the sum of all.
-    dtype
+    axis : int, optional
+        0: one sum per column. 1: one per row. By default the sum of all.
+    dtype : dtype, optional
         Type of the result; by default float64, int64 or uint64.
 
     Returns
     -------
-    A one-dimensional array, or a scalar for ``axis=None``.
+    numpy.ndarray or numpy.generic
+        The sums, in one dimension, or the only one; lazy where `x` is a Dask array.
+
+    Raises
+    ------
+    SumOverflowError
+        Where a sum of integers does not fit 64 bits.
 
     Examples
     --------
@@ -150,23 +223,24 @@ def axis_mul_or_truediv(
 
     Parameters
     ----------
-    x
-        A CSR, CSC or dense matrix.
-    scaling_array
+    x : CSR, CSC or dense matrix, or Dask array
+        The matrix.
+    scaling_array : array
         One factor for each row or column.
-    axis
+    axis : {0, 1}
         0: factors of rows. 1: factors of columns.
-    op
-        ``operator.mul`` or ``operator.truediv``.
-    allow_divide_by_zero
-        False: a factor of zero divides as 1.
-    out
-        None: a new matrix is made. `x` itself: its values are replaced, in their own buffer where their type is that
-        of the result. Another array, for dense arrays only: the result goes there.
+    op : {operator.mul, operator.truediv}
+        What to do.
+    allow_divide_by_zero : bool
+        With False, a factor of zero divides as 1.
+    out : matrix, optional
+        By default a new matrix is made. `x` itself: its values are replaced, in their own buffer where their type is
+        that of the result. Another array, for dense arrays only: the result goes there.
 
     Returns
     -------
-    The matrix with the results, of the type that numpy gives ``x op scaling_array``.
+    CSR, CSC or dense matrix, or Dask array
+        The results, of the type that numpy gives ``x op scaling_array``.
 
     Examples
     --------
@@ -261,8 +335,13 @@ def median_positive(values: Any) -> float:
 
     Parameters
     ----------
-    values
-        A one-dimensional array of any numeric type; it is not changed.
+    values : array
+        One dimension of real numbers of any type; it is not changed.
+
+    Returns
+    -------
+    float
+        The median, or NaN.
 
     Examples
     --------
@@ -282,14 +361,16 @@ def highly_expressed_genes(x: Any, max_fraction: float = 0.05) -> np.ndarray:
 
     Parameters
     ----------
-    x
-        A CSR, CSC or dense matrix of cells x genes.
-    max_fraction
+    x : CSR, CSC or dense matrix, or Dask array
+        Cells x genes.
+    max_fraction : float
         Between 0 and 1; compared strictly, in float64.
 
     Returns
     -------
-    A boolean mask of the genes: those that ``normalize_total(exclude_highly_expressed=True)`` leaves out of the totals.
+    numpy.ndarray
+        A boolean mask of the genes that ``normalize_total(exclude_highly_expressed=True)`` leaves out of the totals;
+        lazy where `x` is a Dask array.
 
     Examples
     --------

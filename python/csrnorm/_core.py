@@ -7,6 +7,7 @@ Names for other modules of the package:
 - ``row_totals(x, excluded=None)``: float64 total of each cell, without the genes of a boolean mask.
 - ``median_positive(totals)``, ``mean_positive(totals)``: the target, NaN if no total is positive.
 - ``highly_expressed(x, max_fraction)``: boolean mask of genes.
+- ``target_of(totals, kind)``: one of those two.
 - ``parse_target(target_sum)``: (``Target``, number) for None, "median", "mean" or a number.
 - ``normalize(x, ...)``: everything; returns ``Normalized(x, factors, excluded, target)``.
 - ``normalize_with(x, totals, target, ...)``: the second half, with totals and target given; the same result.
@@ -28,8 +29,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _dense
-from ._arrays import SparseView, address, code, layout, plain, result_dtype, with_data, writable_in_place
-from ._library import Axis, NormalizeOptions, NormalizeReport, Target, call
+from ._arrays import SparseView, address, code, halves, layout, plain, result_dtype, with_data, writable_in_place
+from ._library import Axis, NormalizeOptions, NormalizeReport, SumOverflowError, Target, call
 
 
 class Normalized(NamedTuple):
@@ -45,13 +46,17 @@ class Normalized(NamedTuple):
     target: float
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (Real, np.number)) or (isinstance(value, np.ndarray) and value.ndim == 0)
+
+
 def parse_target(target_sum: float | str | None) -> tuple[Target, float]:
     """Return the kind of target and its number (0 where it is to be computed)."""
     if target_sum is None or (isinstance(target_sum, str) and target_sum == "median"):
         return Target.TARGET_MEDIAN, 0.0
     if isinstance(target_sum, str) and target_sum == "mean":
         return Target.TARGET_MEAN, 0.0
-    if isinstance(target_sum, (Real, np.number)) or (isinstance(target_sum, np.ndarray) and target_sum.ndim == 0):
+    if _is_number(target_sum):
         return Target.TARGET_FIXED, float(target_sum)
     raise TypeError(f"target_sum is {target_sum!r}, expected a number, None, 'median' or 'mean'")
 
@@ -60,8 +65,10 @@ def log_base(base: float | None) -> float:
     """Return `base` as the library takes it: 0 for the natural logarithm."""
     if base is None:
         return 0.0
-    if base == 0:
-        raise ValueError("base is 0, expected a positive number other than 1")
+    if not _is_number(base):
+        raise TypeError(f"base is {base!r}, expected a number or None")
+    if base == 0 or math.isnan(base):
+        raise ValueError(f"base is {base}, expected a positive number other than 1")
     return float(base)
 
 
@@ -86,12 +93,20 @@ def row_totals(x: Any, excluded: np.ndarray | None = None) -> np.ndarray:
     mask = None if excluded is None else plain(excluded, bool)
     if mask is not None and mask.shape != x.shape[1:]:
         raise ValueError(f"excluded has the shape {mask.shape}, expected {x.shape[1:]}")
+    try:
+        return _row_sums(x, mask, np.dtype(np.float64))
+    except SumOverflowError:  # beyond 64 bits, but not beyond float64: exact by halves, then rounded as others are
+        high, low = (_row_sums(half, mask, np.dtype(np.int64)).astype(object) for half in halves(x))
+        return (high * (1 << 32) + low).astype(np.float64)
+
+
+def _row_sums(x: Any, mask: np.ndarray | None, dtype: np.dtype) -> np.ndarray:
     if layout(x) == "dense":
-        return _dense.row_totals(x, mask)
+        return _dense.row_sums(x, mask, dtype)
     view = _checked(x, mask is not None)
-    sums = np.empty(x.shape[0], dtype=np.float64)
+    sums = np.empty(x.shape[0], dtype=dtype)
     pointer = None if mask is None else address(mask)
-    call("axis_sum_excluding", view.pointer, view.per(0), pointer, address(sums), code(sums.dtype))
+    call("axis_sum_excluding", view.pointer, view.per(0), pointer, address(sums), code(dtype))
     return sums
 
 
@@ -110,8 +125,32 @@ def mean_positive(values: np.ndarray) -> float:
     return _dense.normalize_block(values, np.empty_like(values), options((Target.TARGET_MEAN, 0.0)), None)
 
 
+def target_of(totals: np.ndarray, kind: Target) -> float:
+    """Return the median or the mean."""
+    return median_positive(totals) if kind == Target.TARGET_MEDIAN else mean_positive(totals)
+
+
 def highly_expressed(x: Any, max_fraction: float) -> np.ndarray:
     """Return which genes hold more than `max_fraction` of the total of any cell."""
+    try:
+        return _highly_expressed(x, max_fraction)
+    except SumOverflowError:
+        return _above(x, max_fraction * row_totals(x))
+
+
+def _above(x: Any, limits: np.ndarray) -> np.ndarray:
+    """Return which columns have a value above the limit of its row, by numpy."""
+    if layout(x) == "dense":
+        return (x > limits[:, None]).any(axis=0)
+    stored = np.repeat(np.arange(x.indptr.size - 1), np.diff(x.indptr))
+    others = x.indices[: stored.size]
+    rows, columns = (stored, others) if x.format == "csr" else (others, stored)
+    mask = np.zeros(x.shape[1], dtype=bool)
+    mask[columns[x.data[: stored.size] > limits[rows]]] = True
+    return mask
+
+
+def _highly_expressed(x: Any, max_fraction: float) -> np.ndarray:
     if layout(x) == "dense":
         return _dense.highly_expressed(x, max_fraction)
     view = _checked(x, True)
@@ -166,55 +205,28 @@ def normalize(
     base: float | None = None,
     copy: bool = False,
 ) -> Normalized:
-    """Scale each cell (row) to the same total.
-
-    Parameters
-    ----------
-    x
-        A CSR, CSC or dense matrix of cells x genes. float32 and float64 values are replaced in their own buffer.
-    target_sum
-        The total: a number; None or ``"median"``: the median of the positive totals; ``"mean"``: their mean.
-    exclude_highly_expressed
-        Leave genes out of the totals that hold more than `max_fraction` of the total of any cell.
-    max_fraction
-        See there.
-    log1p
-        Take log(1 + x) in the same pass.
-    base
-        Base of that logarithm; natural if None.
-    copy
-        Leave `x` as it is and return another matrix.
-
-    Returns
-    -------
-    A named tuple ``(x, factors, excluded, target)``: the matrix (`x` itself where it was worked on in place); total /
-    target of each cell, in the type of the values; the mask of excluded genes, or None; the target, NaN if no total is
-    positive.
-
-    Examples
-    --------
-    >>> import numpy as np, scipy.sparse as sp, csrnorm
-    >>> x = sp.csr_matrix(np.array([[1, 0, 3], [0, 2, 6]], dtype=np.float32))
-    >>> result = csrnorm.normalize(x, target_sum=2)
-    >>> result.x is x, result.factors
-    (True, array([2., 4.], dtype=float32))
-    >>> x.toarray()
-    array([[0.5, 0. , 1.5],
-           [0. , 0.5, 1.5]], dtype=float32)
-    """
+    """Scale each cell (row) to the same total; ``csrnorm.normalize`` has the words."""
+    target = parse_target(target_sum)
     chosen = options(
-        parse_target(target_sum),
-        exclude=exclude_highly_expressed,
-        max_fraction=max_fraction,
-        log1p=log1p,
-        base=base,
-    )
+        target, exclude=exclude_highly_expressed, max_fraction=max_fraction, log1p=log1p, base=base
+    )  # fmt: skip
+    try:
+        return _normalize(x, chosen, copy)
+    except SumOverflowError:  # a total beyond 64 bits: in steps, which get around that
+        excluded = highly_expressed(x, max_fraction) if exclude_highly_expressed else None
+        totals = row_totals(x, excluded)
+        goal = target[1] if target[0] == Target.TARGET_FIXED else target_of(totals, target[0])
+        return normalize_with(x, totals, goal, log1p=log1p, base=base, copy=copy)._replace(excluded=excluded)
+
+
+def _normalize(x: Any, chosen: NormalizeOptions, copy: bool) -> Normalized:
+    """Normalize by one call of the library; whatever that refuses, `x` stays."""
     dtype = result_dtype(x.dtype)
-    excluded = np.empty(x.shape[1], dtype=bool) if exclude_highly_expressed else None
+    excluded = np.empty(x.shape[1], dtype=bool) if chosen.exclude_highly_expressed else None
     if layout(x) == "dense":
         out, factors, target = _dense.normalize(x, chosen, excluded, copy)
         return Normalized(out, factors, excluded, target)
-    view = _checked(x, bool(exclude_highly_expressed))
+    view = _checked(x, excluded is not None)
     chosen.axis = view.per(0)
     chosen.excluded = None if excluded is None else address(excluded)
     out = _output(view, x, dtype, copy)
@@ -261,8 +273,6 @@ def log1p(x: Any, *, base: float | None = None, copy: bool = False, dtype: Any =
     by = log_base(base)
     result_dtype(x.dtype)
     wanted = x.dtype.newbyteorder("=") if x.dtype.kind == "f" else np.dtype(np.float64 if dtype is None else dtype)
-    if math.isnan(by):
-        raise ValueError("base is nan, expected a positive number other than 1")
     if layout(x) == "dense":
         return _dense.log1p(x, by, wanted, copy)
     view = SparseView(x)

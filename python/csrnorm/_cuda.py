@@ -84,6 +84,11 @@ class DeviceView:
         return self.package.empty(size, dtype=name)
 
 
+def copied(x: Any) -> Any:
+    """Return a copy on the same device."""
+    return x.clone() if hasattr(x, "clone") else x.copy()
+
+
 def _device_number(data: Any) -> int:
     device: Any = getattr(data, "device", None)
     number = getattr(device, "index", None) if getattr(device, "id", None) is None else device.id
@@ -91,10 +96,11 @@ def _device_number(data: Any) -> int:
 
 
 def _current_stream(package: Any, device: int) -> int | None:
-    """Return the handle of the stream that is current in cupy or torch; None: the default one."""
+    """Return the handle of the stream that is current on `device` in cupy or torch; None: the default one."""
     cuda: Any = getattr(package, "cuda", None)
     if hasattr(cuda, "get_current_stream"):
-        return cuda.get_current_stream().ptr or None
+        with cuda.Device(device):  # cupy has a current stream for each device and tells that of the current one
+            return cuda.get_current_stream().ptr or None
     if hasattr(cuda, "current_stream"):
         return cuda.current_stream(device).cuda_stream or None
     return None

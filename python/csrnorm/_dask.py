@@ -111,7 +111,7 @@ def _normalized(
 ) -> Any:
     """Normalize a block to a target. `own`: the target is the caller's number, and the totals are taken on the way."""
     if _cuda.is_device(block):
-        return _normalized_on_device(block.copy(), target, log1p, base)
+        return _normalized_on_device(_cuda.copied(block), target, log1p, base)
     is_csc = getattr(block, "format", None) == "csc"
     block = _core.csc_to_csr(block) if is_csc else block
     copy = not is_csc  # a block may have other users: never in place
@@ -140,7 +140,7 @@ def _logarithm_on_device(block: Any, base: float | None) -> Any:
 
 def _logarithm(block: Any, base: float | None, kind: Any) -> Any:
     if _cuda.is_device(block):
-        return _logarithm_on_device(block.copy(), base)
+        return _logarithm_on_device(_cuda.copied(block), base)
     with one_thread():
         return _core.log1p(block, base=base, copy=True, dtype=kind)
 
@@ -160,10 +160,6 @@ def _factors_of(totals: np.ndarray, target: float, dtype: np.dtype) -> np.ndarra
     kind = result_dtype(dtype)  # float16 is divided in float32, as in memory
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return (totals.astype(kind) / kind.type(target)).astype(dtype, copy=False)
-
-
-def _target(totals: np.ndarray, kind: Target) -> float:
-    return _core.median_positive(totals) if kind == Target.TARGET_MEDIAN else _core.mean_positive(totals)
 
 
 def normalize(
@@ -199,7 +195,7 @@ def normalize(
         factors = _per_row(x, _factors, dtype, target=target, kind=dtype, **shared)
     else:
         totals = _per_row(x, _row_totals, np.dtype(np.float64), **shared).compute()
-        target = _target(totals, kind)
+        target = _core.target_of(totals, kind)
         factors = _as_dask(_factors_of(totals, target, dtype), x.chunks[0])
     result = x.map_blocks(
         _normalized, target=target, log1p=log1p, base=base, own=own, dtype=dtype, meta=_meta(x, dtype), **shared

@@ -51,11 +51,6 @@ def _columns(x: np.ndarray) -> np.ndarray:
     return np.tile(np.arange(x.shape[1], dtype=np.int32), rows)
 
 
-def row_totals(x: np.ndarray, excluded: np.ndarray | None) -> np.ndarray:
-    """Return the float64 total of each row, without the columns of the mask `excluded`."""
-    return row_sums(x, excluded, np.dtype(np.float64))
-
-
 def row_sums(x: np.ndarray, excluded: np.ndarray | None, dtype: np.dtype) -> np.ndarray:
     """Return the sum of each row as float64, int64 or uint64, without the columns of the mask `excluded`."""
     x = _matrix(x)
@@ -141,7 +136,7 @@ def normalize(
         return _own(x, plain, out), factors, target
     if excluded is not None:
         excluded[...] = highly_expressed(plain, options.max_fraction)
-    totals = row_totals(plain, excluded)
+    totals = row_sums(plain, excluded, np.dtype(np.float64))
     return normalize_with(x, totals, _target(totals, options), options, copy)
 
 

@@ -285,7 +285,8 @@ def check(status: int, handle: int | None) -> None:
 def _path() -> Path:
     """Where the library lies: CSRNORM_LIBRARY, for development, else beside this file."""
     named = os.environ.get("CSRNORM_LIBRARY")
-    path = Path(named) if named else Path(__file__).with_name("libcsrnorm.so")
+    # A bare name, unresolved, would be looked for where the system's libraries are.
+    path = Path(named).resolve() if named else Path(__file__).with_name("libcsrnorm.so")
     if not path.is_file():
         where = "which CSRNORM_LIBRARY names" if named else "and CSRNORM_LIBRARY is not set"
         raise ImportError(f"csrnorm's library is not at {path}, {where}")
@@ -297,12 +298,15 @@ class _Library:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._cdll = ctypes.CDLL(str(path))
-        for name, (result, arguments) in SIGNATURES.items():
-            function = getattr(self._cdll, "csrn_" + name)
-            function.restype = result
-            function.argtypes = arguments
-            setattr(self, name, function)
+        try:
+            self._cdll = ctypes.CDLL(str(path))
+            for name, (result, arguments) in SIGNATURES.items():
+                function = getattr(self._cdll, "csrn_" + name)
+                function.restype = result
+                function.argtypes = arguments
+                setattr(self, name, function)
+        except (OSError, AttributeError) as error:  # no library, or not csrnorm's, or that of another version
+            raise ImportError(f"{path} is not the library of this csrnorm: {error}") from error
 
     if TYPE_CHECKING:
 
@@ -339,9 +343,10 @@ def set_num_threads(threads: int | None) -> None:
 
     Parameters
     ----------
-    threads
-        The number; ``None``: as OpenMP would choose (``OMP_NUM_THREADS``, else the number of processors).
-        Where the caller itself runs many threads, as the workers of Dask do, 1 is right.
+    threads : int or None
+        The number; None: as OpenMP would choose (``OMP_NUM_THREADS``, else the number of processors), and one for
+        matrices so small that others would take longer to wake up. Where the caller itself runs many threads, as the
+        workers of Dask do, 1 is right.
 
     Examples
     --------
@@ -359,7 +364,12 @@ def set_num_threads(threads: int | None) -> None:
 
 
 def get_num_threads() -> int:
-    """Return how many threads the library uses in each call.
+    """Return how many threads the library uses in each call at most.
+
+    Returns
+    -------
+    int
+        The number in effect, also where it was left to OpenMP.
 
     Examples
     --------
@@ -371,16 +381,23 @@ def get_num_threads() -> int:
 
 
 def context(device: int = 0, backend: int = Backend.BACKEND_CPU) -> int:
-    """Return the calling thread's context, made when first asked for and kept: it holds scratch memory."""
-    threads = getattr(_local, "threads", _threads)
+    """Return the calling thread's context, made when first asked for and kept: it holds scratch memory.
+
+    A context for a GPU has no threads here, since no array of the host is given to it; it must outlive a change of
+    their number, as work and errors may be waiting in it.
+    """
+    threads = 0 if backend == Backend.BACKEND_CUDA else getattr(_local, "threads", _threads)
     key = (threads, device, backend)
     try:
         return _local.contexts[key].handle
     except (AttributeError, KeyError):
         pass
     contexts = getattr(_local, "contexts", {})
-    # Of the old ones only those of the same number of threads are of further use.
-    _local.contexts = {old: kept for old, kept in contexts.items() if old[0] == threads}
+    # Of the old ones those of a number of threads that is no longer asked for are of no further use.
+    numbers = (threads, _threads, 1)
+    _local.contexts = {
+        old: kept for old, kept in contexts.items() if old[0] in numbers or old[2] == Backend.BACKEND_CUDA
+    }
     _local.contexts[key] = made = _Context(threads, device, backend)
     return made.handle
 

@@ -20,7 +20,7 @@ import numpy as np
 from . import _axis, _core, pp
 from ._arrays import layout, result_dtype
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _depth = 0
 #: Pairs of scanpy's function and what replaces it, while replaced.
 _pairs: list[tuple[Any, Callable]] = []
@@ -41,6 +41,17 @@ def _is_plain(x: Any) -> bool:
     return type(x) is np.ndarray and x.flags.c_contiguous and x.dtype.kind in "biuf" and x.dtype.itemsize <= 8
 
 
+def _looked_at(adata: Any, layer: str | None, obsm: str | None = None) -> Any:
+    """Return the array that is meant, for a look at its type; of a view that of the whole: its own would be gathered."""
+    return pp.get(getattr(adata, "_adata_ref", None) if adata.is_view else adata, layer, obsm)
+
+
+def _is_registered(original: Callable, x: Any) -> bool:
+    """Say whether somebody else has registered a function for the type of `x` with scanpy's."""
+    dispatch = getattr(original, "dispatch", None)
+    return dispatch is not None and not dispatch(type(x)).__module__.startswith("scanpy.")
+
+
 def _for_normalize_total(original: Callable) -> Callable:
     @wraps(original)
     def normalize_total(adata, *args, **keywords):
@@ -48,8 +59,8 @@ def _for_normalize_total(original: Callable) -> Callable:
         target = args[0] if args else keywords.get("target_sum")
         try:
             _core.parse_target(target)
-            handled = pp.handles(pp.get(adata, layer))
-        except (TypeError, KeyError):
+            handled = pp.handles(_looked_at(adata, layer, keywords.get("obsm")))
+        except (TypeError, KeyError, ValueError, AttributeError):
             handled = False
         return (pp.normalize_total if handled else original)(adata, *args, **keywords)
 
@@ -59,10 +70,12 @@ def _for_normalize_total(original: Callable) -> Callable:
 def _for_log1p(original: Callable) -> Callable:
     @wraps(original)
     def log1p(*args, **keywords):
-        data = args[0] if args else keywords.get("data")
-        if pp.is_anndata(data):
+        data = args[0] if args else keywords.get("data", keywords.get("X"))
+        if _is_registered(original, data):
+            handled = False
+        elif pp.is_anndata(data):
             try:
-                x = pp.get(data, keywords.get("layer"), keywords.get("obsm"))
+                x = _looked_at(data, keywords.get("layer"), keywords.get("obsm"))
             except (KeyError, ValueError):
                 x = None
             handled = pp.handles(x)
@@ -139,30 +152,61 @@ def _exchange(old: Any, new: Any) -> None:
                 setattr(module, name, new)
 
 
+def _begin() -> None:
+    """Exchange the functions, unless they are exchanged already."""
+    global _depth
+    with _lock:
+        if _depth == 0:
+            for (module, name), make in _REPLACEMENTS.items():
+                original = getattr(import_module(module), name, None)
+                if original is not None:
+                    replacement = make(original)
+                    _pairs.append((original, replacement))
+                    _exchange(original, replacement)
+        _depth += 1
+
+
+def _end() -> None:
+    """Exchange them back, unless another acceleration needs them."""
+    global _depth
+    with _lock:
+        _depth -= 1
+        if _depth == 0:
+            for original, replacement in _pairs:
+                _exchange(replacement, original)
+            _pairs.clear()
+
+
 class Acceleration:
-    """What ``accelerate_scanpy()`` returns: ends the acceleration, also at the end of a ``with`` block."""
+    """What ``accelerate_scanpy()`` returns: ends the acceleration, also at the end of a ``with`` block.
+
+    It may be used for several blocks, one after the other or one in another.
+    """
 
     def __init__(self) -> None:
-        self._active = True
+        _begin()
+        self._active, self._blocks = True, 0
 
     def restore(self) -> None:
         """Give scanpy its functions back. A second call does nothing."""
-        global _depth
         with _lock:
-            if not self._active:
-                return
-            self._active = False
-            _depth -= 1
-            if _depth == 0:
-                for original, replacement in _pairs:
-                    _exchange(replacement, original)
-                _pairs.clear()
+            if self._active:
+                self._active = False
+                _end()
 
     def __enter__(self) -> Acceleration:
+        with _lock:
+            if not self._active:
+                _begin()
+                self._active = True
+            self._blocks += 1
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        self.restore()
+        with _lock:
+            self._blocks -= 1
+            if not self._blocks:
+                self.restore()
 
 
 def accelerate_scanpy() -> Acceleration:
@@ -174,8 +218,9 @@ def accelerate_scanpy() -> Acceleration:
 
     Returns
     -------
-    An object whose ``restore()`` undoes it; as a context manager it does so at the end of the block. Calls may be
-    nested: the last ``restore()`` counts.
+    Acceleration
+        Its ``restore()`` undoes it; as a context manager it does so at the end of the block. Calls may be nested: the
+        last ``restore()`` counts. Where the object is thrown away, scanpy stays accelerated until the process ends.
 
     Examples
     --------
@@ -187,14 +232,4 @@ def accelerate_scanpy() -> Acceleration:
     >>> sc.pp.log1p is before
     True
     """
-    global _depth
-    with _lock:
-        if _depth == 0:
-            for (module, name), make in _REPLACEMENTS.items():
-                original = getattr(import_module(module), name, None)
-                if original is not None:
-                    replacement = make(original)
-                    _pairs.append((original, replacement))
-                    _exchange(original, replacement)
-        _depth += 1
     return Acceleration()

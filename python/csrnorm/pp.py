@@ -1,8 +1,8 @@
 """scanpy's preprocessing functions on AnnData, by their names and with their parameters.
 
-Parameters, warnings, return values and side effects are those of scanpy 1.11.5; ``docs/python.md`` lists every
-difference that is meant. Neither scanpy nor anndata is imported: AnnData is known by its module, and messages go to
-scanpy's log where scanpy is loaded.
+Parameters, warnings, return values and side effects are those of scanpy 1.11.5, with ``obsm`` as in 1.12;
+``docs/python.md`` lists every difference that is meant. Neither scanpy nor anndata is imported: AnnData is known by its
+module, and messages go to scanpy's log where scanpy is loaded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _core, _cuda, _dask
+from . import _axis, _core, _cuda, _dask
 from ._arrays import layout, result_dtype
 
 __all__ = ["log1p", "normalize_total"]
@@ -117,15 +117,16 @@ def _set(adata: Any, x: Any, layer: str | None, obsm: str | None = None) -> None
         adata.X = x
 
 
-def _is_shared(adata: Any, x: Any, layer: str | None) -> bool:
+def _is_shared(adata: Any, x: Any, layer: str | None, obsm: str | None) -> bool:
     """Say whether another array of `adata` has the buffer of the CSR matrix `x`, as ``layers["raw"] = csr_matrix(X)``
     has. scanpy gives CSR matrices a new buffer, so that the other one stays; dense arrays change together there too.
     """
     if getattr(x, "format", None) != "csr" or not isinstance(getattr(x, "data", None), np.ndarray):
         return False
-    others = [value for key, value in adata.layers.items() if key != layer] + list(adata.obsm.values())
+    others = [value for key, value in adata.layers.items() if key != layer]
+    others += [value for key, value in adata.obsm.items() if key != obsm]
     if not adata.isbacked:
-        others += [] if layer is None else [adata.X]
+        others += [] if layer is None and obsm is None else [adata.X]
         others += [] if adata.raw is None else [adata.raw.X]
     others = [other for other in others if other is not x]
     buffers = [other if isinstance(other, np.ndarray) else getattr(other, "data", None) for other in others]
@@ -133,16 +134,12 @@ def _is_shared(adata: Any, x: Any, layer: str | None) -> bool:
 
 
 def _normalize(x: Any, target_sum: Any, *, copy: bool, **options: Any) -> _core.Normalized:
-    """Normalize an array wherever it lies: the place where other kinds of arrays branch off."""
-    if _dask.is_dask(x):
-        return _dask.normalize(x, target_sum, **options)
+    """Normalize an array, read from its file if it is in one; CSC becomes CSR."""
     if _is_backed(x):
         x, copy = x[()] if hasattr(x, "__array__") else x.to_memory(), False
-    if _cuda.is_device(x):
-        return _cuda.normalize(x.copy() if copy else x, target_sum, **options)
-    if layout(x) == "csc":
+    if getattr(x, "format", None) == "csc" and not _cuda.is_device(x):
         x, copy = _core.csc_to_csr(x), False
-    return _core.normalize(x, target_sum, copy=copy, **options)
+    return _axis.normalize(x, target_sum, copy=copy, **options)
 
 
 def _warn_of_zeros(factors: Any) -> None:
@@ -162,6 +159,7 @@ def normalize_total(
     max_fraction: float = 0.05,
     key_added: str | None = None,
     layer: str | None = None,
+    obsm: str | None = None,
     inplace: bool = True,
     copy: bool = False,
     log1p: bool = False,
@@ -171,30 +169,33 @@ def normalize_total(
 
     Parameters
     ----------
-    adata
+    adata : AnnData
         The annotated data matrix of cells x genes: CSR, CSC (which becomes CSR, as in scanpy) or dense.
-    target_sum
-        Total of every cell afterwards. None or ``"median"``: the median of the positive totals; ``"mean"``: their mean.
-    exclude_highly_expressed
+    target_sum : float or {"median", "mean"}, optional
+        Total of every cell afterwards; by default the median of the positive totals, as with ``"median"``.
+    exclude_highly_expressed : bool
         Leave genes out of the totals that hold more than `max_fraction` of the total of any cell.
-    max_fraction
-        See there.
-    key_added
+    max_fraction : float
+        Between 0 and 1, for `exclude_highly_expressed`.
+    key_added : str, optional
         Name of the column of ``adata.obs`` for the factors, total / target.
-    layer
+    layer : str, optional
         The layer to normalize instead of ``X``.
-    inplace
+    obsm : str, optional
+        The entry of ``obsm`` to normalize instead of ``X``.
+    inplace : bool
         Whether to update `adata` or to return a dictionary.
-    copy
+    copy : bool
         Whether to work on a copy of `adata` and return that. Not compatible with ``inplace=False``.
-    log1p
+    log1p : bool
         Take log(1 + x) in the same pass over the values; ``adata.uns["log1p"]`` is written too.
-    base
-        Base of that logarithm; natural if None.
+    base : float, optional
+        Base of that logarithm; natural by default.
 
     Returns
     -------
-    None; the copy with ``copy=True``; ``{"X": ..., "norm_factor": ...}`` with ``inplace=False``.
+    AnnData, dict or None
+        The copy with ``copy=True``; ``{"X": ..., "norm_factor": ...}`` with ``inplace=False``; else None.
 
     Examples
     --------
@@ -216,13 +217,13 @@ def normalize_total(
     if max_fraction < 0 or max_fraction > 1:
         raise ValueError("Choose max_fraction between 0 and 1.")
     _make_actual(adata)
-    x = get(adata, layer)
+    x = get(adata, layer, obsm)
     if x is None:
         raise ValueError(f"Layer {layer!r} not found in adata.")
 
-    if inplace and layer is None and adata.isbacked and adata.file._filemode == "r":
+    if inplace and layer is None and obsm is None and adata.isbacked and adata.file._filemode == "r":
         raise ValueError('adata.X is in a file that was opened with backed="r", expected "r+" or inplace=False')
-    if inplace and _is_shared(adata, x, layer):
+    if inplace and _is_shared(adata, x, layer, obsm):
         x.data = x.data.copy()
 
     log = _log()
@@ -239,13 +240,15 @@ def normalize_total(
         copy=not inplace,
     )
     if result.excluded is not None:
+        names = adata.var_names if obsm is None else np.arange(result.excluded.size)
         log.info(
             "The following highly-expressed genes are not considered during normalization factor computation:\n"
-            f"{adata.var_names[result.excluded].tolist()}"
+            f"{names[result.excluded].tolist()}"
         )
     _warn_of_zeros(result.factors)
     if inplace:
-        _set(adata, result.x, layer)
+        if result.x is not x or adata.isbacked:
+            _set(adata, result.x, layer, obsm)
         if key_added is not None:
             factors = result.factors
             adata.obs[key_added] = factors.get() if hasattr(factors, "get") else np.asarray(factors)
@@ -295,25 +298,25 @@ def log1p(
 
     Parameters
     ----------
-    data
-        An AnnData, or a CSR, CSC or dense array. Integers become float64, as in scanpy; other values are replaced in
-        their own buffer.
-    base
-        Base of the logarithm; natural if None.
-    copy
+    data : AnnData, CSR, CSC or dense array, or Dask array
+        What to transform. Integers become float64, as in scanpy; other values are replaced in their own buffer.
+    base : float, optional
+        Base of the logarithm; natural by default.
+    copy : bool
         Whether to work on a copy and return that.
-    chunked
+    chunked : bool, optional
         Work in chunks of cells: for an AnnData in a file, opened with ``backed="r+"``. In memory there is no need.
-    chunk_size
+    chunk_size : int, optional
         Cells of a chunk.
-    layer
+    layer : str, optional
         The layer to transform instead of ``X``.
-    obsm
+    obsm : str, optional
         The entry of ``obsm`` to transform.
 
     Returns
     -------
-    The array; for an AnnData None, or the copy with ``copy=True``.
+    array, AnnData or None
+        The array; for an AnnData None, or the copy with ``copy=True``.
 
     Examples
     --------
@@ -334,7 +337,7 @@ def _log1p(x: Any, base: float | None, copy: bool = False) -> Any:
     if _dask.is_dask(x):
         return _dask.log1p(x, base=base)
     if _cuda.is_device(x):
-        return _cuda.log1p(x.copy() if copy else x, base)
+        return _cuda.log1p(_cuda.copied(x) if copy else x, base)
     return _core.log1p(x, base=base, copy=copy)
 
 
@@ -360,7 +363,9 @@ def _log1p_anndata(
         if _is_backed(x):
             where = "from layers" if layer is not None else "without `chunked=True`"
             raise NotImplementedError(f"log1p is not implemented for matrices of type {type(x)} {where}")
-        _set(adata, _log1p(x, base), layer, obsm)
+        result = _log1p(x, base)
+        if result is not x or adata.isbacked:
+            _set(adata, result, layer, obsm)
     adata.uns["log1p"] = {"base": base}
     return adata if copy else None
 
@@ -369,6 +374,8 @@ def _log1p_backed(adata: Any, base: float | None, chunk_size: int | None) -> Non
     """Transform X in its file, some cells at a time."""
     if adata.file._filemode != "r+":
         raise NotImplementedError("log1p is not implemented for backed AnnData with backed mode not r+")
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError(f"chunk_size is {chunk_size}, expected a positive number")
     if adata.X.dtype.kind != "f":
         raise TypeError(f"adata.X is {adata.X.dtype.name} in its file, which cannot hold logarithms; expected floats")
     for chunk, start, end in adata.chunked_X(chunk_size):

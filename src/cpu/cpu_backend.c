@@ -30,6 +30,7 @@ static csrn_status cpu_create(csrn_context *ctx, const csrn_context_options *opt
   memset(state, 0, sizeof *state);
   state->kernels = kernels;
   state->threads = options->threads;
+  state->by_work = options->threads == 0;
 #if defined(_OPENMP)
   if (state->threads == 0)
     state->threads = omp_get_max_threads();

@@ -102,6 +102,7 @@ typedef enum csrn_slot {
 typedef struct csrn_cpu_state {
   const csrn_kernels *kernels;
   int32_t threads;
+  bool by_work; /* their number was left to the library, which then uses fewer where there is little to do */
   struct {
     void *memory;
     size_t bytes;
@@ -122,7 +123,7 @@ void *csrn_cpu_scratch(csrn_context *ctx, csrn_slot slot, size_t bytes);
 void csrn_cpu_parallel(int n_threads, void (*function)(void *arg, int thread, int n_threads), void *arg);
 
 /* How many threads are worth using for `values` elements: at most those of the
- * context, one in a forked child. */
+ * context, one in a forked child, and one for few elements unless threads were asked for. */
 int csrn_cpu_threads_for(const csrn_context *ctx, int64_t values);
 
 /* Range [*begin, *end) of thread `thread` in [0, n), cut at multiples of `grain`. */

@@ -31,14 +31,20 @@ static void watch_forks(void) {
 
 /* ---- Threads -------------------------------------------------------------- */
 
-/* Below this many values a second thread costs more than it saves (a few microseconds). */
-enum { VALUES_PER_THREAD = 8192 };
+/* Below VALUES_PER_THREAD a thread that is awake costs more than it saves (a few microseconds). But threads
+ * that have not worked for some milliseconds sleep, to wake them takes as long as to go through VALUES_ALONE,
+ * and where their processors have other work they come when that lets them, which has taken a hundred times
+ * as long. So a caller who has not asked for threads gets none for a matrix that one goes through in that
+ * time. */
+enum { VALUES_PER_THREAD = 8192, VALUES_ALONE = 1 << 18 };
 
 int csrn_cpu_threads_for(const csrn_context *ctx, int64_t values) {
+  const csrn_cpu_state *state = csrn_cpu_state_of(ctx);
   pthread_once(&fork_once, watch_forks);
+  if (in_child || (state->by_work && values < VALUES_ALONE))
+    return 1;
   int64_t useful = 1 + values / VALUES_PER_THREAD;
-  int64_t threads = csrn_cpu_state_of(ctx)->threads;
-  return in_child ? 1 : (int)(useful < threads ? useful : threads);
+  return (int)(useful < state->threads ? useful : state->threads);
 }
 
 static void run_in_default_mode(void (*function)(void *arg, int thread, int n_threads), void *arg, int thread,

@@ -11,8 +11,10 @@
 #include <math.h>
 #include <string.h>
 
-/* The digits of the 63 bits of a positive double, from the top: 15, then 4 times 12. */
-enum { N_LEVELS = 5, FIRST_BITS = 15, NEXT_BITS = 12, N_BINS = 1 << FIRST_BITS };
+/* The digits of the 63 bits of a positive double, from the top: 15, then 4 times 12; of few values, for which
+ * going through so many bins would take longer than counting, 7 times 9. */
+enum { FIRST_BITS = 15, NEXT_BITS = 12, N_BINS = 1 << FIRST_BITS };
+enum { FEW = 8192, FEW_BITS = 9 };
 
 /* As many values as one histogram has bins are gathered. */
 enum { MAX_GATHERED = N_BINS };
@@ -24,6 +26,7 @@ typedef struct selection {
   const double *values;
   int64_t n;
   int shift;       /* of the digit that is being counted */
+  int bits;        /* how many it has */
   uint64_t prefix; /* all higher digits, the same for every candidate */
   int64_t *bins;   /* [threads][N_BINS] */
   int n_threads;
@@ -31,10 +34,6 @@ typedef struct selection {
   int64_t n_gathered;
   uint64_t low_bound, high_bound; /* of the two middle values: see find_neighbours() */
 } selection;
-
-static int bits_of_level(int shift) {
-  return shift == 63 - FIRST_BITS ? FIRST_BITS : NEXT_BITS;
-}
 
 /* The bits of a value; 0 for one that does not take part. Since 0 itself does not
  * either, a positive finite value is one whose bits are in (0, INFINITY_BITS). */
@@ -45,14 +44,14 @@ static uint64_t key_of(double value) {
 }
 
 static bool is_candidate(const selection *s, uint64_t key) {
-  int top = s->shift + bits_of_level(s->shift);
+  int top = s->shift + s->bits;
   return key != 0 && (top == 63 || key >> top == s->prefix);
 }
 
 static void count_digits(void *arg, int thread, int n_threads) {
   const selection *s = arg;
   int64_t *bins = s->bins + (int64_t)thread * N_BINS;
-  const uint64_t mask = ((uint64_t)1 << bits_of_level(s->shift)) - 1;
+  const uint64_t mask = ((uint64_t)1 << s->bits) - 1;
   int64_t begin, end;
   memset(bins, 0, (size_t)(mask + 1) * sizeof *bins);
   csrn_cpu_range(s->n, 1024, thread, n_threads, &begin, &end);
@@ -65,7 +64,7 @@ static void count_digits(void *arg, int thread, int n_threads) {
 
 /* The counts of all threads in the first thread's bins; returns how many values. */
 static int64_t count_all(selection *s) {
-  const int64_t n_bins = (int64_t)1 << bits_of_level(s->shift);
+  const int64_t n_bins = (int64_t)1 << s->bits;
   s->n_threads = csrn_cpu_threads_for(s->ctx, s->n);
   csrn_cpu_parallel(s->n_threads, count_digits, s);
   int64_t total = 0;
@@ -118,16 +117,17 @@ static void find_neighbours(const selection *s, int shift, double *low, double *
 }
 
 static double select_median(selection *s) {
-  s->shift = 63 - FIRST_BITS;
+  const bool few = s->n <= FEW;
+  s->bits = few ? FEW_BITS : FIRST_BITS;
+  s->shift = 63 - s->bits;
   int64_t count = count_all(s);
   if (count == 0)
     return NAN;
   int64_t low = (count - 1) / 2, high = count / 2;
   for (;;) {
     uint64_t low_bin = find_bin(s, &low), high_bin = find_bin(s, &high);
-    const int bits = bits_of_level(s->shift);
-    s->low_bound = s->prefix << bits | low_bin;
-    s->high_bound = s->prefix << bits | high_bin;
+    s->low_bound = s->prefix << s->bits | low_bin;
+    s->high_bound = s->prefix << s->bits | high_bin;
     double a, b;
     if (low_bin != high_bin) {
       find_neighbours(s, s->shift, &a, &b);
@@ -139,7 +139,8 @@ static double select_median(selection *s) {
       return a;
     }
     int64_t left = s->bins[low_bin];
-    s->shift -= NEXT_BITS;
+    s->bits = few ? FEW_BITS : NEXT_BITS;
+    s->shift -= s->bits;
     if (left <= MAX_GATHERED && s->values != s->gathered)
       gather(s);
     count_all(s);

@@ -11,11 +11,20 @@ rm -rf "$WORK"
 mkdir -p "$WORK"
 cd "$WORK"
 
-pip=("$PYTHON" -m pip --disable-pip-version-check)
-"${pip[@]}" wheel "$SOURCE" --quiet --no-deps --no-build-isolation --no-index -w . --config-settings cmake.build-type=Debug \
-  --config-settings "build-dir=$WORK/build" --config-settings cmake.define.CSRNORM_WERROR=ON
+options=(--quiet --no-build-isolation --no-index --config-settings cmake.build-type=Debug
+  --config-settings "build-dir=$WORK/build" --config-settings cmake.define.CSRNORM_WERROR=ON)
+PATH=$(dirname "$PYTHON"):$PATH
+if command -v auditwheel >/dev/null && command -v patchelf >/dev/null; then
+  CSRNORM_PYTHON=$PYTHON CSRNORM_WHEELS=$WORK "$SOURCE/scripts/wheel" "${options[@]}"
+  tag=manylinux_
+else # and nothing is to be downloaded
+  echo "without auditwheel and patchelf: the wheel is not made for other machines"
+  "$PYTHON" -m pip --disable-pip-version-check wheel "$SOURCE" --no-deps -w . "${options[@]}"
+  tag=linux_
+fi
 wheels=(*.whl)
-[[ ${#wheels[@]} == 1 && ${wheels[0]} == csrnorm-*-py3-none-*.whl ]] || { echo "not one wheel for Python 3: ${wheels[*]}" && exit 1; }
+[[ ${#wheels[@]} == 1 && ${wheels[0]} == csrnorm-*-py3-none-$tag*.whl ]] ||
+  { echo "not one wheel for Python 3 and $tag*: ${wheels[*]}" && exit 1; }
 
 "$PYTHON" -m venv --without-pip fresh
 packages=$(fresh/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')

@@ -13,6 +13,9 @@ anndata = pytest.importorskip("anndata")
 sc = pytest.importorskip("scanpy")
 
 NAMES = ["normalize_total", "log1p", "axis_sum", "axis_mul_or_truediv"]
+#: scanpy 1.12 takes its sums from fast-array-utils.
+HAS_AXIS_SUM = hasattr(sc._utils, "axis_sum")
+needs_axis_sum = pytest.mark.skipif(not HAS_AXIS_SUM, reason="this scanpy has no axis_sum")
 
 
 def everywhere():
@@ -31,7 +34,7 @@ def test_every_name_is_replaced_and_restored():
     for place in [("scanpy.preprocessing", "normalize_total"), ("scanpy.preprocessing._recipes", "normalize_total"),
                   ("scanpy.preprocessing._simple", "log1p"), ("scanpy.preprocessing._qc", "axis_sum"),
                   ("scanpy.preprocessing._normalization", "axis_mul_or_truediv"), ("scanpy._utils", "axis_sum")]:  # fmt: skip
-        assert place in before
+        assert place in before or (place[1] == "axis_sum" and not HAS_AXIS_SUM)
     with csrnorm.accelerate_scanpy():
         inside = everywhere()
         assert set(inside) == set(before)
@@ -70,6 +73,7 @@ def test_it_is_csrnorm_that_works():
     assert adata.X.data.ctypes.data == place and adata.uns["log1p"] == {"base": None}
 
 
+@needs_axis_sum
 @pytest.mark.parametrize("axis", [0, 1, -1, (0,), (1,), None])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "uint8", "bool"])
 @pytest.mark.parametrize("layout", [sparse.csr_matrix, sparse.csc_matrix, dense])
@@ -116,7 +120,8 @@ def test_what_csrnorm_does_not_do_goes_to_scanpy():
     flags = np.array([True, False, True])
     with csrnorm.accelerate_scanpy():
         assert np.array_equal(sc.pp.log1p(x, copy=True), expected)
-        assert sc._utils.axis_sum(flags) == 2
+        if HAS_AXIS_SUM:
+            assert sc._utils.axis_sum(flags) == 2
 
 
 @pytest.mark.filterwarnings("ignore")

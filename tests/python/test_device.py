@@ -4,6 +4,7 @@ What can be seen here: that they are recognized, which pointers, device and stre
 without CUDA refuses them before it looks at anything. Not that a GPU computes; that needs one.
 """
 
+import contextlib
 import sys
 import types
 
@@ -15,12 +16,16 @@ import csrnorm
 from csrnorm import _cuda, _library
 
 
+#: The device on which everything lies; not the current one.
+DEVICE = 3
+
+
 class Array:
     """An array as cupy has it; its memory is the host's."""
 
     def __init__(self, host, read_only=False, strides=None):
         self.host, self.dtype, self.size = host, host.dtype, host.size
-        self.device = types.SimpleNamespace(id=0)
+        self.device = types.SimpleNamespace(id=DEVICE)
         self.__cuda_array_interface__ = {
             "data": (host.ctypes.data, read_only), "typestr": host.dtype.str, "shape": host.shape,
             "strides": strides, "version": 3,
@@ -34,7 +39,7 @@ def cupy_like(x, **options):
     """What cupyx.scipy.sparse.csr_matrix and csc_matrix show."""
     return types.SimpleNamespace(
         format=x.format, shape=x.shape, ndim=2, dtype=x.dtype, data=Array(x.data, **options),
-        indices=Array(x.indices), indptr=Array(x.indptr),
+        indices=Array(x.indices), indptr=Array(x.indptr), copy=lambda: cupy_like(x.copy(), **options),
     )  # fmt: skip
 
 
@@ -46,6 +51,7 @@ def torch_like(x):
 
     offsets, indices = ("crow", "col") if x.format == "csr" else ("ccol", "row")
     tensor = types.SimpleNamespace(layout=Layout(), shape=x.shape, dtype=x.dtype, values=lambda: Array(x.data))
+    tensor.clone = lambda: torch_like(x.copy())
     setattr(tensor, f"{offsets}_indices", lambda: Array(x.indptr))
     setattr(tensor, f"{indices}_indices", lambda: Array(x.indices))
     return tensor
@@ -59,9 +65,18 @@ def on_device(request):
 @pytest.fixture
 def stand_in(monkeypatch):
     """A package with a current stream; a context of the CPU in place of the GPU's; the streams that were set."""
-    streams = []
+    streams, current = [], [0]
+
+    @contextlib.contextmanager
+    def device(number):
+        current.append(number)
+        yield
+        current.pop()
+
     package = types.ModuleType("stand_in")
-    package.cuda = types.SimpleNamespace(get_current_stream=lambda: types.SimpleNamespace(ptr=0x51))
+    package.cuda = types.SimpleNamespace(
+        get_current_stream=lambda: types.SimpleNamespace(ptr={0: 0x50, DEVICE: 0x51}[current[-1]]), Device=device
+    )  # fmt: skip
     package.empty = lambda size, dtype: Array(np.empty(size, dtype))
     monkeypatch.setitem(sys.modules, "stand_in", package)
     monkeypatch.setattr(Array, "__module__", "stand_in.core")
@@ -95,12 +110,26 @@ def test_in_place_on_the_current_stream(on_device, stand_in, layout, exclude):
     options = {"exclude_highly_expressed": exclude, "max_fraction": 0.1, "log1p": True, "base": None}
     expected = csrnorm.normalize(x.copy(), 100, **options)
     device = on_device(x)
-    result = csrnorm.pp._normalize(device, 100, copy=False, **options)
+    result = csrnorm.normalize(device, 100, **options)
     assert result.x is device and stand_in == [0x51]
     assert np.array_equal(bits(x), bits(expected.x))
     assert np.array_equal(result.factors.get(), expected.factors)
     again = csrnorm.pp.log1p(device)
     assert again is device and np.array_equal(bits(x), bits(csrnorm.pp.log1p(expected.x)))
+
+
+def test_copies_on_the_device(on_device, stand_in):
+    x = simulated()
+    before = x.copy()
+    device = on_device(x)
+    for found, expected in (
+        (csrnorm.pp.log1p(device, copy=True), csrnorm.pp.log1p(x, copy=True)),
+        (csrnorm.normalize(device, 9, copy=True).x, csrnorm.normalize(x, 9, copy=True).x),
+    ):
+        assert found is not device
+        values = found.data if on_device is cupy_like else found.values()
+        assert np.array_equal(bits(values.host), bits(expected.data))
+    assert np.array_equal(bits(x), bits(before))
 
 
 def test_what_cannot_be_worked_on_is_refused(stand_in):
@@ -124,7 +153,6 @@ def test_blocks_of_dask_on_a_device(stand_in):
     x = simulated()
     kept = x.data.copy()
     block = cupy_like(x)
-    block.copy = lambda: cupy_like(x.copy())
     totals = csrnorm.axis_sum(x, axis=1)
     assert np.array_equal(_dask._row_totals(block), totals)
     target = csrnorm.median_positive(totals)

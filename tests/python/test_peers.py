@@ -139,3 +139,41 @@ def test_only_reports_of_the_same_machine_are_added_to(tmp_path):
     assert peers.earlier(path, here) == [1]
     with pytest.raises(SystemExit, match="not of"):
         peers.earlier(path, here | {"threads": 4})
+
+
+def test_first_calls_are_measured_once():
+    from types import SimpleNamespace
+
+    import peers
+
+    asked = SimpleNamespace(stages=None, sizes=[(1000, 7), (10, 70), (100, 70)])
+    assert [peers.stages_of(asked, *size) for size in asked.sizes] == [
+        ["times", "memory"], ["times", "first", "memory"], ["times", "memory"]
+    ]  # fmt: skip
+    asked.stages = ["first"]
+    assert [peers.stages_of(asked, *size) for size in asked.sizes] == [["first"]] * 3
+    for size in peers.SIZES:
+        cells, length = peers.size(size)
+        assert cells * length <= 150_000_000, "more does not fit where the report is made"
+
+
+def test_every_call_has_a_process_of_its_own(monkeypatch):
+    import peers
+
+    asked = []
+
+    def ask(task, folder, variables):
+        asked.append((task["what"], task["candidate"], task["operation"], variables.get("NUMBA_CACHE_DIR")))
+        return {"extra_bytes": len(task["operation"])}
+
+    monkeypatch.setattr(peers, "ask", ask)
+    rows = [{"candidate": name, "operation": operation, "state": state}
+            for name, operation, state in (("a", "log1p", "ok"), ("b", "sums", "ok"), ("c", "sums", "wrong"),
+                                           ("Seurat", "log1p", "ok"))]  # fmt: skip
+    for what in ("first_call", "memory"):
+        asked.clear()
+        peers.add_calls({"results": rows}, what, {}, None, {})
+        assert sorted(call[:3] for call in asked) == [(what, "a", "log1p"), (what, "b", "sums")]
+        caches = {call[3] for call in asked}
+        assert len(caches) == 2 if what == "first_call" else caches == {None}
+    assert [row.get("extra_bytes") for row in rows] == [5, 4, None, None]

@@ -3,6 +3,9 @@
 What would end the process or change other memory is refused, and what is not refused is computed as anything else.
 """
 
+import os
+import subprocess
+import sys
 from operator import mul, truediv
 
 import numpy as np
@@ -220,3 +223,149 @@ def test_totals_on_a_device_wait_for_its_errors(monkeypatch):
     ):
         with pytest.raises(csrnorm.InvalidMatrixError, match="indptr"):
             work()
+
+
+# ---- Totals beyond 64 bits -----------------------------------------------------------------------------------------
+
+#: Totals beyond 2**63 and far below; that of the third cell also without the genes that are excluded below.
+LARGE = [
+    [2**62, 2**62, 5, 0], [1, 1, 1, 1], [2**62 + 3, 2**61, 2**62 + 7, 2**62 + 2**61], [0, 0, 0, 0], [2**53, 1, 0, 1]
+]  # fmt: skip
+
+
+def normalized_exactly(target_sum=None, exclude_highly_expressed=False, max_fraction=0.05, log1p=False):
+    """LARGE by Python's integers: (values, factors, excluded)."""
+    keep = [True] * 4
+    if exclude_highly_expressed:
+        keep = [all(not row[j] > max_fraction * float(sum(row)) for row in LARGE) for j in range(4)]
+    totals = np.array([float(sum(x for x, kept in zip(row, keep) if kept)) for row in LARGE])
+    positive = totals[totals > 0]
+    target = {None: np.median, "mean": _core.mean_positive}.get(target_sum, lambda _: target_sum)(positive)
+    factors = totals.astype(np.float32) / np.float32(target)
+    divisors = np.where(factors == 0, np.float32(1), factors)
+    values = np.array(LARGE, np.int64).astype(np.float32) / divisors[:, None]
+    return csrnorm.pp.log1p(values) if log1p else values, factors, ~np.array(keep)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, ">i8"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {}, {"target_sum": 7}, {"target_sum": "mean"}, {"log1p": True},
+        {"exclude_highly_expressed": True, "max_fraction": 0.3},
+        {"exclude_highly_expressed": True, "max_fraction": 0.45, "target_sum": 3},
+    ],
+)  # fmt: skip
+def test_totals_beyond_64_bits_are_exact_too(to_layout, dtype, options):
+    x = to_layout(sparse.csr_matrix(np.array(LARGE, np.int64)))
+    if sparse.issparse(x):
+        x.data = x.data.astype(dtype)
+    else:
+        x = x.astype(dtype)
+    before = dense(x).copy()
+    found = csrnorm.normalize(x, **options)
+    values, factors, excluded = normalized_exactly(**options)
+    assert np.array_equal(bits(found.factors), bits(factors))
+    assert np.array_equal(bits(found.x), bits(values))
+    if "exclude_highly_expressed" in options:
+        assert np.array_equal(found.excluded, excluded) and excluded.any() and not excluded.all()
+    assert np.array_equal(dense(x), before)
+
+
+# ---- Threads, contexts, the library --------------------------------------------------------------------------------
+
+
+def in_a_process(code, **variables):
+    """What a process of its own prints."""
+    threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "4"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **threads, **variables}, capture_output=True, text=True
+    )  # fmt: skip
+    return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
+
+
+def test_threads_are_used_where_they_pay():
+    """A matrix that one thread goes through sooner than others wake up wakes none, unless they were asked for."""
+    code = """
+import os, numpy as np, csrnorm
+def threads():
+    return len(os.listdir("/proc/self/task"))
+few, many = np.ones((100, 2000), np.float32), np.ones((200, 2000), np.float32)
+before = threads()
+csrnorm.normalize(few)
+small = threads() - before
+if os.environ["ASKED"] == "yes":
+    csrnorm.set_num_threads(4)
+    csrnorm.normalize(few)
+else:
+    csrnorm.normalize(many)
+print(small, threads() - before)
+"""
+    assert in_a_process(code, ASKED="no") == "0 3"
+    assert in_a_process(code, ASKED="yes") == "0 3"
+
+
+def test_contexts_are_kept(monkeypatch):
+    """Those of a GPU whatever becomes of the number of threads, since work may be under way in them; those of the CPU
+    for as long as their number of threads is asked for."""
+    made = []
+
+    class Context:
+        def __init__(self, threads, device, backend):
+            made.append((threads, device, backend))
+            self.handle = len(made)
+
+    monkeypatch.setattr(_library, "_Context", Context)
+    monkeypatch.setattr(_library, "_local", _library.threading.local())
+    cuda = _library.Backend.BACKEND_CUDA
+    handle = _library.context(1, cuda)
+    try:
+        for _ in range(2):
+            for threads in (3, 5):
+                csrnorm.set_num_threads(threads)
+                own = _library.context()
+                with _library.one_thread():
+                    assert _library.context() != own and _library.context(1, cuda) == handle
+                assert _library.context() == own, "made again for the next call"
+        assert made.count((0, 1, cuda)) == 1 and made.count((1, 0, _library.Backend.BACKEND_CPU)) == 1
+        assert {key[0] for key in _library._local.contexts} == {0, 1, 5}
+    finally:
+        csrnorm.set_num_threads(None)
+
+
+def test_a_library_named_without_its_folder():
+    path = _library.lib.path
+    code = f"import os; os.chdir({str(path.parent)!r}); import csrnorm; print(csrnorm._library.lib.path)"
+    assert in_a_process(code, CSRNORM_LIBRARY=path.name) == str(path.resolve())
+
+
+def test_what_is_not_the_library_is_an_import_error(tmp_path):
+    (tmp_path / "text").write_text("no library")
+    other = next(line.split()[-1] for line in open("/proc/self/maps") if "libc.so" in line)
+    for name, why in ((tmp_path / "text", "invalid ELF header|file too short"), (other, "csrn_")):
+        said = in_a_process("import csrnorm", CSRNORM_LIBRARY=str(name))
+        assert said.startswith("ImportError: ") and "is not the library of this csrnorm" in said
+        assert any(word in said for word in why.split("|")), said
+
+
+@pytest.mark.parametrize("base", ["2", [2], 1j, b"e"])
+def test_a_base_that_is_no_number_is_refused(base):
+    x = simulated(20, 30)
+    before = x.data.copy()
+    for function in (
+        lambda: csrnorm.pp.log1p(x, base=base),
+        lambda: csrnorm.normalize(x, log1p=True, base=base),
+    ):
+        with pytest.raises(TypeError, match="base is"):
+            function()
+    assert np.array_equal(x.data, before)
+
+
+def test_read_only_and_empty_arrays_have_addresses():
+    x = simulated(20, 30)
+    expected = csrnorm.axis_sum(x, axis=1)
+    for array in (x.data, x.indices, x.indptr):
+        array.flags.writeable = False
+    assert np.array_equal(csrnorm.axis_sum(x, axis=1), expected)
+    for array in (x.data, np.empty(0), np.ones((2, 3), order="F")[:, :1], np.ones(3)[1:]):
+        assert csrnorm._arrays.address(array) == array.ctypes.data
