@@ -78,7 +78,7 @@ static void ledger_release(void *user, void *pointer, size_t bytes, void *stream
   if (!pthread_equal(header.thread, pthread_self()))
     complain(book, "release() called from another thread than allocate()");
   for (size_t i = 0; i < GUARD; i++)
-    if (data[i - GUARD] != GUARD_BYTE || data[header.bytes + i] != GUARD_BYTE)
+    if (*(data - GUARD + i) != GUARD_BYTE || data[header.bytes + i] != GUARD_BYTE)
       complain(book, "the library wrote outside its scratch memory");
   book->outstanding--;
   free(header.raw);
@@ -87,6 +87,17 @@ static void ledger_release(void *user, void *pointer, size_t bytes, void *stream
 csrn_allocator ledger_allocator(ledger *book) {
   *book = (ledger){.fail_at = -1};
   return (csrn_allocator){ledger_allocate, ledger_release, book};
+}
+
+/* ---- The run -------------------------------------------------------------- */
+
+static bool is_set(const char *variable) {
+  const char *value = getenv(variable);
+  return value && strcmp(value, "1") == 0;
+}
+
+bool fixture_is_brief(void) {
+  return is_set("CSRNORM_TEST_BRIEF");
 }
 
 /* ---- Contexts ------------------------------------------------------------- */
@@ -212,8 +223,7 @@ static bool parse_variant(int argc, char **argv) {
 
 /* Whether a machine that is there for its GPU may not skip the tests that need one. */
 static bool is_required(csrn_backend backend) {
-  const char *value = backend == CSRN_BACKEND_CUDA ? getenv("CSRNORM_REQUIRE_CUDA") : NULL;
-  return value && strcmp(value, "1") == 0;
+  return backend == CSRN_BACKEND_CUDA && is_set("CSRNORM_REQUIRE_CUDA");
 }
 
 /* 0 if this machine runs the variant, SKIPPED if it cannot, 1 if anything else is wrong. */
@@ -231,8 +241,9 @@ static int prove_variant(const char *topic) {
     return 1;
   }
   bool right = csrn_context_backend(ctx) == test.backend && strcmp(csrn_context_isa(ctx), test.isa) == 0;
-  printf("%s: backend %d, instruction set %s, asked for %d, %s; %s\n", topic, (int)csrn_context_backend(ctx),
-         csrn_context_isa(ctx), (int)test.backend, test.isa, csrn_build_info());
+  printf("%s: backend %d, instruction set %s, asked for %d, %s%s; %s\n", topic,
+         (int)csrn_context_backend(ctx), csrn_context_isa(ctx), (int)test.backend, test.isa,
+         fixture_is_brief() ? ", in brief" : "", csrn_build_info());
   fflush(stdout);
   csrn_context_destroy(ctx);
   return right ? 0 : 1;

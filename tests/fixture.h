@@ -44,6 +44,11 @@ typedef struct fixture {
 /* The variant of this run; ctx is alive within each test. */
 extern fixture test;
 
+/* Whether this run repeats what the optimized build has tested whole, under a sanitizer or with another
+ * compiler (CSRNORM_TEST_BRIEF=1 in the environment): then a product of choices may be thinned out, each
+ * choice still taken. */
+bool fixture_is_brief(void);
+
 /* Options for a context of this run's backend and instruction set. */
 csrn_context_options fixture_options(int threads);
 /* A context from `options`, proven to be what was asked for. */

@@ -1,6 +1,7 @@
 /*
  * The caller's floating-point mode: other rounding, flush-to-zero, exceptions that
- * trap. None changes a bit of any result, and each is as before after the call.
+ * trap. None changes a bit of any result, and each is as before after the call. In brief
+ * values are counts or of any bits.
  */
 #define _GNU_SOURCE /* feenableexcept() */
 #include "battery.h"
@@ -70,6 +71,8 @@ static csrn_status invoke_in_mode(const battery_operation *operation, const batt
 static void expect_no_effect(int round, bool flush_to_zero, bool trapping, const char *what) {
   for (int kind = SAMPLE_LOW; kind <= SAMPLE_WILD; kind++)
     for (int type = CSRN_F32; type <= CSRN_F64; type++) {
+      if (fixture_is_brief() && kind != SAMPLE_COUNTS && kind != SAMPLE_WILD)
+        continue;
       sample_shape shape = boundary_shape(5000, 300);
       sample m = sample_make(&shape, (csrn_dtype)type, (sample_values)kind, 201);
       uint64_t expected[N_OPERATIONS], got[N_OPERATIONS];

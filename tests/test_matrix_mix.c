@@ -1,6 +1,7 @@
 /*
  * Every data type with every type of indptr and of indices, through every operation
- * that could treat one of them differently.
+ * that could treat one of them differently. In brief each combination has two of the
+ * ways to normalize, in turn.
  */
 #include "expect.h"
 
@@ -63,7 +64,11 @@ static void axis_scaling(void **state) {
 static void normalizing(const sample *m, layout how) {
   csrn_normalize_options options = CSRN_NORMALIZE_OPTIONS_INIT;
   options.max_fraction = 0.1;
+  static int turn;
+  turn++;
   for (int bits = 0; bits < 8; bits++) {
+    if (fixture_is_brief() && (bits + turn) % 4)
+      continue;
     csrn_dtype out = bits & 4 ? CSRN_F64 : CSRN_F32;
     options.exclude_highly_expressed = bits & 1;
     options.axis = (csrn_axis)(bits >> 1 & 1);

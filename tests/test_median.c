@@ -1,6 +1,7 @@
 /*
  * The median of the positive finite values, against sorting: odd and even counts,
- * equal values, every exponent, and values that do not count.
+ * equal values, every exponent, and values that do not count. In brief every third bit,
+ * count and size, and every 70th exponent.
  */
 #include "expect.h"
 
@@ -64,16 +65,21 @@ static void the_middle_two_do_not_overflow(void **state) {
   expect_median(apart, 2, DBL_MAX * 0.75);
 }
 
+/* Of a loop over many values of one sort. */
+static int step_of(int in_brief) {
+  return fixture_is_brief() ? in_brief : 1;
+}
+
 /* Neighbours that differ in the last bit only, at every digit a radix could split at. */
 static void neighbours_at_every_bit(void **state) {
   (void)state;
-  for (int bit = 0; bit < 52; bit++) {
+  for (int bit = 0; bit < 52; bit += step_of(3)) {
     double step = ldexp(1.0, bit - 52);
     const double values[] = {1.0 + step, 1.0, 2.0 - step, 1.0 + step, 1.0 + step / 2, 1.5};
     for (int64_t n = 1; n <= (int64_t)COUNT(values); n++)
       expect_oracle(values, n);
   }
-  for (int exponent = -1074; exponent < 1023; exponent += 7) {
+  for (int exponent = -1074; exponent < 1023; exponent += 7 * step_of(10)) {
     double x = ldexp(1.0, exponent);
     const double values[] = {x, 2 * x, nextafter(x, 0), nextafter(x, INFINITY), x};
     for (int64_t n = 1; n <= (int64_t)COUNT(values); n++)
@@ -100,7 +106,7 @@ static void neighbours_among_many(void **state) {
 static void every_small_count_in_every_placement(void **state) {
   (void)state;
   for (placement where = PLACE_ALIGNED; where < N_PLACEMENTS; where++)
-    for (int64_t n = 0; n < 100; n++) {
+    for (int64_t n = (int64_t)where % step_of(3); n < 100; n += step_of(3)) {
       buffers_place(where);
       double *values = host_array(n, sizeof *values);
       uint64_t seed = (uint64_t)n;
@@ -114,7 +120,7 @@ static void every_small_count_in_every_placement(void **state) {
 static void large_inputs(void **state) {
   (void)state;
   const int64_t counts[] = {1000, 4096, 4097, 65536, 99999, 300001};
-  for (size_t k = 0; k < COUNT(counts); k++)
+  for (size_t k = 0; k < COUNT(counts); k += (size_t)step_of(3))
     for (int kind = SAMPLE_LOW; kind <= SAMPLE_WILD; kind++) {
       double *values = host_array(counts[k] + 1, sizeof *values);
       uint64_t seed = 71 + k;

@@ -1,6 +1,7 @@
 /*
  * Views: indptr that begins above 0 or ends below nnz. Entries outside the rows hold
- * garbage (NaN, indices out of range) that must neither be read nor written.
+ * garbage (NaN, indices out of range) that must neither be read nor written. In brief
+ * each view has half of the types, the next one the other half.
  */
 #include "expect.h"
 
@@ -22,7 +23,9 @@ static void for_every_view(operation *run) {
   for (size_t v = 0; v < COUNT(views); v++)
     for (int type = 0; type < N_DATA_TYPES; type++)
       for (int out = CSRN_F32; out <= CSRN_F64; out++) {
-        buffers_place((placement)((v + (size_t)type) % N_PLACEMENTS));
+        if (fixture_is_brief() && (v + (size_t)type) % 2)
+          continue;
+        buffers_place((placement)((v + (size_t)type + (size_t)out) % N_PLACEMENTS));
         sample m = view_of(data_types[type], SAMPLE_COUNTS, views[v].lead, views[v].tail);
         run(&m, LAYOUT(I32, I64), (csrn_dtype)out);
         if (can_be_in_place(data_types[type], (csrn_dtype)out))

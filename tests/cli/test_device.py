@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from test_cli import MTX, digest, npy, read_npz, write_npz  # noqa: E402
 
 PROGRAM = str(Path(sys.argv.pop(1)).resolve())
+BRIEF = os.environ.get("CSRNORM_TEST_BRIEF") == "1"  # each choice, but not all of their combinations
 
 
 def devices():
@@ -153,9 +154,9 @@ class Results(Case):
     def test_normalize(self):
         ways = ((), ("--target-sum", "1e4", "--log1p"), ("--target-sum", "mean"), ("--log-base", "2"),
                 ("--exclude-highly-expressed", "--max-fraction", "0.02", "--log1p"))
-        for kind in "fdiqB":
+        for i, kind in enumerate("fdiqB"):
             path = self.source(kind)
-            for way in ways:
+            for way in ways[i:i + 1] if BRIEF else ways:
                 self.both("normalize", path, "-o", self.out, "--force", *way, output=self.out)
 
     def test_factors(self):
@@ -182,12 +183,14 @@ class Results(Case):
             self.both("sums", self.npz, "--axis", axis)
 
     def test_sums_and_scale(self):
-        for kind in "fdiqB":
+        for i, kind in enumerate("fdiqB"):
             path = self.source(kind)
             for axis, n in (("rows", 60), ("columns", 300)):
                 self.both("sums", path, "--axis", axis)
                 self.by.write_bytes(npy([0.0, *(1.0 + i / 7 for i in range(1, n))], "d"))
                 for op in ("multiply", "divide"):
+                    if BRIEF and (i + (axis == "rows") + (op == "divide")) % 2:
+                        continue
                     self.both("scale", path, "-o", self.out, "--force", "--axis", axis, "--by", self.by, "--op", op,
                               output=self.out)
 

@@ -1,5 +1,6 @@
 """The file library against scipy's readers and writers: what scipy wrote is read, and what csrnorm wrote scipy
-reads, to the bit. Usage: test_io_scipy.py IO_COPY. Exit code 77 without scipy: skipped."""
+reads, to the bit. Usage: test_io_scipy.py IO_COPY. Exit code 77 without scipy: skipped. With CSRNORM_TEST_BRIEF=1 each
+type comes in one order of bytes, layout and compression, in turn."""
 
 import gzip
 import os
@@ -18,6 +19,7 @@ except ImportError:
     sys.exit(77)
 
 IO_COPY = ""
+BRIEF = os.environ.get("CSRNORM_TEST_BRIEF") == "1"
 # dtype in the file -> dtype that comes out
 TYPES = {"?": "u1", "i1": "i4", "u1": "u1", "i2": "i4", "u2": "u2", "i4": "i4", "u4": "u4", "i8": "i8", "u8": "i8",
          "f2": "f4", "f4": "f4", "f8": "f8"}
@@ -64,10 +66,12 @@ class Files(unittest.TestCase):
         self.assertEqual(a.data.astype(b.dtype).tobytes(), b.data.tobytes())
 
     def test_npz(self):
-        for name, out in TYPES.items():
+        for i, (name, out) in enumerate(TYPES.items()):
             for order in "<>":
                 for layout in ("csr", "csc"):
                     for compressed in (True, False):
+                        if BRIEF and (order == "<", layout == "csr", compressed) != (i & 1 == 0, i & 2 == 0, i & 4 == 0):
+                            continue
                         with self.subTest(name=name, order=order, layout=layout, compressed=compressed):
                             m = random_matrix(name)
                             if layout == "csc":
