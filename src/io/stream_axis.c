@@ -35,8 +35,7 @@ csrn_io_status csrn_io_sums(csrn_io_input *input, csrn_context *ctx, csrn_io_sum
         &job.pool, &job.matrix, NULL, s->sums, s->sums_type, &exact, progress, error);
   s->kept_bytes = room - job.matrix.room;
   s->plan.streams = exact;
-  csrn_stream_end(&job);
-  return status;
+  return csrn_stream_end(&job, status);
 }
 
 /* ---- Scaling --------------------------------------------------------------------- */
@@ -98,6 +97,5 @@ csrn_io_status csrn_io_scale(csrn_io_input *input, csrn_context *ctx, const csrn
   status = csrn_stream_begin(&j.base);
   if (!status)
     status = csrn_stream_write(&j.base, scale_unit, &j, NULL, seconds);
-  csrn_stream_end(&j.base);
-  return status;
+  return csrn_stream_end(&j.base, status);
 }
