@@ -350,6 +350,7 @@ static void print_json(const job *j) {
 
 static int run_job(job *j) {
   const cli_arguments *a = j->session.arguments;
+  j->session.select.memory = j->memory;
   int code = cli_session_open(&j->session);
   if (code)
     return code;

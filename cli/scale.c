@@ -153,6 +153,7 @@ static int scale_whole(job *j) {
 
 static int run_job(job *j) {
   cli_session *s = &j->session;
+  s->select.memory = j->scaling.memory;
   int code = cli_session_open(s);
   if (code)
     return code;

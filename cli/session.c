@@ -270,7 +270,8 @@ int cli_session_open(cli_session *session) {
   session->select = (csrn_io_select){.layer = cli_value(arguments, "layer"),
                                      .genome = cli_value(arguments, "genome"),
                                      .feature_types = cli_value(arguments, "feature-types"),
-                                     .cells = (csrn_io_cells)(cells + 1)};
+                                     .cells = (csrn_io_cells)(cells + 1),
+                                     .memory = session->select.memory};
   csrn_io_status status =
       csrn_io_open(arguments->operand, &session->select, &session->input, &session->error);
   return status ? cli_session_fail(session, status) : CLI_OK;

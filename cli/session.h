@@ -38,7 +38,7 @@ typedef struct cli_session {
 /* Creates the context; CLI_OK or an exit code with the message printed. Always to be
  * ended by cli_session_end(). */
 int cli_session_begin(cli_session *session, const cli_arguments *arguments);
-/* Opens the operand by the options of CLI_OPTIONS_SELECT. */
+/* Opens the operand by the options of CLI_OPTIONS_SELECT; select.memory is set before by whoever knows it. */
 int cli_session_open(cli_session *session);
 int cli_session_read(cli_session *session, csrn_io_matrix *matrix);
 /* Whether the matrix as a whole, with a result of that type (CSRN_NONE: without one), takes no more memory

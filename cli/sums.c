@@ -150,6 +150,7 @@ static void tell_of_pieces(job *j) {
 static int run_job(job *j) {
   const cli_arguments *a = j->session.arguments;
   const char *path = cli_value(a, "output");
+  j->session.select.memory = j->summing.memory;
   int code = cli_session_open(&j->session);
   if (code)
     return code;

@@ -123,7 +123,8 @@ static int rewrite_records(const csrn_hdf5_file *file, hid_t obs, hid_t old_type
   char *old = calloc(n + 1, old_size), *records = calloc(n + 1, old_size + key_size);
   hid_t space = H5Screate_simple(1, &n, NULL);
   hid_t storage = csrn_hdf5_storage(obs, 1, &n, CSRN_IO_COMPRESSION_KEEP, 0);
-  int fault = !old || !records || space < 0 || storage < 0 ||
+  hsize_t where;
+  int fault = !old || !records || space < 0 || storage < 0 || csrn_hdf5_has_bad_chunk(obs, 0, n, &where) ||
               (n > 0 && H5Dread(obs, old_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, old) < 0);
   for (hsize_t i = 0; !fault && i < n; i++) {
     char *record = records + i * (old_size + key_size);

@@ -2,11 +2,13 @@
  * Copies an .h5ad with other values in one matrix. What lies beside the way to that
  * matrix is copied by H5Ocopy(), which takes compressed chunks as they are; groups on the
  * way are made anew with their attributes, and the dataset of the values is written with
- * the chunks and filters it had.
+ * the chunks and filters it had. A soft link to what changes becomes a copy of what it was.
  *
  * H5Ocopy() must unpack texts of variable length, and overruns a buffer unless the filter
  * reports the sizes of its own as deflate does. Of plugins (zstd for one) that cannot be
- * expected, so texts behind them are read and written like values.
+ * expected, so texts behind them are read and written like values. And where it cannot copy
+ * what a dataset holds, H5Ocopy() frees its type twice and crashes (libhdf5 1.10.8), so what can fail on
+ * the way is tried before: texts are read, and lists of chunks.
  */
 #include "hdf5_util.h"
 
@@ -38,12 +40,20 @@ static csrn_io_status copy_group(const struct copy *copy, hid_t from, hid_t to, 
 
 /* ---- Texts behind plugins ---- */
 
+/* Whether H5Ocopy() takes the elements as bytes. */
+static int is_plain(hid_t dataset) {
+  hid_t type = H5Dget_type(dataset);
+  H5T_class_t class = type < 0 ? H5T_NO_CLASS : H5Tget_class(type);
+  const int plain = class == H5T_INTEGER || class == H5T_FLOAT || class == H5T_ENUM ||
+                    (class == H5T_STRING && H5Tis_variable_str(type) == 0);
+  csrn_hdf5_close(type);
+  return plain;
+}
+
 /* Whether H5Ocopy() would unpack this dataset through a filter of a plugin. */
 static int needs_reading(hid_t dataset) {
-  hid_t properties = H5Dget_create_plist(dataset), type = H5Dget_type(dataset);
-  H5T_class_t class = type < 0 ? H5T_NO_CLASS : H5Tget_class(type);
-  int plain = class == H5T_INTEGER || class == H5T_FLOAT || class == H5T_ENUM ||
-              (class == H5T_STRING && H5Tis_variable_str(type) == 0);
+  hid_t properties = H5Dget_create_plist(dataset);
+  const int plain = is_plain(dataset);
   int found = 0;
   for (int i = 0; !plain && properties >= 0 && i < H5Pget_nfilters(properties); i++) {
     unsigned flags, config;
@@ -51,7 +61,6 @@ static int needs_reading(hid_t dataset) {
     H5Z_filter_t id = H5Pget_filter2(properties, (unsigned)i, &flags, &n, NULL, 0, NULL, &config);
     found |= id >= H5Z_FILTER_RESERVED && id != CSRN_HDF5_LZF;
   }
-  csrn_hdf5_close(type);
   csrn_hdf5_close(properties);
   return found;
 }
@@ -72,11 +81,13 @@ static csrn_io_status copy_texts(const struct copy *copy, hid_t from, hid_t to, 
   hssize_t n = space < 0 ? -1 : H5Sget_simple_extent_npoints(space);
   char *elements = type < 0 || n < 0 ? NULL : calloc((size_t)n + 1, H5Tget_size(type));
   hid_t made = -1;
+  hsize_t where;
   csrn_io_status status = CSRN_IO_OK;
   if (type >= 0 && H5Tdetect_class(type, H5T_REFERENCE) > 0)
     status = csrn_hdf5_refuse(copy->file,
                               "%s holds references behind a plugin's filter, which cannot be copied", name);
-  else if (!elements || properties < 0 || H5Dread(from, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, elements) < 0 ||
+  else if (!elements || properties < 0 || csrn_hdf5_has_bad_chunk(from, 0, HSIZE_UNDEF, &where) ||
+           H5Dread(from, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, elements) < 0 ||
            (made = H5Dcreate2(to, name, type, space, H5P_DEFAULT, properties, H5P_DEFAULT)) < 0 ||
            H5Dwrite(made, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, elements) < 0)
     status = csrn_hdf5_failed(copy->file, "copy", name);
@@ -90,6 +101,102 @@ static csrn_io_status copy_texts(const struct copy *copy, hid_t from, hid_t to, 
   csrn_hdf5_close(space);
   csrn_hdf5_close(type);
   return status;
+}
+
+/* ---- Texts that cannot be read ---- */
+
+/* Rows [start, start + n) of a dataset are read, and forgotten. */
+static int try_rows(hid_t dataset, hid_t type, int rank, const hsize_t *extent, hsize_t start, hsize_t n) {
+  hsize_t offset[H5S_MAX_RANK] = {0}, count[H5S_MAX_RANK];
+  memcpy(count, extent, (size_t)rank * sizeof *count);
+  offset[0] = start;
+  count[0] = n;
+  hid_t from = H5Dget_space(dataset);
+  hid_t to = rank > 0 ? H5Screate_simple(rank, count, NULL) : H5Screate(H5S_SCALAR);
+  const hssize_t elements = to < 0 ? 0 : H5Sget_simple_extent_npoints(to);
+  char *read = elements > 0 ? calloc((size_t)elements, H5Tget_size(type)) : NULL;
+  int fault = !read ||
+              (rank > 0 && H5Sselect_hyperslab(from, H5S_SELECT_SET, offset, NULL, count, NULL) < 0) ||
+              H5Dread(dataset, type, to, from, H5P_DEFAULT, read) < 0;
+  if (read)
+    H5Dvlen_reclaim(type, to, H5P_DEFAULT, read);
+  free(read);
+  csrn_hdf5_close(to);
+  csrn_hdf5_close(from);
+  return fault;
+}
+
+/* Reads all elements. What claims to be more than its bytes can hold (deflate makes at most 1032 of one) is
+ * mostly not there. */
+static int try_reading(hid_t dataset) {
+  enum { AT_ONCE = 1 << 14, HIGHEST_RATIO = 1032 };
+  hsize_t extent[H5S_MAX_RANK] = {1}, row = 1;
+  hid_t type = H5Dget_type(dataset), space = H5Dget_space(dataset);
+  const int rank = space < 0 ? -1 : H5Sget_simple_extent_dims(space, extent, NULL);
+  const double elements = space < 0 ? 0 : (double)H5Sget_simple_extent_npoints(space);
+  const double most = (double)H5Dget_storage_size(dataset) * HIGHEST_RATIO;
+  hsize_t where;
+  int fault = type < 0 || rank < 0;
+  for (int i = 1; i < rank; i++)
+    row *= extent[i];
+  const hsize_t n = row < AT_ONCE ? AT_ONCE / (row ? row : 1) : 1;
+  const int there = !fault && elements > 0 && elements * (double)H5Tget_size(type) <= most;
+  fault = fault || (there && csrn_hdf5_has_bad_chunk(dataset, 0, extent[0], &where));
+  for (hsize_t i = 0; there && i < extent[0] && !fault; i += n)
+    fault = try_rows(dataset, type, rank, extent, i, extent[0] - i < n ? extent[0] - i : n);
+  csrn_hdf5_close(space);
+  csrn_hdf5_close(type);
+  return fault;
+}
+
+/* Of what is copied as bytes the list of chunks is gone through; bytes that cannot be read H5Ocopy() does not
+ * learn of (hdf5_driver.c). */
+static herr_t find_unreadable(hid_t from, const char *name, const H5O_info_t *info, void *user) {
+  const struct copy *copy = user;
+  if (info->type != H5O_TYPE_DATASET)
+    return 0;
+  hid_t dataset = H5Dopen2(from, name, H5P_DEFAULT);
+  int fault = dataset < 0;
+  if (!fault && is_plain(dataset))
+    H5Dget_storage_size(dataset);
+  else if (!fault)
+    fault = try_reading(dataset);
+  csrn_hdf5_close(dataset);
+  return fault || !csrn_hdf5_is_sound(&copy->input->file) ? -1 : 0;
+}
+
+/* ---- Links to what changes ---- */
+
+static int is_same_object(const H5O_info_t *target, hid_t file, const char *path) {
+  H5O_info_t object;
+  return H5Oget_info_by_name2(file, path, &object, H5O_INFO_BASIC, H5P_DEFAULT) >= 0 &&
+         object.fileno == target->fileno && object.addr == target->addr;
+}
+
+/* Whether a soft link leads to the values, or to a group on the way to them: -1 without memory. A layer that
+ * is a link to X keeps what it shows. */
+static int leads_to_values(const struct copy *copy, hid_t from, const char *name) {
+  H5O_info_t target;
+  if (H5Oget_info_by_name2(from, name, &target, H5O_INFO_BASIC, H5P_DEFAULT) < 0) {
+    H5Eclear2(H5E_DEFAULT); /* it leads nowhere */
+    return 0;
+  }
+  char *way = strdup(copy->input->data.path);
+  int leads = way ? 0 : -1;
+  for (size_t n = 0; leads == 0 && way[n];) {
+    n += strcspn(way + n, "/");
+    const char kept = way[n];
+    way[n] = '\0';
+    leads = is_same_object(&target, copy->input->file.id, way);
+    way[n] = kept;
+    n += kept != '\0';
+  }
+  free(way);
+  return leads;
+}
+
+static herr_t find_link(hid_t from, const char *name, const H5L_info_t *info, void *user) {
+  return info->type == H5L_TYPE_SOFT ? leads_to_values(user, from, name) : 0;
 }
 
 /* ---- What stays ---- */
@@ -107,32 +214,48 @@ static int copy_soft_link(hid_t from, hid_t to, const char *name, const H5L_info
   return fault;
 }
 
+/* With nothing open that it has in a cache. */
+static csrn_io_status copy_whole(const struct copy *copy, hid_t from, hid_t to, const char *name,
+                                 H5I_type_t kind) {
+  if (kind != H5I_DATATYPE && H5Ovisit_by_name2(from, name, H5_INDEX_NAME, H5_ITER_NATIVE, find_unreadable,
+                                                (void *)(uintptr_t)copy, H5O_INFO_BASIC, H5P_DEFAULT) < 0)
+    return csrn_hdf5_failed(&copy->input->file, "read", name);
+  if (H5Ocopy(from, name, to, name, copy->link_properties, H5P_DEFAULT) < 0)
+    return csrn_hdf5_failed(copy->file, "copy", name);
+  return CSRN_IO_OK;
+}
+
 static csrn_io_status copy_object(const struct copy *copy, hid_t from, hid_t to, const char *name) {
   hid_t object = H5Oopen(from, name, H5P_DEFAULT);
   if (object < 0)
-    return csrn_hdf5_failed(copy->file, "open", name);
+    return csrn_hdf5_failed(&copy->input->file, "open", name);
   H5I_type_t kind = H5Iget_type(object);
   csrn_io_status status = CSRN_IO_OK;
   herr_t found = kind == H5I_DATATYPE
                      ? 0
                      : H5Ovisit2(object, H5_INDEX_NAME, H5_ITER_NATIVE, find_reading, NULL, H5O_INFO_BASIC);
+  if (found == 0 && kind == H5I_GROUP)
+    found = H5Lvisit(object, H5_INDEX_NAME, H5_ITER_NATIVE, find_link, (void *)(uintptr_t)copy);
   if (found < 0)
-    status = csrn_hdf5_failed(copy->file, "look through", name);
+    status = csrn_hdf5_failed(&copy->input->file, "look through", name);
   else if (found > 0 && kind == H5I_GROUP)
     status = copy_group(copy, from, to, name, NULL);
   else if (found > 0)
     status = copy_texts(copy, object, to, name);
-  else if (H5Ocopy(from, name, to, name, copy->link_properties, H5P_DEFAULT) < 0)
-    status = csrn_hdf5_failed(copy->file, "copy", name);
   csrn_hdf5_close(object);
-  return status;
+  return found == 0 ? copy_whole(copy, from, to, name, kind) : status;
 }
 
 static csrn_io_status copy_link(const struct copy *copy, hid_t from, hid_t to, const char *name,
                                 const H5L_info_t *info) {
   if (!csrn_io_proceed(copy->progress, "copying", 0, 0))
     return csrn_io_fail(copy->file->error, CSRN_IO_FAILED, "interrupted");
-  if (info->type != H5L_TYPE_SOFT && info->type != H5L_TYPE_EXTERNAL)
+  if (!csrn_hdf5_is_sound(copy->file))
+    return csrn_hdf5_failed(copy->file, "write", "the file");
+  const int leads = info->type == H5L_TYPE_SOFT ? leads_to_values(copy, from, name) : 0;
+  if (leads < 0)
+    return csrn_hdf5_no_memory(copy->file, name, strlen(copy->input->data.path));
+  if (leads || (info->type != H5L_TYPE_SOFT && info->type != H5L_TYPE_EXTERNAL))
     return copy_object(copy, from, to, name);
   return copy_soft_link(from, to, name, info) ? csrn_hdf5_failed(copy->file, "copy", name) : CSRN_IO_OK;
 }

@@ -11,7 +11,8 @@
 
 static int recognizes(const char *path, const unsigned char magic[8]) {
   csrn_hdf5_begin();
-  return csrn_hdf5_is_hdf5(magic) && !csrn_hdf5_is_10x(path);
+  const int is_10x = csrn_hdf5_is_hdf5(magic) ? csrn_hdf5_is_10x(path) : 1;
+  return is_10x < 0 ? is_10x : !is_10x;
 }
 
 /* ---- Which matrix ---- */
@@ -178,12 +179,10 @@ static csrn_io_status refuse_options(const csrn_hdf5_file *file, const csrn_io_s
   return CSRN_IO_OK;
 }
 
-static csrn_io_status open_h5ad(csrn_io_input *input, const csrn_io_select *select, csrn_io_error *error) {
+static csrn_io_status open_parts(csrn_io_input *input, const csrn_io_select *select) {
   csrn_io_description *description = &input->description;
-  csrn_io_status status = csrn_hdf5_input_open(input, error);
   csrn_hdf5_input *state = input->state;
-  if (!status)
-    status = refuse_options(&state->file, select);
+  csrn_io_status status = refuse_options(&state->file, select);
   if (!status)
     status = choose(state, select->layer);
   if (status)
@@ -201,6 +200,13 @@ static csrn_io_status open_h5ad(csrn_io_input *input, const csrn_io_select *sele
   return CSRN_IO_OK;
 }
 
+static csrn_io_status open_h5ad(csrn_io_input *input, const csrn_io_select *select, csrn_io_error *error) {
+  csrn_io_status status = csrn_hdf5_input_open(input, error);
+  if (!status)
+    status = open_parts(input, select);
+  return csrn_hdf5_settle_input(input, status);
+}
+
 static csrn_io_status read_h5ad(csrn_io_input *input, csrn_context *ctx, csrn_io_matrix *matrix,
                                 const csrn_io_progress *progress, csrn_io_error *error) {
   (void)ctx;
@@ -209,7 +215,7 @@ static csrn_io_status read_h5ad(csrn_io_input *input, csrn_context *ctx, csrn_io
   state->file.error = error;
   memset(matrix, 0, sizeof *matrix);
   matrix->cells = input->description.layout == CSRN_IO_CSC ? CSRN_PER_COLUMN : CSRN_PER_ROW;
-  csrn_io_status status = csrn_hdf5_matrix_read(state, matrix, progress);
+  csrn_io_status status = csrn_hdf5_settle(&state->file, csrn_hdf5_matrix_read(state, matrix, progress));
   if (status)
     csrn_io_matrix_free(matrix);
   return status;

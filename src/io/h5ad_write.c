@@ -161,8 +161,8 @@ static csrn_io_status write_new(const csrn_io_input *input, const csrn_io_matrix
 /* ---- Either ---- */
 
 /* The order of links is kept where the input's root keeps one. */
-static hid_t create_file(const char *path, const csrn_hdf5_input *like) {
-  hid_t properties = H5Pcreate(H5P_FILE_CREATE), access = H5Pcreate(H5P_FILE_ACCESS), file = -1;
+static hid_t create_file(const char *path, const csrn_hdf5_input *like, csrn_hdf5_fault *fault) {
+  hid_t properties = H5Pcreate(H5P_FILE_CREATE), file = -1;
   hid_t root = like ? H5Gopen2(like->file.id, "/", H5P_DEFAULT) : -1;
   hid_t root_properties = root < 0 ? -1 : H5Gget_create_plist(root);
   unsigned order = 0;
@@ -170,11 +170,9 @@ static hid_t create_file(const char *path, const csrn_hdf5_input *like) {
     H5Pget_link_creation_order(root_properties, &order);
   csrn_hdf5_close(root_properties);
   csrn_hdf5_close(root);
-  if (properties >= 0 && access >= 0 && H5Pset_link_creation_order(properties, order) >= 0 &&
-      H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0)
-    file = H5Fcreate(path, H5F_ACC_TRUNC, properties, access);
+  if (properties >= 0 && H5Pset_link_creation_order(properties, order) >= 0)
+    file = csrn_hdf5_create_file(path, properties, fault);
   csrn_hdf5_close(properties);
-  csrn_hdf5_close(access);
   return file;
 }
 
@@ -192,12 +190,16 @@ static csrn_io_status check_structure(const csrn_hdf5_input *state, const csrn_i
                           state->nnz);
 }
 
-static csrn_io_status finish(const csrn_hdf5_file *file, csrn_io_status status) {
-  if (!status && H5Fflush(file->id, H5F_SCOPE_LOCAL) < 0)
+/* Closes the output; what the system refused of it, or of the input where that is HDF5, too, is the reason
+ * for whatever came of it. */
+static csrn_io_status finish(const csrn_hdf5_file *file, const csrn_hdf5_input *input,
+                             csrn_io_status status) {
+  if (file->id >= 0 && !status && H5Fflush(file->id, H5F_SCOPE_LOCAL) < 0)
     status = csrn_hdf5_failed(file, "write", "the file");
-  if (H5Fclose(file->id) < 0 && !status)
+  if (file->id >= 0 && H5Fclose(file->id) < 0 && !status)
     status = csrn_hdf5_failed(file, "close", "the file");
-  return status;
+  status = csrn_hdf5_settle(file, status);
+  return input ? csrn_hdf5_settle(&input->file, status) : status;
 }
 
 static int64_t cells_of(const csrn_io_matrix *matrix) {
@@ -207,35 +209,41 @@ static int64_t cells_of(const csrn_io_matrix *matrix) {
 csrn_io_status csrn_hdf5_write_copy(csrn_hdf5_input *input, const csrn_io_matrix *matrix,
                                     const csrn_io_output *output, const char *path, csrn_hdf5_fill fill,
                                     void *user, const csrn_io_progress *progress, csrn_io_error *error) {
-  csrn_hdf5_file file = {-1, output->path, error};
+  csrn_hdf5_fault fault = {.writes = true};
+  csrn_hdf5_file file = {-1, output->path, error, &fault};
   csrn_io_output filled = *output;
   csrn_io_status status = check_structure(input, matrix, &file);
   if (status)
     return status;
-  file.id = create_file(path, input);
+  input->file.error = error;
+  file.id = create_file(path, input, &fault);
   if (file.id < 0)
-    return csrn_hdf5_failed(&file, "create", "the file");
-  status = csrn_hdf5_copy_h5ad(input, matrix, output, &file, progress);
+    status = csrn_hdf5_failed(&file, "create", "the file");
+  else
+    status = csrn_hdf5_copy_h5ad(input, matrix, output, &file, progress);
   if (!status && fill)
     status = fill(user, &file, &filled);
   if (!status)
     status = csrn_hdf5_annotate(&file, &filled, cells_of(matrix));
-  return finish(&file, status);
+  return finish(&file, input, status);
 }
 
 csrn_io_status csrn_hdf5_write_new(csrn_io_input *input, const csrn_io_matrix *matrix,
                                    const csrn_io_output *output, const char *path, csrn_hdf5_fill fill,
                                    void *user, const csrn_io_progress *progress, csrn_io_error *error) {
-  csrn_hdf5_file file = {create_file(path, NULL), output->path, error};
+  csrn_hdf5_fault fault = {.writes = true};
+  csrn_hdf5_file file = {create_file(path, NULL, &fault), output->path, error, &fault};
   csrn_io_output filled = *output;
-  if (file.id < 0)
-    return csrn_hdf5_failed(&file, "create", "the file");
-  csrn_io_status status = write_new(input, matrix, output, &file, progress);
+  csrn_hdf5_input *state = input && input->description.format == CSRN_IO_10X ? input->state : NULL;
+  if (state)
+    state->file.error = error;
+  csrn_io_status status = file.id < 0 ? csrn_hdf5_failed(&file, "create", "the file")
+                                      : write_new(input, matrix, output, &file, progress);
   if (!status && fill)
     status = fill(user, &file, &filled);
   if (!status)
     status = csrn_hdf5_annotate(&file, &filled, cells_of(matrix));
-  return finish(&file, status);
+  return finish(&file, state, status);
 }
 
 csrn_io_status csrn_io_write_h5ad(csrn_io_input *input, const csrn_io_matrix *matrix,

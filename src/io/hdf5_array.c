@@ -284,6 +284,9 @@ static int read_slab(const csrn_hdf5_array *array, hsize_t start, hsize_t n, csr
 
 csrn_io_status csrn_hdf5_array_slab(const csrn_hdf5_file *file, const csrn_hdf5_array *array, int64_t start,
                                     int64_t n, void *values) {
+  csrn_io_status status = csrn_hdf5_check_chunks(file, array->id, array->path, (hsize_t)start, (hsize_t)n);
+  if (status)
+    return status;
   return read_slab(array, (hsize_t)start, (hsize_t)n, array->type, values)
              ? csrn_hdf5_failed(file, "read", array->path)
              : CSRN_IO_OK;
@@ -309,6 +312,8 @@ static csrn_io_status read_slabs(const csrn_hdf5_file *file, const csrn_hdf5_arr
     char *to = values + done * width * element;
     if (!csrn_io_proceed(progress, step, (int64_t)(done * width * element), (int64_t)(n * width * element)))
       return csrn_io_fail(file->error, CSRN_IO_FAILED, "interrupted");
+    if (csrn_hdf5_check_chunks(file, array->id, array->path, done, now))
+      return CSRN_IO_FAILED;
     if (read_slab(array, done, now, array->narrow ? CSRN_U64 : array->type, to))
       return csrn_hdf5_failed(file, "read", array->path);
     if (array->narrow && check_narrow(file, array, (const uint64_t *)(const void *)to, now * width))

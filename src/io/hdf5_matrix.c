@@ -17,7 +17,8 @@ csrn_io_status csrn_hdf5_input_open(csrn_io_input *input, csrn_io_error *error) 
   input->state = state;
   state->file.path = input->path;
   state->file.error = error;
-  state->file.id = csrn_hdf5_open_file(input->path);
+  state->file.fault = &state->fault;
+  state->file.id = csrn_hdf5_open_file(input->path, &state->fault);
   return state->file.id < 0 ? csrn_hdf5_failed(&state->file, "open", "it as an HDF5 file") : CSRN_IO_OK;
 }
 
@@ -38,6 +39,11 @@ void csrn_hdf5_input_close(csrn_io_input *input) {
   free(state->column_of);
   free(state);
   input->state = NULL;
+}
+
+csrn_io_status csrn_hdf5_settle_input(const csrn_io_input *input, csrn_io_status status) {
+  const csrn_hdf5_input *state = input->state;
+  return state ? csrn_hdf5_settle(&state->file, status) : status;
 }
 
 void csrn_hdf5_describe(const csrn_hdf5_input *input, csrn_io_description *description) {
@@ -98,6 +104,8 @@ static csrn_io_status open_part(csrn_hdf5_input *input, const char *name, csrn_h
 /* nnz: the last element of indptr. */
 static csrn_io_status read_nnz(csrn_hdf5_input *input) {
   const hsize_t offset = input->indptr.extent[0] - 1, one = 1;
+  if (csrn_hdf5_check_chunks(&input->file, input->indptr.id, input->indptr.path, offset, one))
+    return CSRN_IO_FAILED;
   hid_t from = H5Dget_space(input->indptr.id), to = H5Screate_simple(1, &one, NULL);
   int fault = from < 0 || to < 0 ||
               H5Sselect_hyperslab(from, H5S_SELECT_SET, &offset, NULL, &one, NULL) < 0 ||

@@ -13,26 +13,12 @@
 /* ---- The library ---- */
 
 void csrn_hdf5_begin(void) {
-  /* After a full disk libhdf5 cannot close a file, and would try again, and print, at exit. */
+  /* It would close what is open, and print, at exit. */
   H5dont_atexit();
   H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
   if (H5Zfilter_avail(CSRN_HDF5_LZF) <= 0)
     csrn_hdf5_register_lzf();
   H5Eclear2(H5E_DEFAULT);
-}
-
-hid_t csrn_hdf5_open_file(const char *path) {
-  hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-  if (access < 0)
-    return -1;
-#if H5_VERSION_GE(1, 10, 7)
-  /* File systems without locks are no reason to refuse a file that is only read. */
-  H5Pset_file_locking(access, 1, 1);
-#endif
-  H5Pset_fclose_degree(access, H5F_CLOSE_STRONG);
-  hid_t file = H5Fopen(path, H5F_ACC_RDONLY, access);
-  csrn_hdf5_close(access);
-  return file;
 }
 
 int csrn_hdf5_is_hdf5(const unsigned char magic[8]) {
@@ -199,8 +185,12 @@ static hid_t space_of(hid_t object) {
 }
 
 static herr_t read_all(hid_t object, hid_t type, void *values) {
-  return H5Iget_type(object) == H5I_ATTR ? H5Aread(object, type, values)
-                                         : H5Dread(object, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values);
+  hsize_t where;
+  if (H5Iget_type(object) == H5I_ATTR)
+    return H5Aread(object, type, values);
+  return csrn_hdf5_has_bad_chunk(object, 0, HSIZE_UNDEF, &where)
+             ? -1
+             : H5Dread(object, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values);
 }
 
 void csrn_hdf5_strings_free(char **strings, int64_t n) {

@@ -6,6 +6,7 @@
 #ifndef CSRN_HDF5_UTIL_H
 #define CSRN_HDF5_UTIL_H
 
+#include "codec.h"
 #include "io_internal.h"
 
 #include <hdf5.h>
@@ -16,18 +17,39 @@ enum {
   CSRN_HDF5_SLAB_BYTES = 4 << 20 /* read or written between two reports of progress */
 };
 
+/* What the system refused of the reading or writing of a file. */
+typedef struct csrn_hdf5_fault {
+  int number; /* errno of the first access that failed; 0: none has */
+  bool writes;
+} csrn_hdf5_fault;
+
 /* A file and where its errors go. */
 typedef struct csrn_hdf5_file {
   hid_t id;
   const char *path;
   csrn_io_error *error;
+  const csrn_hdf5_fault *fault; /* or NULL */
 } csrn_hdf5_file;
+
+/* ---- hdf5_driver.c: files, and what the system refused ---- */
+
+/* Each takes `fault` along until the file is closed. A read that fails is a failure of libhdf5's call, or of
+ * an object that seems not to be there; a write that fails is told by nobody but the fault. Negative on
+ * failure. */
+hid_t csrn_hdf5_open_file(const char *path, csrn_hdf5_fault *fault);
+hid_t csrn_hdf5_create_file(const char *path, hid_t properties, csrn_hdf5_fault *fault);
+/* Whether the system has done all it was asked for; to stop early by. */
+static inline bool csrn_hdf5_is_sound(const csrn_hdf5_file *file) {
+  return !file->fault || file->fault->number == 0;
+}
+/* What becomes of `status`: a failure, with the system's reason, if the system refused anything. To be asked
+ * at the end of whatever reads, and when what was written is closed. */
+csrn_io_status csrn_hdf5_settle(const csrn_hdf5_file *file, csrn_io_status status);
 
 /* ---- hdf5_util.c: the library, errors, objects, texts ---- */
 
 /* Before any other call of a thread: libhdf5 prints nothing and knows lzf. */
 void csrn_hdf5_begin(void);
-hid_t csrn_hdf5_open_file(const char *path);
 int csrn_hdf5_is_hdf5(const unsigned char magic[8]);
 /* Closes an identifier of any kind; negative ones are ignored. */
 void csrn_hdf5_close(hid_t id);
@@ -67,6 +89,17 @@ void csrn_hdf5_strings_free(char **strings, int64_t n);
 char *csrn_hdf5_text_attribute(hid_t object, const char *name);
 /* 0 if the attribute or dataset holds exactly n integers, which go to values. */
 int csrn_hdf5_integers(hid_t object, int n, int64_t *values);
+
+/* ---- hdf5_chunks.c: what libhdf5 must not see ---- */
+
+/* Whether the first n_filters are an optional shuffle and at most one compressor that codec.c has. */
+bool csrn_hdf5_find_codec(hid_t properties, int n_filters, csrn_codec *codec);
+/* Whether a chunk with a part of rows [start, start + n) is not as large as its dataset says, or damaged;
+ * *where: its first row. To be asked before H5Dread(). */
+int csrn_hdf5_has_bad_chunk(hid_t dataset, hsize_t start, hsize_t n, hsize_t *where);
+/* The same as a sentence. */
+csrn_io_status csrn_hdf5_check_chunks(const csrn_hdf5_file *file, hid_t dataset, const char *path,
+                                      hsize_t start, hsize_t n);
 
 /* ---- hdf5_lzf.c ---- */
 
@@ -111,7 +144,8 @@ hsize_t csrn_hdf5_slab(const hsize_t *extent, const hsize_t *chunk, int rank, si
 /* State of an open .h5ad or 10x file. */
 typedef struct csrn_hdf5_input {
   csrn_hdf5_file file;
-  char *matrix; /* path of the sparse group or dense dataset */
+  csrn_hdf5_fault fault; /* of file */
+  char *matrix;          /* path of the sparse group or dense dataset */
   int dense;
   csrn_hdf5_array data, indices, indptr; /* data alone if dense */
   int64_t n_rows, n_cols, nnz;           /* as stored */
@@ -133,12 +167,14 @@ void csrn_hdf5_describe(const csrn_hdf5_input *input, csrn_io_description *descr
 /* Opens the file and makes the state; always sets input->state. */
 csrn_io_status csrn_hdf5_input_open(csrn_io_input *input, csrn_io_error *error);
 void csrn_hdf5_input_close(csrn_io_input *input);
+/* csrn_hdf5_settle() for an input, which may have no state. */
+csrn_io_status csrn_hdf5_settle_input(const csrn_io_input *input, csrn_io_status status);
 /* What the request must not ask of any file: exit code 2. */
 csrn_io_status csrn_hdf5_refuse_option(const csrn_hdf5_file *file, const char *option, const char *why);
 
 /* Rows of an anndata dataframe (a group, or before 0.7 a compound dataset); -1: cannot be told. */
 int64_t csrn_hdf5_frame_length(hid_t file, const char *frame);
-/* Whether the HDF5 file at `path` has the groups of a 10x file. */
+/* Whether the HDF5 file at `path` has the groups of a 10x file; -1 with errno set if it cannot be read. */
 int csrn_hdf5_is_10x(const char *path);
 
 /* ---- hdf5_write.c: datasets and attributes of an output ---- */

@@ -137,8 +137,7 @@ static int write_slab(hid_t dataset, const csrn_hdf5_values *values, hsize_t sta
   return fault;
 }
 
-/* Without a cache of chunks: they are written whole, and on a full disk nothing stays in a
- * cache that libhdf5 can neither write nor drop. */
+/* Without a cache of chunks: they are written whole. */
 static hid_t create_dataset(hid_t group, const csrn_hdf5_values *values, hid_t storage) {
   static const uint64_t zero = 0;
   hid_t type = csrn_hdf5_native(values->type);
@@ -171,7 +170,7 @@ csrn_io_status csrn_hdf5_write_values(const csrn_hdf5_file *file, hid_t group, c
     if (values->step &&
         !csrn_io_proceed(progress, values->step, (int64_t)(done * slice), (int64_t)(n * slice)))
       status = csrn_io_fail(file->error, CSRN_IO_FAILED, "interrupted");
-    else if (write_slab(id, values, done, n - done < slab ? n - done : slab))
+    else if (write_slab(id, values, done, n - done < slab ? n - done : slab) || !csrn_hdf5_is_sound(file))
       status = csrn_hdf5_failed(file, "write", values->name);
   }
   if (!status && values->values && values->step)

@@ -83,10 +83,13 @@ csrn_io_status csrn_io_open(const char *path, const csrn_io_select *select, csrn
     free(in);
     return csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory", path);
   }
-  for (size_t i = 0; i < sizeof readers / sizeof readers[0] && !in->reader; i++)
-    if (readers[i]->recognizes(path, magic))
+  int found = 0;
+  for (size_t i = 0; i < sizeof readers / sizeof readers[0] && !found; i++)
+    if ((found = readers[i]->recognizes(path, magic)) > 0)
       in->reader = readers[i];
-  if (!in->reader)
+  if (found < 0)
+    status = csrn_io_fail(error, CSRN_IO_FAILED, "%s: cannot be read: %s", path, strerror(errno));
+  else if (!in->reader)
     status = csrn_io_fail(error, CSRN_IO_FAILED,
                           "%s: not a count matrix that csrnorm reads: expected an .h5ad or 10x .h5 (HDF5), "
                           "MatrixMarket or .npz file",

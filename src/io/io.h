@@ -47,6 +47,7 @@ typedef struct csrn_io_select {
   const char *genome;        /* 10x: the genome group (v2) or the genome of the features (v3) */
   const char *feature_types; /* 10x v3: NULL: "Gene Expression"; "all": every feature */
   csrn_io_cells cells;       /* an h5ad always has its cells in rows */
+  int64_t memory;            /* bytes to do with while opening, where features are selected; 0: not said */
 } csrn_io_select;
 
 typedef struct csrn_io_input csrn_io_input; /* an open input file */

@@ -12,7 +12,8 @@
 #include <stdio.h>
 
 typedef struct csrn_io_reader {
-  /* Whether the first bytes of a file (zeros beyond its end) can be this format. */
+  /* Whether the first bytes of a file (zeros beyond its end) can be this format; -1 with errno set if what
+   * must be looked at cannot be read. */
   int (*recognizes)(const char *path, const unsigned char magic[8]);
   csrn_io_status (*open)(csrn_io_input *input, const csrn_io_select *select, csrn_io_error *error);
   csrn_io_status (*read)(csrn_io_input *input, csrn_context *ctx, csrn_io_matrix *matrix,
@@ -22,13 +23,16 @@ typedef struct csrn_io_reader {
 
 extern const csrn_io_reader csrn_io_h5ad_reader, csrn_io_10x_reader, csrn_io_mtx_reader, csrn_io_npz_reader;
 
+enum { CSRN_IO_COLUMNS = 256 }; /* at most, in a table */
+
 /* A table of strings: column 0 is the index (barcodes, gene symbols). Empty (n_columns
  * 0) where the input has no names; a writer then makes "0", "1", .... */
 typedef struct csrn_io_table {
   int64_t n_rows;
   int n_columns;
-  const char *names[16]; /* of the columns: "index", "gene_ids", "feature_types", "genome", ... */
-  char **columns[16];    /* [n_columns][n_rows], owned */
+  /* Of the columns: "index", "gene_ids", "feature_types", "genome", ... */
+  const char *names[CSRN_IO_COLUMNS];
+  char **columns[CSRN_IO_COLUMNS]; /* [n_columns][n_rows], owned */
 } csrn_io_table;
 
 struct csrn_io_input {

@@ -7,6 +7,7 @@
 #include "mtx_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <math.h>
@@ -17,20 +18,36 @@
 #include <unistd.h>
 #include <zlib.h>
 
-/* Looks at no more of a gzip stream than is asked for, so that one that is cut off further on is known, too.
- */
+enum { BEGIN = 4096 }; /* bytes of a gzip file that have the first eight of its text */
+
+/* The first bytes of a gzip stream's text: neither its end nor its checksum is looked at, so that a stream
+ * that is cut off or damaged further on is known, too. */
+static bool inflate_begin(const unsigned char *bytes, size_t n, unsigned char begin[8]) {
+  enum { GZIP = 15 + 16 }; /* of zlib: the largest window, in gzip's format */
+  z_stream stream = {.next_in = (unsigned char *)(uintptr_t)bytes, .avail_in = (unsigned)n};
+  if (inflateInit2(&stream, GZIP) != Z_OK)
+    return false;
+  stream.next_out = begin;
+  stream.avail_out = 8;
+  while (inflate(&stream, Z_SYNC_FLUSH) == Z_STREAM_END && stream.avail_out > 0 && stream.avail_in > 0)
+    inflateReset(&stream); /* the next member */
+  inflateEnd(&stream);
+  return stream.avail_out == 0;
+}
+
 static int recognizes_mtx(const char *path, const unsigned char magic[8]) {
-  unsigned char begin[8] = {0};
+  unsigned char begin[8] = {0}, bytes[BEGIN];
   if (memcmp(magic, "%%Matrix", 8) == 0)
     return 1;
   if (magic[0] != 0x1f || magic[1] != 0x8b)
     return 0;
-  gzFile file = gzopen(path, "rbe");
-  if (!file)
-    return 0;
-  int n = gzread(file, begin, sizeof begin);
-  gzclose(file);
-  return n == (int)sizeof begin && memcmp(begin, "%%Matrix", 8) == 0;
+  const int file = open(path, O_RDONLY | O_CLOEXEC);
+  const ssize_t n = file < 0 ? -1 : read(file, bytes, sizeof bytes);
+  const int reason = errno;
+  if (file >= 0)
+    close(file);
+  errno = reason;
+  return n < 0 ? -1 : inflate_begin(bytes, (size_t)n, begin) && memcmp(begin, "%%Matrix", 8) == 0;
 }
 
 /* ---- The header ------------------------------------------------------------- */
@@ -193,17 +210,15 @@ static csrn_io_status read_names(const char *path, int64_t n, int n_columns, con
   return CSRN_IO_OK;
 }
 
-/* How many columns the first line of a file has, at most 3. */
-static int count_columns(const char *path) {
-  csrn_io_error ignored;
-  csrn_text *text = csrn_text_open(path, &ignored);
+/* How many columns the first line of a file has, at most 3; -1 with the error stored. */
+static int count_columns(const char *path, csrn_io_error *error) {
+  csrn_text *text = csrn_text_open(path, error);
   char *line;
-  int n = 1;
-  if (text && csrn_text_line(text, &line, &ignored) == 1)
-    for (; *line; line++)
-      n += *line == '\t';
+  int found = text ? csrn_text_line(text, &line, error) : -1, n = 1;
+  for (; found == 1 && *line; line++)
+    n += *line == '\t';
   csrn_text_close(text);
-  return n < 3 ? n : 3;
+  return found < 0 ? -1 : n < 3 ? n : 3;
 }
 
 static csrn_io_status read_all_names(csrn_io_input *input, csrn_io_error *error) {
@@ -218,8 +233,10 @@ static csrn_io_status read_all_names(csrn_io_input *input, csrn_io_error *error)
     status = read_names(path, d->n_cells, 1, plain, &input->cells, error);
   if (!status && (find_beside(input->path, "features.tsv", path, sizeof path) ||
                   find_beside(input->path, "genes.tsv", path, sizeof path))) {
-    int n_columns = count_columns(path);
-    status = read_names(path, d->n_genes, n_columns, n_columns > 1 ? id_first : plain, &input->genes, error);
+    const int n_columns = count_columns(path, error);
+    status = n_columns < 0 ? CSRN_IO_FAILED
+                           : read_names(path, d->n_genes, n_columns, n_columns > 1 ? id_first : plain,
+                                        &input->genes, error);
   }
   return status;
 }

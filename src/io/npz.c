@@ -22,6 +22,14 @@ static csrn_io_status fail_member(const csrn_io_input *input, const char *name, 
   return CSRN_IO_FAILED;
 }
 
+csrn_io_status csrn_npz_fail(const char *path, const char *name, zip_error_t *reason, const char *otherwise,
+                             csrn_io_error *error) {
+  const int number = zip_error_system_type(reason) == ZIP_ET_SYS ? zip_error_code_system(reason) : 0;
+  if (number != 0)
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s cannot be read: %s", path, name, strerror(number));
+  return csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s %s", path, name, otherwise);
+}
+
 /* ---- Reading ---------------------------------------------------------------- */
 
 /* Deflate makes at most 258 bytes of two bits. */
@@ -47,16 +55,22 @@ static csrn_io_status read_header(const csrn_io_input *input, const char *name, 
   unsigned char bytes[CSRN_NPY_LONGEST];
   zip_stat_t status;
   zip_file_t *file = zip_fopen(state->zip, name, 0);
+  static const char wrong[] = "is damaged or no one-dimensional array of numbers";
   if (!file || zip_stat(state->zip, name, 0, &status) != 0) {
+    csrn_npz_fail(input->path, name, zip_get_error(state->zip),
+                  "is missing or cannot be opened: is this from scipy.sparse.save_npz?", error);
     if (file)
       zip_fclose(file);
-    return fail_member(input, name, "is missing or cannot be opened: is this from scipy.sparse.save_npz?",
-                       error);
+    return CSRN_IO_FAILED;
   }
   int64_t n = csrn_npz_bytes(file, (char *)bytes, sizeof bytes);
+  if (n < 0)
+    csrn_npz_fail(input->path, name, zip_file_get_error(file), wrong, error);
   zip_fclose(file);
-  if (n < 0 || !csrn_npy_parse(bytes, (size_t)n, npy))
-    return fail_member(input, name, "is damaged or no one-dimensional array of numbers", error);
+  if (n < 0)
+    return CSRN_IO_FAILED;
+  if (!csrn_npy_parse(bytes, (size_t)n, npy))
+    return fail_member(input, name, wrong, error);
   if ((uint64_t)npy->n > (uint64_t)INT64_MAX / 16 / npy->size ||
       status.size - npy->data_offset != (uint64_t)npy->n * npy->size)
     return fail_member(input, name, "is shorter or longer than its header says", error);
@@ -81,12 +95,14 @@ static csrn_io_status read_elements(const csrn_io_input *input, const char *name
     done = done && proceeds;
   }
   done = done && zip_fread(file, header, 1) == 0;
+  if (!proceeds)
+    csrn_io_fail(error, CSRN_IO_FAILED, "interrupted");
+  else if (!done)
+    csrn_npz_fail(input->path, name, file ? zip_file_get_error(file) : zip_get_error(state->zip),
+                  "cannot be read: the file is damaged", error);
   if (file)
     zip_fclose(file);
-  if (done)
-    return CSRN_IO_OK;
-  return proceeds ? fail_member(input, name, "cannot be read: the file is damaged", error)
-                  : csrn_io_fail(error, CSRN_IO_FAILED, "interrupted");
+  return done ? CSRN_IO_OK : CSRN_IO_FAILED;
 }
 
 csrn_io_status csrn_npz_values(const csrn_io_input *input, const char *name, const csrn_npy *npy,

@@ -34,6 +34,10 @@ struct csrn_npz {
 
 /* ---- npz.c ---- */
 
+/* Says that a member cannot be read where libzip failed for `reason`: the system's if it has one. */
+csrn_io_status csrn_npz_fail(const char *path, const char *name, zip_error_t *reason, const char *otherwise,
+                             csrn_io_error *error);
+
 /* Reads up to n bytes; -1 for an error. */
 int64_t csrn_npz_bytes(zip_file_t *file, char *to, int64_t n);
 /* Reads a member's elements into malloc'ed memory, as npy->type where that is a number. */

@@ -26,8 +26,10 @@ csrn_hdf5_input *csrn_stream_state(const csrn_io_input *input) {
 }
 
 bool csrn_stream_cells_are_columns(const csrn_io_input *input) {
-  const csrn_npz *npz = csrn_stream_state(input)->npz;
-  return npz ? npz->csc != npz->cells_in_columns : input->description.layout == CSRN_IO_CSC;
+  const csrn_npz *npz = input->state;
+  if (input->description.format == CSRN_IO_NPZ)
+    return npz->csc != npz->cells_in_columns;
+  return input->description.layout == CSRN_IO_CSC;
 }
 
 static csrn_hdf5_array array_of(const csrn_npy *npy, char *name) {
@@ -124,11 +126,14 @@ csrn_io_status csrn_npz_elements(csrn_stream_worker *worker, const csrn_stream_a
     return CSRN_IO_FAILED;
   csrn_stream_lock(worker);
   const bool done = fetch(member, begin, n, elements);
+  if (!done)
+    csrn_npz_fail(array->file, array->path,
+                  member->file ? zip_file_get_error(member->file) : zip_get_error(member->zip),
+                  "cannot be read: the file is damaged", &worker->error);
   csrn_stream_unlock(worker);
   csrn_stream_passed(worker, member->source);
   if (!done)
-    return csrn_io_fail(&worker->error, CSRN_IO_FAILED, "%s: %s cannot be read: the file is damaged",
-                        array->file, array->path);
+    return CSRN_IO_FAILED;
   csrn_npy npy = *member->npy;
   npy.n = n;
   csrn_npy_convert(&npy, elements);

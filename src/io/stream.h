@@ -130,15 +130,16 @@ void csrn_stream_memory_free(csrn_stream_worker *worker, int which);
 typedef struct csrn_stream_array {
   hid_t id;
   const char *file, *path; /* for messages */
-  csrn_dtype type;         /* in memory */
-  bool narrow;             /* uint64 in the file, read as int64 */
-  int rank;                /* 1, or 2: a dense matrix, whose elements are counted row by row */
-  int64_t extent;          /* elements */
-  int64_t width;           /* of a row; 1 if there are no rows */
-  int64_t tile;            /* width of a chunk */
-  int64_t chunk;           /* elements of all chunks side by side that make whole rows; 0: not chunked */
-  bool coded;              /* its chunks are coded by `codec`, in the byte order and type of memory */
-  bool raw;                /* its chunks are only copied, whatever is in them */
+  const csrn_hdf5_fault *fault;
+  csrn_dtype type; /* in memory */
+  bool narrow;     /* uint64 in the file, read as int64 */
+  int rank;        /* 1, or 2: a dense matrix, whose elements are counted row by row */
+  int64_t extent;  /* elements */
+  int64_t width;   /* of a row; 1 if there are no rows */
+  int64_t tile;    /* width of a chunk */
+  int64_t chunk;   /* elements of all chunks side by side that make whole rows; 0: not chunked */
+  bool coded;      /* its chunks are coded by `codec`, in the byte order and type of memory */
+  bool raw;        /* its chunks are only copied, whatever is in them */
   csrn_codec codec;
   struct csrn_npz_member *member; /* of an .npz, which has no dataset: read in order; else NULL */
 } csrn_stream_array;
@@ -353,7 +354,8 @@ typedef struct csrn_stream_job {
 
 /* Workers and matrix of a job whose first members are set; always to be followed by csrn_stream_end(). */
 csrn_io_status csrn_stream_begin(csrn_stream_job *job);
-void csrn_stream_end(csrn_stream_job *job);
+/* What becomes of `status`: a failure, too, if the system refused to read the input. */
+csrn_io_status csrn_stream_end(csrn_stream_job *job, csrn_io_status status);
 /* "FILE: out of memory for ..." */
 csrn_io_status csrn_stream_no_memory(const csrn_stream_job *job, const char *object);
 double csrn_stream_now(void); /* seconds */

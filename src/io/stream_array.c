@@ -19,30 +19,10 @@ typedef struct place {
 } place;
 
 static csrn_hdf5_file file_of(csrn_stream_worker *worker, const csrn_stream_array *array) {
-  return (csrn_hdf5_file){-1, array->file, &worker->error};
+  return (csrn_hdf5_file){-1, array->file, &worker->error, array->fault};
 }
 
 /* ---- What a dataset is --------------------------------------------------------- */
-
-/* Whether the filters are an optional shuffle and at most one compressor that codec.c has. */
-static bool find_codec(hid_t properties, csrn_codec *codec) {
-  const int n = H5Pget_nfilters(properties);
-  for (int i = 0; i < n; i++) {
-    unsigned flags, config, parameters[1] = {0};
-    size_t n_parameters = 1;
-    const H5Z_filter_t id =
-        H5Pget_filter2(properties, (unsigned)i, &flags, &n_parameters, parameters, 0, NULL, &config);
-    if (id == H5Z_FILTER_SHUFFLE && i == 0)
-      codec->shuffle = true;
-    else if (id == H5Z_FILTER_DEFLATE && i == codec->shuffle)
-      codec->kind = CSRN_CODEC_DEFLATE;
-    else if (id == CSRN_HDF5_LZF && i == codec->shuffle)
-      codec->kind = CSRN_CODEC_LZF;
-    else
-      return false;
-  }
-  return n >= 0;
-}
 
 csrn_io_status csrn_stream_array_init(csrn_stream_array *array, const csrn_hdf5_file *file, hid_t id,
                                       const char *path, csrn_dtype type, bool narrow) {
@@ -60,6 +40,7 @@ csrn_io_status csrn_stream_array_init(csrn_stream_array *array, const csrn_hdf5_
     *array = (csrn_stream_array){.id = id,
                                  .file = file->path,
                                  .path = path,
+                                 .fault = file->fault,
                                  .type = type,
                                  .narrow = narrow,
                                  .rank = rank,
@@ -70,7 +51,8 @@ csrn_io_status csrn_stream_array_init(csrn_stream_array *array, const csrn_hdf5_
     array->codec.element = csrn_dtype_size(type);
     /* Chunks across the border may lie unfiltered, with nothing in their masks to say so. */
     array->coded = chunk[0] > 0 && !narrow && !(options & H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS) &&
-                   H5Tequal(stored, csrn_hdf5_native(type)) > 0 && find_codec(properties, &array->codec);
+                   H5Tequal(stored, csrn_hdf5_native(type)) > 0 &&
+                   csrn_hdf5_find_codec(properties, H5Pget_nfilters(properties), &array->codec);
   }
   csrn_hdf5_close(stored);
   csrn_hdf5_close(space);
@@ -134,7 +116,10 @@ static bool transfer(const csrn_stream_array *array, const part *p, void *to, co
   bool done = file >= 0 && memory >= 0 &&
               H5Sselect_hyperslab(file, H5S_SELECT_SET, p->offset, NULL, count, NULL) >= 0 &&
               H5Sselect_hyperslab(memory, H5S_SELECT_SET, corner, NULL, count, NULL) >= 0;
-  if (done && to)
+  hsize_t where;
+  if (done && to && csrn_hdf5_has_bad_chunk(array->id, p->offset[0], (hsize_t)p->rows, &where))
+    done = false;
+  else if (done && to)
     done = H5Dread(array->id, type, memory, file, H5P_DEFAULT, to) >= 0;
   else if (done)
     done = H5Dwrite(array->id, type, memory, file, H5P_DEFAULT, from) >= 0;
@@ -326,5 +311,5 @@ csrn_io_status csrn_stream_store(csrn_stream_worker *worker, const csrn_stream_a
     done = table[i].size == 0 || H5Dwrite_chunk(array->id, H5P_DEFAULT, table[i].mask, p.offset,
                                                 table[i].size, coded + table[i].offset) >= 0;
   }
-  return done ? CSRN_IO_OK : csrn_hdf5_failed(&file, "write", array->path);
+  return done && csrn_hdf5_is_sound(&file) ? CSRN_IO_OK : csrn_hdf5_failed(&file, "write", array->path);
 }

@@ -47,8 +47,7 @@ csrn_io_status csrn_io_sums(csrn_io_input *input, csrn_context *ctx, csrn_io_sum
   s->plan.streams = exact;
   if (job.pool.columns_on_cpu)
     s->plan.on_device &= ~CSRN_IO_TOTALS;
-  csrn_stream_end(&job);
-  return status;
+  return csrn_stream_end(&job, status);
 }
 
 /* ---- Scaling --------------------------------------------------------------------- */
@@ -116,6 +115,5 @@ csrn_io_status csrn_io_scale(csrn_io_input *input, csrn_context *ctx, const csrn
   status = csrn_stream_begin(&j.base);
   if (!status)
     status = csrn_stream_write(&j.base, scale_unit, &j, NULL, seconds);
-  csrn_stream_end(&j.base);
-  return status;
+  return csrn_stream_end(&j.base, status);
 }

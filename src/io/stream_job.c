@@ -203,7 +203,8 @@ csrn_io_status csrn_stream_begin(csrn_stream_job *job) {
   return status ? status : open_matrix(job);
 }
 
-void csrn_stream_end(csrn_stream_job *job) {
+csrn_io_status csrn_stream_end(csrn_stream_job *job, csrn_io_status status) {
   csrn_stream_matrix_free(&job->matrix);
   csrn_stream_pool_destroy(&job->pool);
+  return csrn_hdf5_settle(&job->state->file, status);
 }

@@ -188,7 +188,7 @@ csrn_io_status csrn_io_normalize(csrn_io_input *input, csrn_context *ctx, const 
     status = csrn_stream_write(&j.base, j.by_column ? normalize_columns : normalize, &j, j.factors,
                                n->seconds + 1);
   n->seconds[3] = csrn_stream_now() - begin - n->seconds[0] - n->seconds[1] - n->seconds[2];
-  csrn_stream_end(&j.base);
+  status = csrn_stream_end(&j.base, status);
   free(j.totals);
   free(j.factors);
   return status;

@@ -7,6 +7,7 @@
 #include "hdf5_util.h"
 #include "type_lists.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,22 +40,22 @@ static char **list_genome_groups(hid_t file) {
 
 int csrn_hdf5_is_10x(const char *path) {
   csrn_hdf5_begin();
-  hid_t file = csrn_hdf5_open_file(path);
-  if (file < 0)
-    return 0;
+  csrn_hdf5_fault fault = {0};
+  hid_t file = csrn_hdf5_open_file(path, &fault);
   int is_10x = 0;
-  if (csrn_hdf5_kind_of(file, "X") == CSRN_HDF5_MISSING &&
+  if (file >= 0 && csrn_hdf5_kind_of(file, "X") == CSRN_HDF5_MISSING &&
       csrn_hdf5_kind_of(file, "obs") == CSRN_HDF5_MISSING) {
     char **genomes = list_genome_groups(file);
     is_10x = csrn_hdf5_kind_of(file, "matrix") == CSRN_HDF5_GROUP || (genomes && genomes[0]);
     csrn_hdf5_list_free(genomes);
   }
   csrn_hdf5_close(file);
-  return is_10x;
+  errno = fault.number;
+  return fault.number ? -1 : is_10x;
 }
 
 static int recognizes(const char *path, const unsigned char magic[8]) {
-  return csrn_hdf5_is_hdf5(magic) && csrn_hdf5_is_10x(path);
+  return csrn_hdf5_is_hdf5(magic) ? csrn_hdf5_is_10x(path) : 0;
 }
 
 /* ---- Names of cells and genes ---- */
@@ -142,15 +143,21 @@ static char **find_column(const csrn_io_table *table, const char *name) {
  * column has that. */
 static csrn_io_status read_other_names(csrn_io_input *input) {
   csrn_hdf5_input *state = input->state;
-  const int room = (int)(sizeof input->genes.columns / sizeof input->genes.columns[0]);
+  csrn_io_table *genes = &input->genes;
   csrn_io_status status = CSRN_IO_OK;
   char *group = csrn_hdf5_format("%s/features", state->matrix);
   state->feature_names = group ? csrn_hdf5_list(state->file.id, group) : NULL;
+  if (!state->feature_names)
+    status = csrn_hdf5_no_memory(&state->file, "the list of what features are described by", 0);
   for (char **name = state->feature_names; name && *name && !status; name++) {
     char *path = csrn_hdf5_format("features/%s", *name);
-    if (path && input->genes.n_columns < room && !find_column(&input->genes, *name) &&
-        is_other_text(state, path))
-      status = add_column(state, path, 0, state->n_cols, *name, &input->genes);
+    if (!path)
+      status = csrn_hdf5_no_memory(&state->file, *name, strlen(*name));
+    else if (!find_column(genes, *name) && is_other_text(state, path))
+      status = genes->n_columns < CSRN_IO_COLUMNS
+                   ? add_column(state, path, 0, state->n_cols, *name, genes)
+                   : csrn_hdf5_refuse(&state->file, "%s has more than %d texts for each feature", group,
+                                      CSRN_IO_COLUMNS);
     free(path);
   }
   free(group);
@@ -359,15 +366,22 @@ static int64_t count_indices(const void *indices, csrn_dtype type, int64_t n, co
 }
 
 /* Stored values of the selected features, for the description: the one thing that metadata does not say.
- * Slab by slab, since the indices need not fit in memory. */
-static csrn_io_status count_selected(const csrn_hdf5_input *state, int64_t *count) {
+ * Slab by slab, since the indices need not fit in memory; but libhdf5 decodes no less than a chunk, which
+ * takes it as it is in the file and on both sides of a filter. */
+static csrn_io_status count_selected(const csrn_hdf5_input *state, int64_t memory, int64_t *count) {
   const csrn_hdf5_array *indices = &state->indices;
   const size_t element = csrn_dtype_size(indices->type);
   const int64_t slab = (int64_t)csrn_hdf5_slab(indices->extent, indices->chunk, 1, element);
-  void *some = malloc((size_t)(slab < state->nnz ? slab : state->nnz) * element + 1);
-  csrn_io_status status =
-      some ? CSRN_IO_OK : csrn_hdf5_no_memory(&state->file, indices->path, (uint64_t)slab * element);
+  const int64_t at_once = (slab < state->nnz ? slab : state->nnz) * (int64_t)element;
+  const double needed = (double)at_once + 3 * (double)indices->chunk[0] * (double)element;
   *count = 0;
+  if (memory > 0 && needed > (double)memory)
+    return csrn_hdf5_refuse(
+        &state->file, "needs %.0f bytes of memory to select features, more than the %" PRId64 " of --memory",
+        needed, memory);
+  void *some = malloc((size_t)at_once + 1);
+  csrn_io_status status =
+      some ? CSRN_IO_OK : csrn_hdf5_no_memory(&state->file, indices->path, (uint64_t)at_once);
   for (int64_t done = 0; some && done < state->nnz && !status; done += slab) {
     const int64_t n = state->nnz - done < slab ? state->nnz - done : slab;
     status = csrn_hdf5_array_slab(&state->file, indices, done, n, some);
@@ -448,13 +462,11 @@ static csrn_io_status open_matrix(csrn_io_input *input, const csrn_io_select *se
   return status ? status : read_names(input, *v3);
 }
 
-static csrn_io_status open_10x(csrn_io_input *input, const csrn_io_select *select, csrn_io_error *error) {
+static csrn_io_status open_parts(csrn_io_input *input, const csrn_io_select *select) {
   csrn_io_description *description = &input->description;
   int v3 = 0;
-  csrn_io_status status = csrn_hdf5_input_open(input, error);
   csrn_hdf5_input *state = input->state;
-  if (!status)
-    status = open_matrix(input, select, &v3);
+  csrn_io_status status = open_matrix(input, select, &v3);
   if (status)
     return status;
   int64_t n_selected = state->n_cols;
@@ -465,7 +477,7 @@ static csrn_io_status open_10x(csrn_io_input *input, const csrn_io_select *selec
   csrn_hdf5_describe(state, description);
   if (state->column_of) {
     select_names(state, &input->genes, n_selected);
-    status = count_selected(state, &description->nnz);
+    status = count_selected(state, select->memory, &description->nnz);
   }
   description->format = CSRN_IO_10X;
   description->layout = CSRN_IO_CSR; /* of cells x genes */
@@ -474,6 +486,13 @@ static csrn_io_status open_10x(csrn_io_input *input, const csrn_io_select *selec
   description->n_cells = state->n_rows;
   description->n_genes = n_selected;
   return status;
+}
+
+static csrn_io_status open_10x(csrn_io_input *input, const csrn_io_select *select, csrn_io_error *error) {
+  csrn_io_status status = csrn_hdf5_input_open(input, error);
+  if (!status)
+    status = open_parts(input, select);
+  return csrn_hdf5_settle_input(input, status);
 }
 
 static csrn_io_status read_10x(csrn_io_input *input, csrn_context *ctx, csrn_io_matrix *matrix,
@@ -489,6 +508,7 @@ static csrn_io_status read_10x(csrn_io_input *input, csrn_context *ctx, csrn_io_
   if (!status && state->column_of && csrn_csr_check(ctx, &matrix->csr) != CSRN_OK)
     status = csrn_hdf5_refuse(&state->file, "%s is not a valid sparse matrix: %s", state->matrix,
                               csrn_io_matrix_fault(ctx, fault));
+  status = csrn_hdf5_settle(&state->file, status);
   if (status)
     csrn_io_matrix_free(matrix);
   else if (state->column_of)

@@ -86,6 +86,8 @@ static csrn_io_status read_npy(const char *path, FILE *file, numbers *list, csrn
   csrn_npy npy;
   struct stat status;
   const size_t n_bytes = fread(header, 1, sizeof header, file);
+  if (ferror(file))
+    return fail_npy(path, strerror(errno), error);
   if (!csrn_npy_parse(header, n_bytes, &npy) || npy.type == CSRN_NONE)
     return fail_npy(path, "is no one-dimensional .npy array of numbers", error);
   if (fstat(fileno(file), &status) != 0)
@@ -100,7 +102,7 @@ static csrn_io_status read_npy(const char *path, FILE *file, numbers *list, csrn
     code = fail_npy(path, "out of memory", error);
   else if (fseeko(file, (off_t)npy.data_offset, SEEK_SET) != 0 ||
            fread(values, npy.size, (size_t)npy.n, file) != (size_t)npy.n)
-    code = fail_npy(path, "cannot be read", error);
+    code = fail_npy(path, ferror(file) ? strerror(errno) : "cannot be read", error);
   else
     csrn_npy_convert(&npy, values);
   for (; !code && list->n < npy.n; list->n++)
@@ -124,6 +126,11 @@ csrn_io_status csrn_io_read_vector(const char *path, double **values, int64_t *n
                         path);
   }
   bool is_npy = fread(magic, 1, 6, file) == 6 && memcmp(magic, "\x93NUMPY", 6) == 0;
+  if (ferror(file)) {
+    csrn_io_fail(error, CSRN_IO_FAILED, "%s: cannot be read: %s", path, strerror(errno));
+    fclose(file);
+    return CSRN_IO_FAILED;
+  }
   rewind(file);
   csrn_io_status status = is_npy ? read_npy(path, file, &list, error) : read_text(path, &list, error);
   fclose(file);

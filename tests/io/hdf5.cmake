@@ -20,6 +20,14 @@ foreach(topic stream stream_axis)
   csrnorm_test(io.${topic} io test_${topic})
 endforeach()
 
+# Faults of the system: the program's own read(), write() and the like take the place of the C library's. The thread
+# sanitizer wants these for itself, and what is shared between threads is the same with faults and without.
+if(NOT CSRNORM_SANITIZE STREQUAL "thread")
+  add_executable(test_io_faults test_io_faults.c faults.c)
+  target_link_libraries(test_io_faults PRIVATE csrnorm_hdf5_samples ${CMAKE_DL_LIBS})
+  csrnorm_test(io.faults io test_io_faults)
+endif()
+
 # About what else is in a file, which one thread copies.
 find_package(Python3 COMPONENTS Interpreter)
 if(Python3_FOUND AND TARGET csrnorm_cli AND NOT CSRNORM_SANITIZE STREQUAL "thread")

@@ -173,6 +173,50 @@ static void names_taken(void **state) {
   csrn_io_close(input);
 }
 
+static void make_many(int n) {
+  char name[64];
+  hid_t file = make_v3("many.h5", H5T_STD_I32LE, H5T_STD_I64LE);
+  for (int i = 0; i < n; i++) {
+    snprintf(name, sizeof name, "matrix/features/text%03d", i);
+    sample_fixed_strings(file, name, SAMPLE_COLUMNS, 8, i % 2 ? ids : names);
+  }
+  H5Fclose(file);
+}
+
+/* However much features are described by, all of it is carried, or nothing is read. */
+static void many_names(void **state) {
+  (void)state;
+  make_many(40);
+  csrn_io_input *input = sample_open(sample_path("many.h5"), NULL);
+  assert_int_equal(input->genes.n_columns, 44);
+  assert_string_equal(column(&input->genes, 43, "text039"), "ENS0|ENS1|ENS3");
+  csrn_io_close(input);
+  make_many(252);
+  input = sample_open(sample_path("many.h5"), NULL);
+  assert_int_equal(input->genes.n_columns, 256);
+  csrn_io_close(input);
+  make_many(253);
+  sample_refused(sample_path("many.h5"), NULL, CSRN_IO_FAILED, "matrix/features has more than 256 texts",
+                 NULL);
+}
+
+/* A chunk of indices is decoded whole, so a large one is looked at beforehand. */
+static void memory_of_a_chunk(void **state) {
+  (void)state;
+  enum { CHUNK = 1 << 20 };
+  const hsize_t n = SAMPLE_NNZ;
+  hid_t file = make_v3("chunk.h5", H5T_STD_I32LE, H5T_STD_I64LE), storage = sample_storage(CHUNK, "g");
+  H5Ldelete(file, "matrix/indices", H5P_DEFAULT);
+  sample_dataset(file, "matrix/indices", H5T_STD_I64LE, storage, 1, &n, H5T_NATIVE_INT64, sample_indices);
+  H5Pclose(storage);
+  H5Fclose(file);
+  const char *path = sample_path("chunk.h5");
+  sample_refused(path, &(csrn_io_select){.memory = 3 * CHUNK * 8}, CSRN_IO_FAILED,
+                 "needs 25165872 bytes of memory to select features", "25165824", NULL);
+  csrn_io_close(sample_open(path, &(csrn_io_select){.memory = 4 * CHUNK * 8}));
+  csrn_io_close(sample_open(path, &(csrn_io_select){.memory = 1, .feature_types = "all"}));
+}
+
 static void version_2(void **state) {
   (void)state;
   make_v2("one.h5", 1);
@@ -326,6 +370,7 @@ int main(void) {
       cmocka_unit_test(selections),  cmocka_unit_test(types_of_values_and_indices),
       cmocka_unit_test(names_of_v3), cmocka_unit_test(version_2),
       cmocka_unit_test(names_taken), cmocka_unit_test(wrong_choices),
+      cmocka_unit_test(many_names),  cmocka_unit_test(memory_of_a_chunk),
       cmocka_unit_test(damaged),     cmocka_unit_test(sample_nothing_open),
   };
   return cmocka_run_group_tests_name("reading 10x", tests, sample_setup, sample_teardown);

@@ -164,6 +164,22 @@ static void test_cut_off(void **state) {
   }
 }
 
+/* Of a file however small, that its checksum is another is no reason to say that it is no matrix. */
+static void test_wrong_checksum(void **state) {
+  (void)state;
+  size_t n;
+  io_gzip("whole.gz", INTEGER "2 2 1\n1 1 7\n", 1);
+  char *bytes = io_read_bytes("whole.gz", &n);
+  for (size_t i = n - 8; i < n; i++) {
+    bytes[i] ^= 1;
+    io_write_bytes("a.mtx.gz", bytes, n);
+    io_fails("a.mtx.gz", NULL, "cannot be read",
+             i < n - 4 ? "incorrect data check" : "incorrect length check");
+    bytes[i] ^= 1;
+  }
+  free(bytes);
+}
+
 static void test_altered(void **state) {
   (void)state;
   static const char text[] = INTEGER "%comment\n12 34 5\n1 1 7\n12 34 80\n11 3 9\n5 6 7\n8 9 10\n";
@@ -191,8 +207,8 @@ static void test_altered(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(test_sentences),    TEST(test_selection), TEST(test_not_text), TEST(test_control_characters),
-      TEST(test_file_changes), TEST(test_cut_off),   TEST(test_altered),
+      TEST(test_sentences),    TEST(test_selection), TEST(test_not_text),       TEST(test_control_characters),
+      TEST(test_file_changes), TEST(test_cut_off),   TEST(test_wrong_checksum), TEST(test_altered),
   };
   return io_run(tests);
 }

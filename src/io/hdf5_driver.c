@@ -1,0 +1,255 @@
+/*
+ * Between libhdf5 and the system: a file driver that reads and writes as libhdf5's own does, and
+ * remembers what the system refused.
+ *
+ * libhdf5 1.10 does not get over a write that fails: H5Ocopy() crashes, and H5Fclose() leaves a file
+ * open that it can neither write nor drop. So it never learns of one: from the first that fails on, what it
+ * writes is dropped, and whoever asks for the file to be written looks at the fault before the file is
+ * taken for one. Of a read that fails it does learn, unless it is of elements, but often takes an object that
+ * it could not read for one that is not there, and here is what tells the two apart.
+ */
+#include "hdf5_util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#if H5_VERSION_GE(1, 13, 0)
+#include <H5FDdevelop.h>
+#endif
+
+/* An open file; its first member is what libhdf5 knows of it. */
+typedef struct driven_file {
+  H5FD_t base;
+  int descriptor;
+  csrn_hdf5_fault *fault; /* the caller's; outlives the file */
+  haddr_t allocated, end; /* addresses behind what libhdf5 uses, and behind the file */
+} driven_file;
+
+/* What the access properties carry; libhdf5 makes copies of it. */
+typedef struct driver_info {
+  csrn_hdf5_fault *fault;
+} driver_info;
+
+static herr_t note(csrn_hdf5_fault *fault, int number) {
+  if (fault->number == 0)
+    fault->number = number;
+  return -1;
+}
+
+/* ---- Opening and closing ------------------------------------------------------ */
+
+static int open_descriptor(const char *name, unsigned flags) {
+  const int how = flags & H5F_ACC_RDWR ? O_RDWR : O_RDONLY;
+  return open(name,
+              O_CLOEXEC | how | (flags & H5F_ACC_TRUNC ? O_TRUNC : 0) | (flags & H5F_ACC_CREAT ? O_CREAT : 0),
+              0666);
+}
+
+static H5FD_t *open_file(const char *name, unsigned flags, hid_t access, haddr_t largest) {
+  const driver_info *info = H5Pget_driver_info(access);
+  struct stat status;
+  (void)largest;
+  driven_file *file = info ? calloc(1, sizeof *file) : NULL;
+  if (!file)
+    return NULL;
+  file->fault = info->fault;
+  file->descriptor = open_descriptor(name, flags);
+  if (file->descriptor < 0 || fstat(file->descriptor, &status) != 0) {
+    note(file->fault, errno);
+    if (file->descriptor >= 0)
+      close(file->descriptor);
+    free(file);
+    return NULL;
+  }
+  file->end = (haddr_t)status.st_size;
+  return &file->base;
+}
+
+/* Some file systems tell of a failed write only here. */
+static herr_t close_file(H5FD_t *base) {
+  driven_file *file = (driven_file *)(void *)base;
+  if (close(file->descriptor) != 0)
+    note(file->fault, errno);
+  free(file);
+  return 0;
+}
+
+/* What sec2, the usual driver, says of itself, so that files are laid out as by that. */
+static herr_t query(const H5FD_t *base, unsigned long *flags) {
+  (void)base;
+  *flags = H5FD_FEAT_AGGREGATE_METADATA | H5FD_FEAT_ACCUMULATE_METADATA | H5FD_FEAT_DATA_SIEVE |
+           H5FD_FEAT_AGGREGATE_SMALLDATA;
+#ifdef H5FD_FEAT_DEFAULT_VFD_COMPATIBLE
+  *flags |= H5FD_FEAT_DEFAULT_VFD_COMPATIBLE;
+#endif
+  return 0;
+}
+
+/* Not to read what another process is writing, as far as the file system knows locks. An output has a name
+ * that nobody else uses. */
+static herr_t lock(H5FD_t *base, hbool_t writes) {
+  const driven_file *file = (const driven_file *)(const void *)base;
+  if (writes || flock(file->descriptor, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+    return 0;
+  return note(file->fault, errno);
+}
+
+static herr_t unlock(H5FD_t *base) {
+  const driven_file *file = (const driven_file *)(const void *)base;
+  flock(file->descriptor, LOCK_UN);
+  return 0;
+}
+
+/* ---- Sizes -------------------------------------------------------------------- */
+
+static haddr_t get_allocated(const H5FD_t *base, H5FD_mem_t type) {
+  (void)type;
+  return ((const driven_file *)(const void *)base)->allocated;
+}
+
+static herr_t set_allocated(H5FD_t *base, H5FD_mem_t type, haddr_t address) {
+  (void)type;
+  ((driven_file *)(void *)base)->allocated = address;
+  return 0;
+}
+
+static haddr_t get_end(const H5FD_t *base, H5FD_mem_t type) {
+  (void)type;
+  return ((const driven_file *)(const void *)base)->end;
+}
+
+static herr_t cut(H5FD_t *base, hid_t transfer, hbool_t closing) {
+  driven_file *file = (driven_file *)(void *)base;
+  (void)transfer;
+  (void)closing;
+  if (file->end != file->allocated && !file->fault->number &&
+      ftruncate(file->descriptor, (off_t)file->allocated) != 0)
+    note(file->fault, errno);
+  file->end = file->allocated;
+  return 0;
+}
+
+/* ---- Bytes -------------------------------------------------------------------- */
+
+/* What lies behind the end of the file reads as zeros. A read that fails is tried once more, since an error
+ * of a network may pass. Elements that cannot be read are zeros, too, and the fault tells: libhdf5 1.10
+ * crashes where it copies them and fails. */
+static herr_t read_bytes(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t address, size_t size,
+                         void *buffer) {
+  const driven_file *file = (const driven_file *)(const void *)base;
+  char *to = buffer;
+  (void)transfer;
+  for (int failed = 0; size > 0;) {
+    const ssize_t n = pread(file->descriptor, to, size, (off_t)address);
+    const bool given_up = n < 0 && errno != EINTR && failed++ > 0;
+    if (given_up)
+      note(file->fault, errno);
+    if (given_up && type != H5FD_MEM_DRAW)
+      return -1;
+    if (given_up || n == 0) {
+      memset(to, 0, size);
+      break;
+    }
+    to += n > 0 ? n : 0;
+    address += n > 0 ? (haddr_t)n : 0;
+    size -= n > 0 ? (size_t)n : 0;
+  }
+  return 0;
+}
+
+static herr_t write_bytes(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t address, size_t size,
+                          const void *buffer) {
+  driven_file *file = (driven_file *)(void *)base;
+  const char *from = buffer;
+  (void)type;
+  (void)transfer;
+  if (address + size > file->end)
+    file->end = address + size;
+  while (size > 0 && !file->fault->number) {
+    const ssize_t n = pwrite(file->descriptor, from, size, (off_t)address);
+    if (n < 0 && errno != EINTR)
+      note(file->fault, errno);
+    from += n > 0 ? n : 0;
+    address += n > 0 ? (haddr_t)n : 0;
+    size -= n > 0 ? (size_t)n : 0;
+  }
+  return 0;
+}
+
+/* ---- The driver ---------------------------------------------------------------- */
+
+enum { PRIVATE_VALUE = 511 }; /* of those that libhdf5 leaves to programs for their own use */
+
+static const H5FD_class_t driver_class = {
+#if H5_VERSION_GE(1, 13, 0)
+    .version = H5FD_CLASS_VERSION,
+    .value = (H5FD_class_value_t)PRIVATE_VALUE,
+#endif
+    .name = "csrnorm",
+    .maxaddr = ((haddr_t)1 << (8 * sizeof(off_t) - 1)) - 1,
+    .fc_degree = H5F_CLOSE_WEAK,
+    .fapl_size = sizeof(driver_info),
+    .open = open_file,
+    .close = close_file,
+    .query = query,
+    .get_eoa = get_allocated,
+    .set_eoa = set_allocated,
+    .get_eof = get_end,
+    .read = read_bytes,
+    .write = write_bytes,
+    .truncate = cut,
+    .lock = lock,
+    .unlock = unlock,
+    .fl_map = H5FD_FLMAP_DICHOTOMY,
+};
+
+static hid_t driver;
+
+static void register_driver(void) {
+  driver = H5FDregister(&driver_class);
+}
+
+/* Properties with which a file is opened through the driver; negative on failure. */
+static hid_t access_of(csrn_hdf5_fault *fault) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  const driver_info info = {fault};
+  pthread_once(&once, register_driver);
+  hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+  if (access >= 0 && driver >= 0 && H5Pset_driver(access, driver, &info) >= 0 &&
+      H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0)
+    return access;
+  csrn_hdf5_close(access);
+  return -1;
+}
+
+hid_t csrn_hdf5_open_file(const char *path, csrn_hdf5_fault *fault) {
+  hid_t access = access_of(fault);
+  if (access < 0)
+    return -1;
+#if H5_VERSION_GE(1, 10, 7)
+  /* File systems without locks are no reason to refuse a file that is only read. */
+  H5Pset_file_locking(access, 1, 1);
+#endif
+  hid_t file = H5Fopen(path, H5F_ACC_RDONLY, access);
+  csrn_hdf5_close(access);
+  return file;
+}
+
+hid_t csrn_hdf5_create_file(const char *path, hid_t properties, csrn_hdf5_fault *fault) {
+  hid_t access = access_of(fault);
+  hid_t file = access < 0 ? -1 : H5Fcreate(path, H5F_ACC_TRUNC, properties, access);
+  csrn_hdf5_close(access);
+  return file;
+}
+
+csrn_io_status csrn_hdf5_settle(const csrn_hdf5_file *file, csrn_io_status status) {
+  if (csrn_hdf5_is_sound(file))
+    return status;
+  return csrn_io_fail(file->error, CSRN_IO_FAILED, "%s: cannot be %s: %s", file->path,
+                      file->fault->writes ? "written" : "read", strerror(file->fault->number));
+}
