@@ -234,9 +234,11 @@ csrn_io_status csrn_hdf5_write_new(csrn_io_input *input, const csrn_io_matrix *m
   csrn_hdf5_fault fault = {.writes = true};
   csrn_hdf5_file file = {create_file(path, NULL, &fault), output->path, error, &fault};
   csrn_io_output filled = *output;
-  csrn_hdf5_input *state = input && input->description.format == CSRN_IO_10X ? input->state : NULL;
-  if (state)
+  csrn_hdf5_input *state = NULL;
+  if (input && input->description.format == CSRN_IO_10X) {
+    state = input->state;
     state->file.error = error;
+  }
   csrn_io_status status = file.id < 0 ? csrn_hdf5_failed(&file, "create", "the file")
                                       : write_new(input, matrix, output, &file, progress);
   if (!status && fill)
