@@ -211,9 +211,9 @@ static void memory_of_a_chunk(void **state) {
   H5Pclose(storage);
   H5Fclose(file);
   const char *path = sample_path("chunk.h5");
-  sample_refused(path, &(csrn_io_select){.memory = 3 * CHUNK * 8}, CSRN_IO_FAILED,
+  sample_refused(path, &(csrn_io_select){.memory = INT64_C(3) * CHUNK * 8}, CSRN_IO_FAILED,
                  "needs 25165872 bytes of memory to select features", "25165824", NULL);
-  csrn_io_close(sample_open(path, &(csrn_io_select){.memory = 4 * CHUNK * 8}));
+  csrn_io_close(sample_open(path, &(csrn_io_select){.memory = INT64_C(4) * CHUNK * 8}));
   csrn_io_close(sample_open(path, &(csrn_io_select){.memory = 1, .feature_types = "all"}));
 }
 
