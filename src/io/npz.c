@@ -16,9 +16,9 @@ static int recognizes_npz(const char *path, const unsigned char magic[8]) {
   return memcmp(magic, "PK\x03\x04", 4) == 0;
 }
 
-static csrn_io_status fail_member(const csrn_io_input *input, const char *name, const char *what,
+static csrn_io_status fail_member(const char *path, const char *name, const char *what,
                                   csrn_io_error *error) {
-  csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s %s", input->path, name, what);
+  csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s %s", path, name, what);
   return CSRN_IO_FAILED;
 }
 
@@ -27,7 +27,7 @@ csrn_io_status csrn_npz_fail(const char *path, const char *name, zip_error_t *re
   const int number = zip_error_system_type(reason) == ZIP_ET_SYS ? zip_error_code_system(reason) : 0;
   if (number != 0)
     return csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s cannot be read: %s", path, name, strerror(number));
-  return csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s %s", path, name, otherwise);
+  return fail_member(path, name, otherwise, error);
 }
 
 /* ---- Reading ---------------------------------------------------------------- */
@@ -70,12 +70,12 @@ static csrn_io_status read_header(const csrn_io_input *input, const char *name, 
   if (n < 0)
     return CSRN_IO_FAILED;
   if (!csrn_npy_parse(bytes, (size_t)n, npy))
-    return fail_member(input, name, wrong, error);
+    return fail_member(input->path, name, wrong, error);
   if ((uint64_t)npy->n > (uint64_t)INT64_MAX / 16 / npy->size ||
       status.size - npy->data_offset != (uint64_t)npy->n * npy->size)
-    return fail_member(input, name, "is shorter or longer than its header says", error);
+    return fail_member(input->path, name, "is shorter or longer than its header says", error);
   if (status.size / HIGHEST_RATIO > status.comp_size)
-    return fail_member(input, name, "is damaged: it cannot hold as much as its header says", error);
+    return fail_member(input->path, name, "is damaged: it cannot hold as much as its header says", error);
   return CSRN_IO_OK;
 }
 
@@ -110,7 +110,7 @@ csrn_io_status csrn_npz_values(const csrn_io_input *input, const char *name, con
   const size_t memory = csrn_dtype_size(npy->type);
   *values = malloc((size_t)npy->n * (memory > npy->size ? memory : npy->size) + 1);
   if (!*values)
-    return fail_member(input, name, "does not fit into memory", error);
+    return fail_member(input->path, name, "does not fit into memory", error);
   csrn_io_status status = read_elements(input, name, npy, *values, progress, error);
   if (!status) {
     if (npy->type != CSRN_NONE)
@@ -130,7 +130,7 @@ static csrn_io_status read_layout(csrn_io_input *input, csrn_io_error *error) {
   char text[16] = "";
   csrn_io_status status = read_header(input, "format.npy", &npy, error);
   if (!status && npy.n != 1)
-    status = fail_member(input, "format.npy", "is not one word", error);
+    status = fail_member(input->path, "format.npy", "is not one word", error);
   if (!status)
     status = csrn_npz_values(input, "format.npy", &npy, &values, NULL, error);
   if (status)
@@ -152,14 +152,14 @@ static csrn_io_status read_shape(csrn_io_input *input, csrn_io_error *error) {
   void *values = NULL;
   csrn_io_status status = read_header(input, "shape.npy", &npy, error);
   if (!status && (npy.n != 2 || (npy.type != CSRN_I64 && npy.type != CSRN_I32)))
-    status = fail_member(input, "shape.npy", "does not hold two integers", error);
+    status = fail_member(input->path, "shape.npy", "does not hold two integers", error);
   if (!status)
     status = csrn_npz_values(input, "shape.npy", &npy, &values, NULL, error);
   for (int i = 0; !status && i < 2; i++)
     state->shape[i] = npy.type == CSRN_I64 ? ((const int64_t *)values)[i] : ((const int32_t *)values)[i];
   free(values);
   if (!status && (state->shape[0] < 0 || state->shape[1] < 0))
-    status = fail_member(input, "shape.npy", "is negative", error);
+    status = fail_member(input->path, "shape.npy", "is negative", error);
   return status;
 }
 
@@ -177,9 +177,9 @@ static csrn_io_status read_headers(csrn_io_input *input, csrn_io_error *error) {
   if (status)
     return status;
   if (state->data.type == CSRN_NONE)
-    return fail_member(input, "data.npy", "does not hold numbers", error);
+    return fail_member(input->path, "data.npy", "does not hold numbers", error);
   if (!strchr("iu", state->indices.kind) || !strchr("iu", state->indptr.kind))
-    return fail_member(input, "indices.npy or indptr.npy", "does not hold integers", error);
+    return fail_member(input->path, "indices.npy or indptr.npy", "does not hold integers", error);
   if (state->indices.n != state->data.n)
     return csrn_io_fail(error, CSRN_IO_FAILED, "%s: %" PRId64 " indices for %" PRId64 " values", input->path,
                         state->indices.n, state->data.n);
@@ -242,7 +242,7 @@ static csrn_io_status as_signed(const csrn_io_input *input, csrn_csr *csr, csrn_
     return CSRN_IO_OK;
   for (int64_t i = 0; i < csr->nnz; i++)
     if (((const uint64_t *)csr->data)[i] > INT64_MAX)
-      return fail_member(input, "data.npy", "holds values above 2^63 - 1", error);
+      return fail_member(input->path, "data.npy", "holds values above 2^63 - 1", error);
   csr->data_type = CSRN_I64;
   return CSRN_IO_OK;
 }
