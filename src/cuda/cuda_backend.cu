@@ -60,12 +60,14 @@ csrn_status cuda_device_info(int32_t device, csrn_device_properties *properties)
 
 __global__ void probe_kernel() {}
 
-/* Whether this build has code for the device. */
+/* Whether this build has code for the device, and whether that code can wait for the kernel before it. */
 csrn_status check_code(csrn_context *ctx, int device) {
   cudaFuncAttributes attributes;
   const cudaError_t error = cudaFuncGetAttributes(&attributes, reinterpret_cast<const void *>(probe_kernel));
-  if (error == cudaSuccess)
+  if (error == cudaSuccess) {
+    csrn_cuda_state_of(ctx)->overlaps = attributes.ptxVersion >= 90;
     return CSRN_OK;
+  }
   if (error != cudaErrorNoKernelImageForDevice && error != cudaErrorInvalidDeviceFunction &&
       error != cudaErrorUnsupportedPtxVersion)
     return csrn_cuda_fail(ctx, error, "loading the kernels");
@@ -245,6 +247,7 @@ namespace {
 
 /* A row is sound if it begins at 0 or later, ends where it begins or later, and at nnz or before. */
 __global__ void __launch_bounds__(CSRN_THREADS) check_rows_kernel(csrn_device_matrix A) {
+  csrn_after_previous();
   const int64_t step = static_cast<int64_t>(gridDim.x) * CSRN_THREADS;
   int64_t r = static_cast<int64_t>(blockIdx.x) * CSRN_THREADS + threadIdx.x;
   for (int64_t last = A.n_rows > 0 ? A.n_rows : 1; r < last; r += step) {
@@ -260,6 +263,7 @@ __global__ void __launch_bounds__(CSRN_THREADS) check_rows_kernel(csrn_device_ma
 
 /* NaN alone is sound beside positive finite numbers of the output type. */
 __global__ void check_target_kernel(csrn_cuda_control *control, const double *target, bool as_float) {
+  csrn_after_previous();
   const double value = as_float ? static_cast<double>(static_cast<float>(*target)) : *target;
   if (!isnan(*target) && !(value > 0.0 && isfinite(value)))
     raise_flag(control, CSRN_FLAG_INVALID_TARGET);
@@ -360,7 +364,7 @@ csrn_status axis_sum(csrn_context *ctx, const csrn_csr *A, csrn_axis axis, const
   status = status ? status : csrn_cuda_begin(ctx, A, nullptr, CSRN_NONE);
   if (status)
     return status;
-  return axis == CSRN_PER_ROW ? csrn_cuda_row_sums(ctx, A, excluded, sums, sums_type, false)
+  return axis == CSRN_PER_ROW ? csrn_cuda_row_sums(ctx, A, excluded, sums, sums_type)
                               : csrn_cuda_column_sums(ctx, A, excluded, sums, sums_type);
 }
 

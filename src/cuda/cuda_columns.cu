@@ -32,6 +32,7 @@ struct column_sums {
     else
       add_wide(c, value);
   }
+  __device__ __forceinline__ void add_real(int64_t c, double x, const double (&unit)[2]) const;
   __device__ __forceinline__ void add_wide(int64_t c, int64_t value) const {
     const unsigned long long bits = static_cast<unsigned long long>(value);
     const unsigned long long carry = atomicAdd(&low[c], bits) + bits < bits;
@@ -43,6 +44,19 @@ struct column_sums {
 
 size_t bytes_of(int64_t n_cols) {
   return static_cast<size_t>(n_cols) * (2 * sizeof(unsigned long long) + sizeof(unsigned));
+}
+
+/* Both limbs as one integer of 64 bits: below 2^63, since |x| < 2^(E + 1). What is not finite is noted. */
+__device__ __forceinline__ void column_sums::add_real(int64_t c, double x, const double (&unit)[2]) const {
+  if (!isfinite(x)) {
+    atomicOr(&specials[c], isnan(x) ? HAS_NAN : x > 0 ? HAS_INF : HAS_MINUS_INF);
+    return;
+  }
+  int64_t upper, lower;
+  csrn_split_limbs(x, unit, &upper, &lower);
+  const uint64_t both = (static_cast<uint64_t>(upper) << CSRN_LIMB_BITS) + static_cast<uint64_t>(lower);
+  if (both)
+    add_wide(c, static_cast<int64_t>(both));
 }
 
 /* ---- Counts ------------------------------------------------------------------------- */
@@ -62,12 +76,20 @@ template <typename T> __device__ __forceinline__ bool is_count(T value, int64_t 
 
 /* Counts below this are added in shared memory, and so many of them before a sum of 32 bits could overflow.
  */
-enum { SMALL = 256, ADDITIONS_PER_FLUSH = 1 << 24, COUNT_THREADS = 1024 };
+enum { SMALL = 256, ADDITIONS_PER_FLUSH = 1 << 24, COUNT_THREADS = 768 };
+
+/* Whether x is such a count. */
+template <typename T> __device__ __forceinline__ bool is_small(T x, unsigned *count) {
+  const int whole = static_cast<int>(x);
+  *count = static_cast<unsigned>(whole);
+  return *count < SMALL && static_cast<T>(whole) == x;
+}
+
 
 /* Moves the block's sums to those of all. */
-__device__ void flush(unsigned *shares, int64_t n, const column_sums &sums) {
+__device__ void flush(unsigned *shares, int n, const column_sums &sums) {
   __syncthreads();
-  for (int64_t c = threadIdx.x; c < n; c += blockDim.x) {
+  for (int c = static_cast<int>(threadIdx.x); c < n; c += COUNT_THREADS) {
     if (shares[c])
       sums.add(c, shares[c]);
     shares[c] = 0;
@@ -75,55 +97,113 @@ __device__ void flush(unsigned *shares, int64_t n, const column_sums &sums) {
   __syncthreads();
 }
 
-/* All entries; the columns below n_shared have sums in the block's shared memory. */
+/* Entry i, if it is no small count of a column below n_shared. */
 template <typename T>
+__device__ __noinline__ void add_other(csrn_cuda_control *control, int64_t n_cols, T x, int64_t c, int64_t i,
+                                       column_sums sums) {
+  int64_t count;
+  if (!is_count(x, &count))
+    control->now.refused = 1;
+  if (static_cast<uint64_t>(c) >= static_cast<uint64_t>(n_cols))
+    note_bad_column(control, i);
+  else if (count)
+    sums.add(c, count);
+}
+
+/* A pack of entries, of a whole matrix as one row. */
+template <typename T, typename I> struct entry_pack {
+  csrn_pack<T> x;
+  I c[PACK];
+};
+
+/* Which entries there are, and how they lie in memory: where `packed`, the indices are int32 and begin as far from a
+ * multiple of the size of a pack as the data. */
+template <typename T, typename I> struct entries {
+  csrn_index_array indices;
+  const T *data;
+  int64_t begin, end, first; /* `first` begins a pack */
+
+  __device__ __forceinline__ entries(const csrn_device_matrix &A, const T *values, int lead)
+      : indices(A.indices), data(values), begin(A.indptr[0]), end(A.indptr[A.n_rows]),
+        first(begin - (begin + lead) % PACK) {}
+  /* Beyond the end there are zeros in column 0. */
+  __device__ __forceinline__ void load(int64_t i, entry_pack<T, I> *pack) const {
+    if (i >= begin && i + PACK <= end) {
+      pack->x = *reinterpret_cast<const csrn_pack<T> *>(data + i);
+      if constexpr (sizeof(I) == sizeof(int32_t)) {
+        const auto its = *reinterpret_cast<const csrn_pack<I> *>(static_cast<const I *>(indices.values) + i);
+#pragma unroll
+        for (int j = 0; j < PACK; j++)
+          pack->c[j] = its.x[j];
+      } else {
+#pragma unroll
+        for (int j = 0; j < PACK; j++)
+          pack->c[j] = indices[i + j];
+      }
+    } else {
+#pragma unroll
+      for (int j = 0; j < PACK; j++) {
+        const bool exists = i + j >= begin && i + j < end;
+        pack->x.x[j] = exists ? data[i + j] : T(0);
+        pack->c[j] = exists ? static_cast<I>(indices[i + j]) : I(0);
+      }
+    }
+  }
+};
+
+/* All entries; the columns below n_shared have sums in the block's shared memory. I: int32_t, where entries are packed
+ * (see above), or int64_t for indices of any type. */
+template <typename T, typename I>
 __global__ void __launch_bounds__(COUNT_THREADS)
-    count_columns_kernel(csrn_device_matrix A, const T *data, column_sums sums, int64_t n_shared) {
+    count_columns_kernel(csrn_device_matrix A, const T *data, column_sums sums, int n_shared, int lead) {
   CSRN_DYNAMIC_SHARED(shared);
-  constexpr int BATCH = 4;
+  constexpr int BATCH = sizeof(T) + sizeof(I) > 8 ? 1 : 2;
   unsigned *shares = reinterpret_cast<unsigned *>(shared);
   if (!A.is_sound())
     return;
-  for (int64_t c = threadIdx.x; c < n_shared; c += blockDim.x)
+  for (int c = static_cast<int>(threadIdx.x); c < n_shared; c += COUNT_THREADS)
     shares[c] = 0;
   __syncthreads();
-  const int64_t end = A.indptr[A.n_rows], chunk = static_cast<int64_t>(blockDim.x) * BATCH;
+  const entries<T, I> all(A, data, lead);
+  const int64_t chunk = int64_t(COUNT_THREADS) * PACK, step = gridDim.x * chunk;
+  const int64_t mine = all.first + blockIdx.x * chunk + threadIdx.x * int64_t(PACK);
   int64_t added = 0;
-  bool refused = false;
-  for (int64_t base = A.indptr[0] + blockIdx.x * chunk; base < end; base += gridDim.x * chunk) {
-    T x[BATCH];
-    int64_t c[BATCH];
+  entry_pack<T, I> next[BATCH];
 #pragma unroll
-    for (int k = 0; k < BATCH; k++) {
-      const int64_t i = base + k * static_cast<int64_t>(blockDim.x) + threadIdx.x;
-      x[k] = i < end ? data[i] : T(0);
-      c[k] = i < end ? A.indices[i] : 0;
-    }
+  for (int k = 0; k < BATCH; k++)
+    all.load(mine + k * step, &next[k]);
+  /* By whole blocks, since they flush together. */
+  for (int64_t base = 0; all.first + blockIdx.x * chunk + base < all.end; base += BATCH * step) {
+    entry_pack<T, I> now[BATCH];
 #pragma unroll
-    for (int k = 0; k < BATCH; k++) {
-      int64_t count;
-      refused |= !is_count(x[k], &count);
-      if (!A.has_column(c[k]))
-        note_bad_column(A.control, base + k * static_cast<int64_t>(blockDim.x) + threadIdx.x);
-      else if (c[k] < n_shared && static_cast<uint64_t>(count) < SMALL)
-        atomicAdd(&shares[c[k]], static_cast<unsigned>(count));
-      else if (count)
-        sums.add(c[k], count);
-    }
-    added += chunk;
-    if (added > ADDITIONS_PER_FLUSH - chunk) {
+    for (int k = 0; k < BATCH; k++)
+      now[k] = next[k];
+#pragma unroll
+    for (int k = 0; k < BATCH; k++)
+      all.load(mine + base + (BATCH + k) * step, &next[k]);
+#pragma unroll
+    for (int k = 0; k < BATCH; k++)
+#pragma unroll
+      for (int j = 0; j < PACK; j++) {
+        unsigned count;
+        const I c = now[k].c[j];
+        if (is_small(now[k].x.x[j], &count) && static_cast<uint64_t>(c) < static_cast<uint64_t>(n_shared))
+          atomicAdd(&shares[c], count);
+        else
+          add_other(A.control, A.n_cols, now[k].x.x[j], static_cast<int64_t>(c), mine + base + k * step + j, sums);
+      }
+    added += BATCH * chunk;
+    if (added > ADDITIONS_PER_FLUSH - BATCH * chunk) {
       flush(shares, n_shared, sums);
       added = 0;
     }
   }
   flush(shares, n_shared, sums);
-  if (refused)
-    A.control->now.refused = 1;
 }
 
-/* ---- By rows: without excluded ones, or in fixed point -------------------------------- */
+/* ---- In fixed point, and by rows without excluded ones --------------------------------- */
 
-enum visit_mode { COUNTS, FIXED_POINT, SPECIALS };
+enum visit_mode { COUNTS, FIXED_POINT };
 
 /* 2^(30 - E) as two factors, from the largest magnitude of the matrix. */
 struct fixed_point {
@@ -146,7 +226,10 @@ __device__ fixed_point fixed_point_of(unsigned long long largest_bits) {
 
 template <typename Type> struct visit_rows {
   using T = Type;
-  static constexpr bool SUMS = false, FINISHES = true, MASKED = false, GATED = true;
+  static constexpr bool SUMS = false, FINISHES = true, WRITES = false, MASKED = false, GATED = true;
+  struct input {
+    bool skipped;
+  };
   struct row {
     bool skipped;
     double unit[2];
@@ -156,16 +239,17 @@ template <typename Type> struct visit_rows {
   column_sums sums;
   visit_mode mode;
 
-  /* Counts need no fixed point, and finite values no specials: nothing is read for them then. */
+  /* Counts need no fixed point: nothing is read for them then. */
   __device__ __forceinline__ bool has_work(const csrn_device_matrix &A) const {
-    if (mode == COUNTS)
-      return true;
-    return A.control->now.refused && (mode == FIXED_POINT || A.control->now.nonfinite);
+    return mode == COUNTS || A.control->now.refused;
   }
 
-  __device__ __forceinline__ row begin(const csrn_device_matrix &A, int64_t r, typename csrn_sum_of<T>::total,
-                                       int64_t, bool) const {
-    row its = {excluded_rows && excluded_rows[r], {0.0, 0.0}};
+  __device__ __forceinline__ input fetch(int64_t r) const {
+    return {excluded_rows && excluded_rows[r]};
+  }
+  __device__ __forceinline__ row begin(const csrn_device_matrix &A, int64_t, typename csrn_sum_of<T>::total,
+                                       const input &given, int64_t, bool) const {
+    row its = {given.skipped, {0.0, 0.0}};
     if (mode == FIXED_POINT && !its.skipped) {
       const fixed_point f = fixed_point_of(A.control->now.largest);
       its.unit[0] = f.unit[0];
@@ -174,10 +258,8 @@ template <typename Type> struct visit_rows {
     return its;
   }
 
-  template <bool WARP>
-  __device__ __forceinline__ void finish(const csrn_device_matrix &A, const row &its, int64_t i, T x,
-                                         bool active) const {
-    if (!active || its.skipped)
+  __device__ __forceinline__ void visit(const csrn_device_matrix &A, const row &its, int64_t i, T x) const {
+    if (its.skipped)
       return;
     const int64_t c = A.indices[i];
     if (!A.has_column(c)) {
@@ -186,10 +268,8 @@ template <typename Type> struct visit_rows {
     }
     if (mode == COUNTS)
       add_count(A, c, x);
-    else if (mode == FIXED_POINT)
-      add_limbs(its, c, static_cast<double>(x));
     else
-      note_special(c, static_cast<double>(x));
+      sums.add_real(c, static_cast<double>(x), its.unit);
   }
 
   __device__ __forceinline__ void add_count(const csrn_device_matrix &A, int64_t c, T x) const {
@@ -199,26 +279,9 @@ template <typename Type> struct visit_rows {
     else if (count)
       sums.add(c, count);
   }
-
-  /* Both limbs as one integer of 64 bits: below 2^63, since |x| < 2^(E + 1). */
-  __device__ __forceinline__ void add_limbs(const row &its, int64_t c, double x) const {
-    if (!isfinite(x))
-      return;
-    int64_t high, low;
-    csrn_split_limbs(x, its.unit, &high, &low);
-    const uint64_t both = (static_cast<uint64_t>(high) << CSRN_LIMB_BITS) + static_cast<uint64_t>(low);
-    if (both)
-      sums.add_wide(c, static_cast<int64_t>(both));
-  }
-
-  __device__ __forceinline__ void note_special(int64_t c, double x) const {
-    if (!isfinite(x))
-      atomicOr(&sums.specials[c], isnan(x) ? HAS_NAN : x > 0 ? HAS_INF : HAS_MINUS_INF);
-  }
 };
 
-/* The largest finite magnitude, and whether anything is not finite, if the values are no counts; then the
- * sums begin again from zero. */
+/* The largest finite magnitude, if the values are no counts; then the sums begin again from zero. */
 template <typename T>
 __global__ void __launch_bounds__(CSRN_THREADS)
     begin_fixed_point_kernel(csrn_device_matrix A, const T *data, column_sums sums) {
@@ -229,15 +292,28 @@ __global__ void __launch_bounds__(CSRN_THREADS)
   for (int64_t c = thread; c < A.n_cols; c += step)
     sums.low[c] = sums.high[c] = 0;
   double largest = 0.0;
-  bool nonfinite = false;
   for (int64_t i = A.indptr[0] + thread, end = A.indptr[A.n_rows]; i < end; i += step) {
     const double magnitude = fabs(static_cast<double>(data[i]));
-    nonfinite |= !isfinite(magnitude);
     largest = isfinite(magnitude) && magnitude > largest ? magnitude : largest;
   }
-  if (nonfinite)
-    A.control->now.nonfinite = 1;
   atomicMax(&A.control->now.largest, static_cast<unsigned long long>(__double_as_longlong(largest)));
+}
+
+/* All entries, where they are no counts. */
+template <typename T>
+__global__ void __launch_bounds__(CSRN_THREADS)
+    add_fixed_point_kernel(csrn_device_matrix A, const T *data, column_sums sums) {
+  if (!A.is_sound() || !A.control->now.refused)
+    return;
+  const fixed_point f = fixed_point_of(A.control->now.largest);
+  const int64_t step = static_cast<int64_t>(gridDim.x) * CSRN_THREADS, end = A.indptr[A.n_rows];
+  for (int64_t i = A.indptr[0] + static_cast<int64_t>(blockIdx.x) * CSRN_THREADS + threadIdx.x; i < end; i += step) {
+    const int64_t c = A.indices[i];
+    if (A.has_column(c))
+      sums.add_real(c, static_cast<double>(data[i]), f.unit);
+    else
+      note_bad_column(A.control, i);
+  }
 }
 
 /* ---- Results --------------------------------------------------------------------------- */
@@ -292,24 +368,59 @@ __global__ void __launch_bounds__(CSRN_THREADS)
   }
 }
 
+/* ---- Shared memory -------------------------------------------------------------------------- */
+
+/* These are settings of a kernel on a device, of the current one. The second asks for all of the memory that
+ * a multiprocessor can share, or the driver might leave more of it to the cache, and fewer blocks would run.
+ */
+csrn_status allow_shared(csrn_context *ctx, csrn_status status, const void *kernel, size_t bytes) {
+  enum { WITHOUT_ASKING = 48 << 10 };
+  if (status || bytes == 0)
+    return status;
+  cudaError_t error = cudaSuccess;
+  if (bytes > WITHOUT_ASKING)
+    error =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  if (error == cudaSuccess)
+    error = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                 cudaSharedmemCarveoutMaxShared);
+  return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(ctx, error, "asking for shared memory");
+}
+
+size_t shared_share(const csrn_context *ctx, int blocks) {
+  /* The system keeps 1 KiB of each block's for itself; static shared memory counts too. */
+  enum { OVERHEAD = 3 << 10, GRANULE = 1 << 10 };
+  const csrn_cuda_state *state = csrn_cuda_state_of(ctx);
+  const size_t share = state->shared_per_unit / static_cast<size_t>(blocks) - OVERHEAD;
+  const size_t most = state->shared_per_block - OVERHEAD;
+  return (share < most ? share : most) / GRANULE * GRANULE;
+}
+
 /* ---- The sequence ------------------------------------------------------------------------ */
 
-template <typename T>
-csrn_status count_all(csrn_context *ctx, const csrn_csr *A, const csrn_device_matrix &view,
-                      const column_sums &sums) {
+template <typename T, typename I>
+csrn_status launch_count(csrn_context *ctx, const csrn_csr *A, const column_sums &sums) {
   const csrn_cuda_state *state = csrn_cuda_state_of(ctx);
-  const int64_t room = static_cast<int64_t>(csrn_cuda_shared_share(ctx, 1) / sizeof(unsigned));
-  const int64_t n_shared = A->n_cols < room ? A->n_cols : room;
+  const int64_t room = static_cast<int64_t>(shared_share(ctx, 1) / sizeof(unsigned));
+  const int n_shared = static_cast<int>(A->n_cols < room ? A->n_cols : room);
   const size_t bytes = static_cast<size_t>(n_shared) * sizeof(unsigned);
-  /* As many blocks as a multiprocessor has memory for, at most two of 1,024 threads. */
-  const int64_t at_once = bytes <= csrn_cuda_shared_share(ctx, 2) ? 2 : 1;
-  const csrn_launch shape = {csrn_cuda_blocks(A->nnz, COUNT_THREADS * 4, state->n_units * at_once),
+  /* As many blocks as a multiprocessor has memory for, at most two. */
+  const int64_t at_once = bytes <= shared_share(ctx, 2) ? 2 : 1;
+  const csrn_launch shape = {csrn_cuda_blocks(A->nnz > 0 ? A->nnz + PACK : 0, COUNT_THREADS * PACK, state->n_units * at_once),
                              COUNT_THREADS, bytes};
-  const auto kernel = count_columns_kernel<T>;
+  const auto kernel = count_columns_kernel<T, I>;
+  const T *data = static_cast<const T *>(A->data);
   /* Always the most, as this belongs to the kernel: another thread must not lower it before the launch. */
-  const csrn_status status = csrn_cuda_allow_shared(ctx, CSRN_OK, reinterpret_cast<const void *>(kernel),
-                                                    csrn_cuda_shared_share(ctx, 1));
-  return csrn_cuda_launch(ctx, status, shape, kernel, view, static_cast<const T *>(A->data), sums, n_shared);
+  const csrn_status status =
+      allow_shared(ctx, CSRN_OK, reinterpret_cast<const void *>(kernel), shared_share(ctx, 1));
+  return csrn_cuda_launch(ctx, status, shape, kernel, csrn_device_view(ctx, A), data, sums, n_shared,
+                          csrn_cuda_lead(data));
+}
+
+template <typename T> csrn_status count_all(csrn_context *ctx, const csrn_csr *A, const column_sums &sums) {
+  const bool packed = A->indices_type == CSRN_I32 && csrn_cuda_lead(static_cast<const T *>(A->data)) ==
+                                                         csrn_cuda_lead(static_cast<const int32_t *>(A->indices));
+  return packed ? launch_count<T, int32_t>(ctx, A, sums) : launch_count<T, int64_t>(ctx, A, sums);
 }
 
 template <typename T>
@@ -322,19 +433,25 @@ csrn_status find_largest(csrn_context *ctx, const csrn_csr *A, const column_sums
 }
 
 template <typename T>
+csrn_status add_fixed_point(csrn_context *ctx, const csrn_csr *A, const column_sums &sums) {
+  const csrn_launch shape = {csrn_cuda_blocks(A->nnz, CSRN_THREADS, csrn_cuda_state_of(ctx)->n_units * 8),
+                             CSRN_THREADS, 0};
+  return csrn_cuda_launch(ctx, CSRN_OK, shape, add_fixed_point_kernel<T>, csrn_device_view(ctx, A),
+                          static_cast<const T *>(A->data), sums);
+}
+
+template <typename T>
 csrn_status add(csrn_context *ctx, const csrn_csr *A, csrn_columns_step step, const uint8_t *excluded_rows,
                 const column_sums &sums) {
   visit_rows<T> visit = {static_cast<const T *>(A->data), excluded_rows, sums, COUNTS};
   if (step == CSRN_COLUMNS_COUNTS)
     return excluded_rows ? csrn_cuda_walk_rows(ctx, A, visit)
-                         : count_all<T>(ctx, A, csrn_device_view(ctx, A), sums);
+                         : count_all<T>(ctx, A, sums);
   if constexpr (T(0.5) != T(0)) {
     if (step == CSRN_COLUMNS_LARGEST)
       return find_largest<T>(ctx, A, sums);
     visit.mode = FIXED_POINT;
-    const csrn_status status = csrn_cuda_walk_rows(ctx, A, visit);
-    visit.mode = SPECIALS;
-    return status ? status : csrn_cuda_walk_rows(ctx, A, visit);
+    return excluded_rows ? csrn_cuda_walk_rows(ctx, A, visit) : add_fixed_point<T>(ctx, A, sums);
   }
   return CSRN_OK; /* integers are counts */
 }

@@ -13,9 +13,8 @@
 #include "numerics.h"
 
 #include <cstring>
-#include <cuda_pipeline.h>
 
-enum { CSRN_WARP = 32, CSRN_THREADS = 256, CSRN_ALL_LANES = 0xffffffffU };
+enum { CSRN_WARP = 32, CSRN_THREADS = 256 };
 constexpr unsigned FULL_WARP = 0xffffffffU;
 
 /* Data types with their C types: the one list from which kernels are made. */
@@ -34,6 +33,18 @@ void *simt_dynamic_shared(void);
 #else
 #define CSRN_DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
 #endif
+
+/* ---- The order of kernels ---------------------------------------------------- */
+
+/* To be called by every kernel before it touches memory. A kernel is launched while the one before it still runs (see
+ * csrn_cuda_launch()): its blocks take the places that become free, and wait here until that one is
+ * complete and what it wrote can be seen. */
+__device__ __forceinline__ void csrn_after_previous() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
 
 /* ---- Indices ---------------------------------------------------------------- */
 
@@ -79,8 +90,9 @@ struct csrn_device_matrix {
     return (control->now.flags & (CSRN_FLAG_INVALID_MATRIX | CSRN_FLAG_INVALID_TARGET)) == 0;
   }
 
-  /* The same, asked at the beginning of every kernel. */
+  /* The same, asked at the beginning of a kernel. */
   __device__ __forceinline__ bool is_sound() const {
+    csrn_after_previous();
     if (control->now.flags & CSRN_FLAG_INVALID_MATRIX && blockIdx.x == 0 && threadIdx.x == 0)
       keep_bad_row();
     return may_run();
@@ -228,24 +240,5 @@ struct csrn_real_total {
 };
 template <> struct csrn_total<float> : csrn_real_total {};
 template <> struct csrn_total<double> : csrn_real_total {};
-
-/* ---- Elements --------------------------------------------------------------- */
-
-/* Starts the copy of one element to shared memory; complete after staged(). Small types go through a
- * register, since the copy unit takes 4 bytes and more. */
-template <typename T> __device__ __forceinline__ void stage(T *to, const T *from) {
-  if constexpr (sizeof(T) >= 4)
-    __pipeline_memcpy_async(to, from, sizeof(T));
-  else
-    *to = *from;
-}
-
-/* The copies that this thread started are complete. */
-template <typename T> __device__ __forceinline__ void staged() {
-  if constexpr (sizeof(T) >= 4) {
-    __pipeline_commit();
-    __pipeline_wait_prior(0);
-  }
-}
 
 #endif

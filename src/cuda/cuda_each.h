@@ -9,6 +9,7 @@
 #include "cuda_device.h"
 
 template <typename Each> __global__ void __launch_bounds__(CSRN_THREADS) each_kernel(int64_t n, Each each) {
+  csrn_after_previous();
   const int64_t step = static_cast<int64_t>(gridDim.x) * CSRN_THREADS;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * CSRN_THREADS + threadIdx.x; i < n; i += step)
     each(i);

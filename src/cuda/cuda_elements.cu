@@ -23,35 +23,50 @@ struct factor_array {
 };
 
 /* By row, as a walk. */
-template <typename Type, typename C, typename O> struct scale_rows {
+template <typename Type, typename Compute, typename Out> struct scale_rows {
   using T = Type;
-  static constexpr bool SUMS = false, FINISHES = true, MASKED = false, GATED = false;
+  using C = Compute;
+  using O = Out;
+  static constexpr bool SUMS = false, FINISHES = true, WRITES = true, MASKED = false, GATED = false;
+  struct input {
+    C factor;
+  };
   using row = csrn_row_scaler<C, O>;
   const T *data;
   O *out;
   csrn_cuda_how how;
   factor_array factors;
 
-  __device__ __forceinline__ row begin(const csrn_device_matrix &, int64_t r, typename csrn_sum_of<T>::total,
-                                       int64_t n, bool) const {
-    row result;
-    result.set(how, factors.get<C>(r), n);
-    return result;
+  __device__ __forceinline__ input fetch(int64_t r) const {
+    return {factors.get<C>(r)};
   }
-  template <bool WARP>
-  __device__ __forceinline__ void finish(const csrn_device_matrix &, const row &scaler, int64_t i, T x,
-                                         bool active) const {
-    const O y = scaler.template apply<WARP>(how, static_cast<C>(x));
-    if (active)
-      out[i] = y;
+  __device__ __forceinline__ row begin(const csrn_device_matrix &, int64_t, typename csrn_sum_of<T>::total,
+                                       const input &its, int64_t n, bool) const {
+    row result;
+    result.set(how, its.factor, n);
+    return result;
   }
 };
 
-/* By column, or without a factor: one element after the other, four of them under way. */
+/* Without a factor: by packs, a block for every LOG_BLOCK elements. */
+enum { LOG_BLOCK = 4096, LOG_THREADS = 128 };
+
+template <typename T, typename C, typename O>
+__global__ void __launch_bounds__(LOG_THREADS, (sizeof(C) > 4 ? 640 : 896) / LOG_THREADS)
+    log1p_kernel(csrn_walk w, scale_rows<T, C, O> op) {
+  if (!w.A.is_sound())
+    return;
+  const int64_t end = w.A.indptr[w.A.n_rows], begin = w.A.indptr[0] + static_cast<int64_t>(blockIdx.x) * LOG_BLOCK;
+  if (begin >= end)
+    return;
+  const int n = end - begin < LOG_BLOCK ? static_cast<int>(end - begin) : LOG_BLOCK;
+  finish_row<LOG_THREADS>(w, op, 0, typename csrn_sum_of<T>::total(0), n, false, {C(1)}, csrn_packed_row(w, begin, n));
+}
+
+/* By column: one element after the other, four of them under way. */
 template <typename T, typename C, typename O>
 __global__ void __launch_bounds__(CSRN_THREADS)
-    scale_elements_kernel(csrn_device_matrix A, const T *data, csrn_cuda_how how, factor_array factors,
-                          O *out) {
+    scale_columns_kernel(csrn_device_matrix A, const T *data, csrn_cuda_how how, factor_array factors, O *out) {
   constexpr int BATCH = 4;
   if (!A.is_sound())
     return;
@@ -62,22 +77,16 @@ __global__ void __launch_bounds__(CSRN_THREADS)
     bool takes[BATCH];
 #pragma unroll
     for (int k = 0; k < BATCH; k++) {
-      const int64_t i = base + k * CSRN_THREADS;
-      takes[k] = i < end;
-      x[k] = takes[k] ? static_cast<C>(data[i]) : C(0);
-      factor[k] = C(1);
-      if (takes[k] && how.step != CSRN_CUDA_NONE) {
-        const int64_t c = A.indices[i];
-        takes[k] = A.has_column(c);
-        if (takes[k])
-          factor[k] = factors.get<C>(c);
-        else
-          note_bad_column(A.control, i);
-      }
+      const int64_t i = base + k * CSRN_THREADS, c = i < end ? A.indices[i] : 0;
+      takes[k] = i < end && A.has_column(c);
+      x[k] = i < end ? static_cast<C>(data[i]) : C(0);
+      factor[k] = takes[k] ? factors.get<C>(c) : C(1);
+      if (i < end && !takes[k])
+        note_bad_column(A.control, i);
     }
 #pragma unroll
     for (int k = 0; k < BATCH; k++) {
-      const C y = how.step == CSRN_CUDA_DIVIDE ? x[k] / factor[k] : x[k] * factor[k]; /* x * 1 is x */
+      const C y = how.step == CSRN_CUDA_DIVIDE ? x[k] / factor[k] : x[k] * factor[k];
       const O result = static_cast<O>(y);
       if (takes[k])
         out[base + k * CSRN_THREADS] = how.log1p ? take_log1p(how, result) : result;
@@ -88,13 +97,20 @@ __global__ void __launch_bounds__(CSRN_THREADS)
 template <typename T, typename C, typename O>
 csrn_status scale(csrn_context *ctx, const csrn_csr *A, csrn_axis axis, const csrn_cuda_how &how,
                   const factor_array &factors, void *out) {
-  const T *data = static_cast<const T *>(A->data);
-  if (axis == CSRN_PER_ROW && how.step != CSRN_CUDA_NONE)
-    return csrn_cuda_walk_rows(ctx, A, scale_rows<T, C, O>{data, static_cast<O *>(out), how, factors});
+  const scale_rows<T, C, O> op = {static_cast<const T *>(A->data), static_cast<O *>(out), how, factors};
+  if (how.step == CSRN_CUDA_NONE) {
+    csrn_walk w = {};
+    w.A = csrn_device_view(ctx, A);
+    csrn_cuda_place(&w, op);
+    return csrn_cuda_launch(ctx, CSRN_OK, {csrn_cuda_blocks(A->nnz, LOG_BLOCK, 0), LOG_THREADS, 0},
+                            log1p_kernel<T, C, O>, w, op);
+  }
+  if (axis == CSRN_PER_ROW)
+    return csrn_cuda_walk_rows(ctx, A, op);
   const csrn_launch shape = {
       csrn_cuda_blocks(A->nnz, CSRN_THREADS * 4, csrn_cuda_state_of(ctx)->n_units * 32), CSRN_THREADS, 0};
-  return csrn_cuda_launch(ctx, CSRN_OK, shape, scale_elements_kernel<T, C, O>, csrn_device_view(ctx, A), data,
-                          how, factors, static_cast<O *>(out));
+  return csrn_cuda_launch(ctx, CSRN_OK, shape, scale_columns_kernel<T, C, O>, csrn_device_view(ctx, A), op.data,
+                          how, factors, op.out);
 }
 
 template <typename C, typename O>

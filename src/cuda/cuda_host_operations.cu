@@ -61,7 +61,7 @@ csrn_status csrn_host_sum_chunk(csrn_context *ctx, const csrn_host_chunk *chunk,
   const csrn_status status = csrn_cuda_begin(ctx, &chunk->A, nullptr, CSRN_NONE);
   return status
              ? status
-             : csrn_cuda_row_sums(ctx, &chunk->A, job->excluded_on_device, chunk->row_out, job->type, false);
+             : csrn_cuda_row_sums(ctx, &chunk->A, job->excluded_on_device, chunk->row_out, job->type);
 }
 
 csrn_status csrn_host_sum_long_row(csrn_context *ctx, int64_t row, const void *arg) {

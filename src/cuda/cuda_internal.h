@@ -26,8 +26,8 @@ enum { CSRN_SELECT_BINS = 4096 };
 
 /* Rows that a walk over a matrix leaves to its later kernels: see cuda_walk.h. */
 typedef struct csrn_cuda_left {
-  unsigned long long n_long[2]; /* rows in each list of long rows */
-  unsigned long long giants;    /* giant rows and their pieces */
+  unsigned long long n_long; /* rows in the list of long rows */
+  unsigned long long giants; /* giant rows and their pieces */
 } csrn_cuda_left;
 
 /* Walks of one operation at most: exclusion by columns makes the most, three for each column sum and one to
@@ -40,11 +40,11 @@ typedef struct csrn_cuda_now {
   unsigned flags; /* CSRN_FLAG_* of this operation: its kernels do nothing where INVALID_* is set */
   unsigned long long bad_row; /* the first row of a bad indptr, as ~row */
   unsigned refused;           /* column sums: a value that is no count was met */
-  unsigned nonfinite;         /* column sums: a value that is not finite was met */
   csrn_cuda_left left[CSRN_CUDA_MAX_WALKS];
   unsigned long long n_zero, n_negative, n_nonfinite, n_excluded; /* of the report */
   unsigned long long n_positive;                                  /* mean: how many values take part */
-  unsigned long long n_candidates;                                /* selection: values gathered */
+  unsigned long long n_candidates;                                /* selection: values gathered, */
+  unsigned n_done;                                                /* and blocks that have done so */
   unsigned long long largest;                     /* column sums: bits of the largest magnitude */
   unsigned long long histogram[CSRN_SELECT_BINS]; /* 64 bits: all of more than 2^32 values may be alike */
 } csrn_cuda_now;
@@ -77,6 +77,7 @@ typedef struct csrn_cuda_state {
   cudaEvent_t moved;          /* recorded on the stream before another one is set, */
   bool is_moving;             /* which has not waited for it yet, since it was being captured */
   bool has_pools;             /* memory of the device can be allocated in the order of a stream */
+  bool overlaps;              /* kernels wait for the one before by themselves: csrn_after_previous() */
   int n_units;                /* multiprocessors */
   size_t shared_per_block;    /* bytes that a block may have at most */
   size_t shared_per_unit;     /* bytes that the blocks on one multiprocessor share */
@@ -171,7 +172,8 @@ struct csrn_launch {
 };
 
 /* Launches kernel(arguments...) on the context's stream. `status` is that of what came before: nothing is
- * launched after a failure, so that a sequence of launches needs one look at the end. */
+ * launched after a failure, so that a sequence of launches needs one look at the end. Where kernels can wait
+ * by themselves, one is launched while the one before it ends ("programmatic dependent launch"). */
 template <typename... Parameters, typename... Arguments>
 csrn_status csrn_cuda_launch(csrn_context *ctx, csrn_status status, const csrn_launch &shape,
                              void (*kernel)(Parameters...), const Arguments &...arguments) {
@@ -184,6 +186,11 @@ csrn_status csrn_cuda_launch(csrn_context *ctx, csrn_status status, const csrn_l
   config.blockDim = dim3(shape.threads);
   config.dynamicSmemBytes = shape.shared;
   config.stream = csrn_cuda_state_of(ctx)->stream;
+  cudaLaunchAttribute early = {};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  config.attrs = &early;
+  config.numAttrs = csrn_cuda_state_of(ctx)->overlaps ? 1 : 0;
   cudaError_t error = cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
   return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(ctx, error, "a kernel launch");
 }
@@ -212,10 +219,9 @@ csrn_status csrn_cuda_continue(csrn_context *ctx);
 /* Waits, and returns what went wrong on the device since the last call. */
 csrn_status csrn_cuda_synchronize(csrn_context *ctx);
 
-/* The steps that operations are made of, after csrn_cuda_begin(). `notes`: the sums, in float64, are also
- * counted for the selection of their median. */
+/* The steps that operations are made of, after csrn_cuda_begin(). */
 csrn_status csrn_cuda_row_sums(csrn_context *ctx, const csrn_csr *A, const uint8_t *excluded, void *sums,
-                               csrn_dtype sums_type, bool notes);
+                               csrn_dtype sums_type);
 csrn_status csrn_cuda_column_sums(csrn_context *ctx, const csrn_csr *A, const uint8_t *excluded_rows,
                                   void *sums, csrn_dtype sums_type);
 /* The steps of column sums, for a matrix that comes in parts: counts are added over all parts; if

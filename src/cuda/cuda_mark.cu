@@ -10,7 +10,8 @@ namespace {
  * entry is read only where it is marked. */
 template <typename Type> struct mark_columns {
   using T = Type;
-  static constexpr bool SUMS = true, FINISHES = true, MASKED = false, GATED = false;
+  static constexpr bool SUMS = true, FINISHES = true, WRITES = false, MASKED = false, GATED = false;
+  struct input {};
   struct row {
     double threshold;
   };
@@ -19,17 +20,19 @@ template <typename Type> struct mark_columns {
   uint8_t *mask;
   double *totals; /* [n_rows] or NULL */
 
+  __device__ __forceinline__ input fetch(int64_t) const {
+    return {};
+  }
   __device__ __forceinline__ row begin(const csrn_device_matrix &A, int64_t r,
-                                       typename csrn_sum_of<T>::total sum, int64_t, bool first) const {
+                                       typename csrn_sum_of<T>::total sum, const input &, int64_t,
+                                       bool first) const {
     const double total = csrn_total<T>::as_double(A, sum);
     if (first && totals)
       totals[r] = total;
     return {max_fraction * total};
   }
-  template <bool WARP>
-  __device__ __forceinline__ void finish(const csrn_device_matrix &A, const row &its, int64_t i, T x,
-                                         bool active) const {
-    if (!active || !(static_cast<double>(x) > its.threshold))
+  __device__ __forceinline__ void visit(const csrn_device_matrix &A, const row &its, int64_t i, T x) const {
+    if (!(static_cast<double>(x) > its.threshold))
       return;
     const int64_t c = A.indices[i];
     if (A.has_column(c))
@@ -42,7 +45,8 @@ template <typename Type> struct mark_columns {
 /* Rows where an entry exceeds the threshold of its column. */
 template <typename Type> struct mark_rows {
   using T = Type;
-  static constexpr bool SUMS = false, FINISHES = true, MASKED = false, GATED = false;
+  static constexpr bool SUMS = false, FINISHES = true, WRITES = false, MASKED = false, GATED = false;
+  struct input {};
   struct row {
     int64_t r;
   };
@@ -51,15 +55,14 @@ template <typename Type> struct mark_rows {
   uint8_t *mask;
   const double *totals; /* [n_cols] */
 
+  __device__ __forceinline__ input fetch(int64_t) const {
+    return {};
+  }
   __device__ __forceinline__ row begin(const csrn_device_matrix &, int64_t r, typename csrn_sum_of<T>::total,
-                                       int64_t, bool) const {
+                                       const input &, int64_t, bool) const {
     return {r};
   }
-  template <bool WARP>
-  __device__ __forceinline__ void finish(const csrn_device_matrix &A, const row &its, int64_t i, T x,
-                                         bool active) const {
-    if (!active)
-      return;
+  __device__ __forceinline__ void visit(const csrn_device_matrix &A, const row &its, int64_t i, T x) const {
     const int64_t c = A.indices[i];
     if (!A.has_column(c))
       note_bad_column(A.control, i);

@@ -22,6 +22,7 @@ struct clear_mark {
 /* The number of marked genes, for the report. */
 __global__ void __launch_bounds__(CSRN_THREADS)
     count_marks_kernel(csrn_cuda_control *control, const uint8_t *mask, int64_t n) {
+  csrn_after_previous();
   const int64_t step = static_cast<int64_t>(gridDim.x) * CSRN_THREADS;
   unsigned long long count = 0;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * CSRN_THREADS + threadIdx.x; i < n; i += step)
@@ -38,12 +39,13 @@ template <typename O> struct find_divisor {
   O *divisors;
   __device__ void operator()(int64_t c) const {
     if (A.may_run())
-      divisors[c] = cell.divisor(A.control, c, totals[c], true);
+      divisors[c] = cell.divisor(A.control, c, totals[c], cell.find_target(), true);
   }
 };
 
 __global__ void write_report_kernel(const csrn_cuda_control *control, const double *target,
                                     double fixed_target, csrn_normalize_report *report) {
+  csrn_after_previous();
   const csrn_cuda_now &now = control->now;
   const bool bad = (now.flags & (CSRN_FLAG_INVALID_MATRIX | CSRN_FLAG_INVALID_COLUMN)) != 0;
   report->target = target ? *target : fixed_target;
@@ -94,7 +96,7 @@ csrn_status allocate(normalization *n) {
   return status;
 }
 
-/* The target from n->totals, whose histogram is filled if it is to be the median. */
+/* The target from n->totals. */
 csrn_status find_target(normalization *n) {
   if (n->plan->options.target == CSRN_TARGET_FIXED)
     return CSRN_OK;
@@ -123,7 +125,7 @@ csrn_status normalize_rows(normalization *n) {
   }
   if (!status && n->totals) {
     status =
-        csrn_cuda_row_sums(n->ctx, n->A, n->mask, n->totals, CSRN_F64, options->target == CSRN_TARGET_MEDIAN);
+        csrn_cuda_row_sums(n->ctx, n->A, n->mask, n->totals, CSRN_F64);
     n->job.totals = n->totals;
     status = status ? status : find_target(n);
   }
@@ -140,8 +142,6 @@ csrn_status column_totals(normalization *n) {
     status = csrn_cuda_mark_rows(n->ctx, n->A, options->max_fraction, n->mask, n->totals);
     status = status ? status : csrn_cuda_column_sums(n->ctx, n->A, n->mask, n->totals, CSRN_F64);
   }
-  if (!status && options->target == CSRN_TARGET_MEDIAN)
-    status = csrn_cuda_count_values(n->ctx, status, n->totals, n->n_cells);
   n->job.totals = n->totals;
   return status ? status : find_target(n);
 }
@@ -209,6 +209,5 @@ csrn_status csrn_cuda_highly_expressed(csrn_context *ctx, const csrn_csr *A, csr
 csrn_status csrn_cuda_median_positive(csrn_context *ctx, const double *values, int64_t n, double *median) {
   csrn_status status = csrn_cuda_need(ctx, csrn_cuda_bit(CSRN_CUDA_CANDIDATES), n, 0, 0);
   status = status ? status : csrn_cuda_begin(ctx, nullptr, nullptr, CSRN_NONE);
-  status = csrn_cuda_count_values(ctx, status, values, n);
   return csrn_cuda_select_median(ctx, status, values, n, median);
 }

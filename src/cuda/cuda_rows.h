@@ -12,27 +12,28 @@
 
 /* ---- Sums --------------------------------------------------------------------- */
 
-/* sums[row] = total; counted for the selection of the median if wanted. */
+/* sums[row] = total. */
 template <typename Type, bool HAS_MASK> struct csrn_sum_rows {
   using T = Type;
-  static constexpr bool SUMS = true, FINISHES = false, MASKED = HAS_MASK, GATED = false;
+  static constexpr bool SUMS = true, FINISHES = false, WRITES = false, MASKED = HAS_MASK, GATED = false;
+  struct input {};
   struct row {};
   const T *data;
   const uint8_t *excluded; /* [n_cols] or NULL */
   void *sums;              /* [n_rows] of sums_type */
   csrn_dtype sums_type;
-  bool notes; /* sums are totals in float64 */
 
   __device__ __forceinline__ bool is_excluded(int64_t c) const {
     return excluded[c] != 0;
   }
+  __device__ __forceinline__ input fetch(int64_t) const {
+    return {};
+  }
   __device__ __forceinline__ row begin(const csrn_device_matrix &A, int64_t r,
-                                       typename csrn_sum_of<T>::total total, int64_t, bool first) const {
-    if (first) {
+                                       typename csrn_sum_of<T>::total total, const input &, int64_t,
+                                       bool first) const {
+    if (first)
       csrn_total<T>::store(A, total, sums_type, sums, r);
-      if (notes)
-        note_total(A.control, static_cast<double *>(sums)[r]);
-    }
     return {};
   }
 };
@@ -55,10 +56,12 @@ template <typename O> struct csrn_cell {
   double fixed_target;
   O *factors; /* [cells] or NULL */
 
-  /* The divisor of cell r; where `first`, its factor is written and counted for the report. */
-  __device__ __forceinline__ O divisor(csrn_cuda_control *control, int64_t r, double total,
+  __device__ __forceinline__ double find_target() const {
+    return target ? *target : fixed_target;
+  }
+  /* The divisor of cell r with the target t; where `first`, its factor is written and counted for the report. */
+  __device__ __forceinline__ O divisor(csrn_cuda_control *control, int64_t r, double total, double t,
                                        bool first) const {
-    const double t = target ? *target : fixed_target;
     O factor = 0;
     if constexpr (sizeof(O) == sizeof(float))
       factor = isnan(t) ? 0.0F : __fdiv_rn(static_cast<float>(total), static_cast<float>(t));
@@ -76,9 +79,14 @@ template <typename O> struct csrn_cell {
 
 /* Rows divided by their factors, and the logarithm: with totals taken in the same walk, without excluded
  * columns if HAS_MASK, or with given ones. */
-template <typename Type, typename O, bool GIVEN, bool HAS_MASK> struct csrn_normalize_rows {
+template <typename Type, typename Out, bool GIVEN, bool HAS_MASK> struct csrn_normalize_rows {
   using T = Type;
-  static constexpr bool SUMS = !GIVEN, FINISHES = true, MASKED = HAS_MASK, GATED = false;
+  using C = Out;
+  using O = Out;
+  static constexpr bool SUMS = !GIVEN, FINISHES = true, WRITES = true, MASKED = HAS_MASK, GATED = false;
+  struct input {
+    double target, total;
+  };
   using row = csrn_row_scaler<O, O>;
   const T *data;
   O *out;
@@ -90,23 +98,16 @@ template <typename Type, typename O, bool GIVEN, bool HAS_MASK> struct csrn_norm
   __device__ __forceinline__ bool is_excluded(int64_t c) const {
     return excluded[c] != 0;
   }
-  __device__ __forceinline__ row begin(const csrn_device_matrix &A, int64_t r,
-                                       typename csrn_sum_of<T>::total sum, int64_t n, bool first) const {
-    double total;
-    if constexpr (GIVEN)
-      total = totals[r];
-    else
-      total = csrn_total<T>::as_double(A, sum);
-    row result;
-    result.set(how, cell.divisor(A.control, r, total, first), n);
-    return result;
+  __device__ __forceinline__ input fetch(int64_t r) const {
+    return {cell.find_target(), GIVEN ? totals[r] : 0.0};
   }
-  template <bool WARP>
-  __device__ __forceinline__ void finish(const csrn_device_matrix &, const row &scaler, int64_t i, T x,
-                                         bool active) const {
-    const O y = scaler.template apply<WARP>(how, static_cast<O>(x));
-    if (active)
-      out[i] = y;
+  __device__ __forceinline__ row begin(const csrn_device_matrix &A, int64_t r,
+                                       typename csrn_sum_of<T>::total sum, const input &its, int64_t n,
+                                       bool first) const {
+    const double total = GIVEN ? its.total : csrn_total<T>::as_double(A, sum);
+    row result;
+    result.set(how, cell.divisor(A.control, r, total, its.target, first), n);
+    return result;
   }
 };
 

@@ -3,62 +3,40 @@
  */
 #include "cuda_select.h"
 
-#include "cuda_each.h"
 
 namespace {
 
-enum { FINAL_THREADS = 1024, FINAL_BITS = 11, FINAL_BINS = 1 << FINAL_BITS };
+enum { SELECT_THREADS = 1024, DIGIT_BITS = 11, DIGIT_BINS = 1 << DIGIT_BITS };
 
-/* ---- Reductions and scans of a block ----------------------------------------- */
+/* ---- Reductions and scans of a block of SELECT_THREADS ------------------------- */
 
-/* The inclusive prefix sums of one value a thread; *total: of all. `room` is shared, [33]. */
-__device__ unsigned long long scan_block(unsigned long long value, unsigned long long *room,
-                                         unsigned long long *total) {
-  const unsigned lane = threadIdx.x % CSRN_WARP, warp = threadIdx.x / CSRN_WARP;
-  const unsigned n_warps = blockDim.x / CSRN_WARP;
+enum { SELECT_WARPS = SELECT_THREADS / CSRN_WARP };
+
+__device__ unsigned long long scan_warp(unsigned long long value) {
+  const unsigned lane = threadIdx.x % CSRN_WARP;
   for (unsigned distance = 1; distance < CSRN_WARP; distance *= 2) {
     const unsigned long long other = __shfl_up_sync(FULL_WARP, value, distance);
     if (lane >= distance)
       value += other;
   }
+  return value;
+}
+
+/* The inclusive prefix sums of one value a thread; *total: of all. `room` is shared, [SELECT_WARPS]. */
+__device__ unsigned long long scan_block(unsigned long long value, unsigned long long *room,
+                                         unsigned long long *total) {
+  const unsigned lane = threadIdx.x % CSRN_WARP, warp = threadIdx.x / CSRN_WARP;
+  value = scan_warp(value);
   if (lane == CSRN_WARP - 1)
     room[warp] = value;
   __syncthreads();
-  unsigned long long before = 0, all = 0;
-  for (unsigned w = 0; w < n_warps; w++) {
-    before += w < warp ? room[w] : 0;
-    all += room[w];
-  }
+  if (warp == 0)
+    room[lane] = scan_warp(room[lane]);
+  __syncthreads();
+  value += warp > 0 ? room[warp - 1] : 0;
+  *total = room[SELECT_WARPS - 1];
   __syncthreads(); /* before the next use of the room */
-  *total = all;
-  return before + value;
-}
-
-/* The bin of bins[n_bins], n_bins a multiple of the threads, that holds `rank`; `before` counts what lies in
- * lower bins. The result is that of all threads. */
-struct bin_of_rank {
-  int bin;
-  unsigned long long before;
-};
-
-__device__ bin_of_rank find_bin(const unsigned long long *bins, int n_bins, unsigned long long rank,
-                                unsigned long long *room, unsigned long long *total) {
-  __shared__ bin_of_rank found;
-  const int share = n_bins / static_cast<int>(blockDim.x), first = static_cast<int>(threadIdx.x) * share;
-  unsigned long long sum = 0;
-  for (int k = 0; k < share; k++)
-    sum += bins[first + k];
-  unsigned long long before = scan_block(sum, room, total) - sum;
-  if (rank >= before && rank < before + sum) {
-    int bin = first;
-    for (; rank >= before + bins[bin]; bin++)
-      before += bins[bin];
-    found = {bin, before};
-  }
-  __syncthreads();
-  const bin_of_rank result = found;
-  __syncthreads();
-  return result;
+  return value;
 }
 
 /* The smallest of one value a thread, for all. */
@@ -70,131 +48,206 @@ __device__ unsigned long long least_of_block(unsigned long long value, unsigned 
   if (threadIdx.x % CSRN_WARP == 0)
     room[threadIdx.x / CSRN_WARP] = value;
   __syncthreads();
-  for (unsigned w = 0; w < blockDim.x / CSRN_WARP; w++)
-    value = room[w] < value ? room[w] : value;
+  value = room[threadIdx.x % CSRN_WARP];
+  for (int distance = CSRN_WARP / 2; distance > 0; distance /= 2) {
+    const unsigned long long other = __shfl_xor_sync(FULL_WARP, value, distance);
+    value = other < value ? other : value;
+  }
   __syncthreads();
   return value;
 }
 
-/* ---- The median --------------------------------------------------------------- */
-
-/* Where the two middle ranks lie: found alike by every block from the first histogram. */
-struct middle {
-  unsigned long long count; /* of values that take part */
-  int low_bin, high_bin;
-  unsigned long long before; /* values below low_bin */
+/* Where a rank lies in a histogram. */
+struct place {
+  int bin;
+  unsigned long long before, inside; /* values in lower bins, and in this one */
 };
 
-__device__ middle find_middle(const csrn_cuda_control *control, unsigned long long *room) {
-  middle m;
-  unsigned long long sum = 0;
-  const int share = CSRN_SELECT_BINS / static_cast<int>(blockDim.x);
-  for (int k = 0; k < share; k++)
-    sum += control->now.histogram[static_cast<int>(threadIdx.x) * share + k];
-  scan_block(sum, room, &m.count);
-  m.low_bin = m.high_bin = 0;
-  m.before = 0;
-  if (m.count == 0)
-    return m;
-  unsigned long long total;
-  const bin_of_rank low = find_bin(control->now.histogram, CSRN_SELECT_BINS, (m.count - 1) / 2, room, &total);
-  m.low_bin = low.bin;
-  m.before = low.before;
-  m.high_bin = find_bin(control->now.histogram, CSRN_SELECT_BINS, m.count / 2, room, &total).bin;
-  return m;
+/* The places of the ranks that rank_of(total, 0) and (total, 1) want in bins[SHARE * SELECT_THREADS], for all
+ * threads; *total: of all bins. Bin 0 where there is no such rank. */
+template <int SHARE, typename Bins, typename Rank>
+__device__ void find_places(const Bins &bins, const Rank &rank_of, place (&found)[2], unsigned long long *total,
+                            unsigned long long *room) {
+  __shared__ place places[2];
+  unsigned long long mine[SHARE], sum = 0;
+#pragma unroll
+  for (int k = 0; k < SHARE; k++)
+    mine[k] = bins[static_cast<int>(threadIdx.x) * SHARE + k];
+#pragma unroll
+  for (int k = 0; k < SHARE; k++)
+    sum += mine[k];
+  if (threadIdx.x == 0)
+    places[0] = places[1] = {0, 0, 0};
+  unsigned long long before = scan_block(sum, room, total) - sum;
+#pragma unroll
+  for (int k = 0; k < SHARE; k++) {
+    for (int which = 0; which < 2; which++) {
+      const unsigned long long rank = rank_of(*total, which);
+      if (rank >= before && rank < before + mine[k])
+        places[which] = {static_cast<int>(threadIdx.x) * SHARE + k, before, mine[k]};
+    }
+    before += mine[k];
+  }
+  __syncthreads();
+  found[0] = places[0];
+  found[1] = places[1];
+  __syncthreads();
 }
 
-struct count_value {
-  csrn_cuda_control *control;
-  const double *values;
-  __device__ void operator()(int64_t i) const {
-    note_total(control, values[i]);
+/* ---- The median --------------------------------------------------------------- */
+
+/* Adds up the values in bins, in shared memory first. */
+__global__ void __launch_bounds__(SELECT_THREADS)
+    count_values_kernel(csrn_cuda_control *control, const double *values, int64_t n) {
+  __shared__ unsigned bins[CSRN_SELECT_BINS]; /* a block has fewer than 2^32 values */
+  csrn_after_previous();
+  if (control->now.flags & (CSRN_FLAG_INVALID_MATRIX | CSRN_FLAG_INVALID_TARGET))
+    return; /* nobody has written any value */
+  for (unsigned b = threadIdx.x; b < CSRN_SELECT_BINS; b += SELECT_THREADS)
+    bins[b] = 0;
+  __syncthreads();
+  const int64_t step = static_cast<int64_t>(gridDim.x) * SELECT_THREADS;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * SELECT_THREADS + threadIdx.x; i < n; i += step) {
+    const unsigned long long key = select_key(values[i]);
+    if (key)
+      atomicAdd(&bins[select_bin(key)], 1U);
+  }
+  __syncthreads();
+  for (unsigned b = threadIdx.x; b < CSRN_SELECT_BINS; b += SELECT_THREADS)
+    if (bins[b])
+      atomicAdd(&control->now.histogram[b], static_cast<unsigned long long>(bins[b]));
+}
+
+/* The two middle ranks of `count` values. */
+struct middle_ranks {
+  __device__ __forceinline__ unsigned long long operator()(unsigned long long count, int which) const {
+    return count == 0 ? 0 : which == 0 ? (count - 1) / 2 : count / 2;
   }
 };
 
-/* The values in the bins of the middle ranks, in any order. */
-__global__ void __launch_bounds__(CSRN_THREADS)
-    gather_candidates_kernel(csrn_cuda_control *control, const double *values, int64_t n,
-                             unsigned long long *candidates) {
-  __shared__ unsigned long long room[CSRN_WARP + 1];
-  const middle m = find_middle(control, room);
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t base = static_cast<int64_t>(blockIdx.x) * blockDim.x; m.count > 0 && base < n; base += step) {
+struct one_rank {
+  unsigned long long rank;
+  __device__ __forceinline__ unsigned long long operator()(unsigned long long, int) const {
+    return rank;
+  }
+};
+
+/* The keys in the bins of the middle ranks go to candidates[], in any order. */
+__device__ void gather(csrn_cuda_control *control, const double *values, int64_t n, const place (&middle)[2],
+                       unsigned long long *candidates) {
+  const int64_t step = static_cast<int64_t>(gridDim.x) * SELECT_THREADS;
+  for (int64_t base = static_cast<int64_t>(blockIdx.x) * SELECT_THREADS; base < n; base += step) {
     const int64_t i = base + threadIdx.x;
     const unsigned long long key = i < n ? select_key(values[i]) : 0;
     const int bin = select_bin(key);
-    const bool takes = key && (bin == m.low_bin || bin == m.high_bin);
+    const bool takes = key && (bin == middle[0].bin || bin == middle[1].bin);
     const unsigned takers = __ballot_sync(FULL_WARP, takes);
     if (takers == 0)
       continue;
     const int lane = static_cast<int>(threadIdx.x % CSRN_WARP), leader = __ffs(static_cast<int>(takers)) - 1;
-    unsigned long long place = 0;
+    unsigned long long first = 0;
     if (lane == leader)
-      place = atomicAdd(&control->now.n_candidates, static_cast<unsigned long long>(__popc(takers)));
-    place = __shfl_sync(FULL_WARP, place, leader);
+      first = atomicAdd(&control->now.n_candidates, static_cast<unsigned long long>(__popc(takers)));
+    first = __shfl_sync(FULL_WARP, first, leader);
     if (takes)
-      candidates[place + static_cast<unsigned>(__popc(takers & ((1U << lane) - 1)))] = key;
+      candidates[first + static_cast<unsigned>(__popc(takers & ((1U << lane) - 1)))] = key;
   }
 }
 
-/* What is known of the rank that is looked for: its key agrees with `prefix` from bit `shift` on. */
-struct search {
+/* Keys that other blocks of this launch have written: read past the cache of this multiprocessor. */
+struct key_list {
   const unsigned long long *keys;
   unsigned long long n;
+  __device__ __forceinline__ unsigned long long operator[](unsigned long long i) const {
+    return __ldcg(keys + i);
+  }
+};
+
+/* A histogram of a block; 64 bits, though few blocks ever count 2^32 keys. */
+struct digit_bins {
+  unsigned low[DIGIT_BINS], high[DIGIT_BINS];
+  __device__ __forceinline__ void clear() {
+    for (unsigned b = threadIdx.x; b < DIGIT_BINS; b += SELECT_THREADS)
+      low[b] = high[b] = 0;
+  }
+  __device__ __forceinline__ void add(unsigned b) {
+    if (atomicAdd(&low[b], 1U) == ~0U)
+      atomicAdd(&high[b], 1U);
+  }
+  __device__ __forceinline__ unsigned long long operator[](int b) const {
+    return static_cast<unsigned long long>(high[b]) << 32 | low[b];
+  }
+};
+
+/* What is known of the rank that is looked for: its key agrees with `prefix` from bit `shift` on. */
+struct search {
   unsigned long long prefix;
   int shift;
   unsigned long long rank;  /* among the keys that agree */
   unsigned long long equal; /* how many agree */
 };
 
-/* One more digit of the key. */
-__device__ void narrow(search *s, unsigned long long *bins, unsigned long long *room) {
-  const int bits = s->shift < FINAL_BITS ? s->shift : FINAL_BITS, shift = s->shift - bits;
-  for (unsigned b = threadIdx.x; b < FINAL_BINS; b += blockDim.x)
-    bins[b] = 0;
+/* One more digit of the key; bits below `last` are the same in all keys. */
+__device__ void narrow(const key_list &keys, int last, search *s, digit_bins *bins, unsigned long long *room) {
+  const int bits = s->shift - last < DIGIT_BITS ? s->shift - last : DIGIT_BITS, shift = s->shift - bits;
+  bins->clear();
   __syncthreads();
-  for (unsigned long long i = threadIdx.x; i < s->n; i += blockDim.x) {
-    const unsigned long long key = s->keys[i];
+#pragma unroll 4
+  for (unsigned long long i = threadIdx.x; i < keys.n; i += SELECT_THREADS) {
+    const unsigned long long key = keys[i];
     if (s->shift >= 64 || key >> s->shift == s->prefix)
-      atomicAdd(&bins[(key >> shift) & ((1U << bits) - 1)], 1ULL);
+      bins->add(static_cast<unsigned>(key >> shift) & ((1U << bits) - 1));
   }
   __syncthreads();
   unsigned long long total;
-  const bin_of_rank found = find_bin(bins, FINAL_BINS, s->rank, room, &total);
-  s->rank -= found.before;
-  s->equal = bins[found.bin];
-  s->prefix = (s->shift >= 64 ? 0 : s->prefix << bits) | static_cast<unsigned long long>(found.bin);
+  place found[2];
+  find_places<DIGIT_BINS / SELECT_THREADS>(*bins, one_rank{s->rank}, found, &total, room);
+  s->rank -= found[0].before;
+  s->equal = found[0].inside;
+  s->prefix = (s->shift >= 64 ? 0 : s->prefix << bits) | static_cast<unsigned long long>(found[0].bin);
   s->shift = shift;
-  __syncthreads();
 }
 
 /* The key of a rank; *equal: how many keys are the same, *rank becomes the rank among those. */
-__device__ unsigned long long select_key_of_rank(const unsigned long long *keys, unsigned long long n,
-                                                 unsigned long long *rank, unsigned long long *equal,
-                                                 unsigned long long *bins, unsigned long long *room) {
-  unsigned long long least = ~0ULL, all_but_largest = ~0ULL;
-  for (unsigned long long i = threadIdx.x; i < n; i += blockDim.x) {
-    least = keys[i] < least ? keys[i] : least;
-    all_but_largest = ~keys[i] < all_but_largest ? ~keys[i] : all_but_largest;
+__device__ unsigned long long select_key_of_rank(const key_list &keys, unsigned long long *rank,
+                                                 unsigned long long *equal, digit_bins *bins,
+                                                 unsigned long long *room) {
+  const unsigned long long some = keys[0];
+  unsigned long long different = 0;
+#pragma unroll 4
+  for (unsigned long long i = threadIdx.x; i < keys.n; i += SELECT_THREADS)
+    different |= keys[i] ^ some;
+  for (int distance = CSRN_WARP / 2; distance > 0; distance /= 2)
+    different |= __shfl_xor_sync(FULL_WARP, different, distance);
+  if (threadIdx.x % CSRN_WARP == 0)
+    room[threadIdx.x / CSRN_WARP] = different;
+  __syncthreads();
+  different = 0;
+  for (int w = 0; w < SELECT_WARPS; w++)
+    different |= room[w];
+  __syncthreads();
+  search s = {some, 0, *rank, keys.n};
+  if (different) {
+    const int last = __ffsll(static_cast<long long>(different)) - 1;
+    s.shift = 64 - __clzll(static_cast<long long>(different));
+    s.prefix = s.shift < 64 ? some >> s.shift : 0;
+    while (s.shift > last)
+      narrow(keys, last, &s, bins, room);
+    s.prefix = s.prefix << last | (some & ((1ULL << last) - 1));
   }
-  least = least_of_block(least, room);
-  const unsigned long long largest = ~least_of_block(all_but_largest, room);
-  /* All keys agree above their highest different bit. */
-  const int shift = least == largest ? 0 : 64 - __clzll(static_cast<long long>(least ^ largest));
-  search s = {keys, n, shift < 64 ? least >> shift : 0, shift, *rank, n};
-  while (s.shift > 0)
-    narrow(&s, bins, room);
   *rank = s.rank;
   *equal = s.equal;
   return s.prefix;
 }
 
 /* The smallest key above `key`. */
-__device__ unsigned long long next_key(const unsigned long long *keys, unsigned long long n,
-                                       unsigned long long key, unsigned long long *room) {
+__device__ unsigned long long next_key(const key_list &keys, unsigned long long key, unsigned long long *room) {
   unsigned long long next = ~0ULL;
-  for (unsigned long long i = threadIdx.x; i < n; i += blockDim.x)
-    next = keys[i] > key && keys[i] < next ? keys[i] : next;
+#pragma unroll 4
+  for (unsigned long long i = threadIdx.x; i < keys.n; i += SELECT_THREADS) {
+    const unsigned long long other = keys[i];
+    next = other > key && other < next ? other : next;
+  }
   return least_of_block(next, room);
 }
 
@@ -203,24 +256,44 @@ __device__ double mean_of_two(double a, double b) {
   return isfinite(sum) ? sum / 2 : a / 2 + b / 2;
 }
 
-/* One block: the median among the candidates. */
-__global__ void __launch_bounds__(FINAL_THREADS)
-    finish_median_kernel(csrn_cuda_control *control, const unsigned long long *candidates, double *median) {
-  __shared__ unsigned long long room[CSRN_WARP + 1];
-  __shared__ unsigned long long bins[FINAL_BINS];
-  const middle m = find_middle(control, room);
+/* The median of `count` values, of which the candidates are those in the bins of the middle ranks. */
+__device__ double finish_median(const key_list &keys, unsigned long long count, unsigned long long before,
+                                digit_bins *bins, unsigned long long *room) {
+  unsigned long long rank = (count - 1) / 2 - before, equal;
+  const unsigned long long low = select_key_of_rank(keys, &rank, &equal, bins, room);
+  /* The other middle rank is the same one, or the next: the same key unless this was the last of its kind. */
+  const bool is_next = count % 2 == 0 && rank + 1 >= equal;
+  const unsigned long long high = is_next ? next_key(keys, low, room) : low;
+  return low == high ? __longlong_as_double(static_cast<long long>(low))
+                     : mean_of_two(__longlong_as_double(static_cast<long long>(low)),
+                                   __longlong_as_double(static_cast<long long>(high)));
+}
+
+/* Gathers the candidates; the last block that has done so selects among them. */
+__global__ void __launch_bounds__(SELECT_THREADS)
+    select_median_kernel(csrn_cuda_control *control, const double *values, int64_t n,
+                         unsigned long long *candidates, double *median) {
+  __shared__ unsigned long long room[SELECT_WARPS];
+  __shared__ digit_bins bins;
+  __shared__ bool is_last;
+  csrn_after_previous();
+  place middle[2];
+  unsigned long long count;
+  find_places<CSRN_SELECT_BINS / SELECT_THREADS>(control->now.histogram, middle_ranks{}, middle, &count, room);
+  if (count > 0)
+    gather(control, values, n, middle, candidates);
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0)
+    is_last = atomicAdd(&control->now.n_done, 1U) == gridDim.x - 1;
+  __syncthreads();
+  if (!is_last)
+    return;
+  __threadfence();
   double result = __longlong_as_double(0x7ff8000000000000LL);
-  if (m.count > 0) {
-    const unsigned long long n = control->now.n_candidates;
-    unsigned long long rank = (m.count - 1) / 2 - m.before, equal;
-    const unsigned long long low = select_key_of_rank(candidates, n, &rank, &equal, bins, room);
-    /* The other middle rank is the same one, or the next: the same key unless this was the last of its kind.
-     */
-    const bool is_next = m.count % 2 == 0 && rank + 1 >= equal;
-    const unsigned long long high = is_next ? next_key(candidates, n, low, room) : low;
-    result = low == high ? __longlong_as_double(static_cast<long long>(low))
-                         : mean_of_two(__longlong_as_double(static_cast<long long>(low)),
-                                       __longlong_as_double(static_cast<long long>(high)));
+  if (count > 0) {
+    const key_list keys = {candidates, __ldcg(&control->now.n_candidates)};
+    result = finish_median(keys, count, middle[0].before, &bins, room);
   }
   if (threadIdx.x == 0) {
     control->target = result;
@@ -235,6 +308,7 @@ __global__ void __launch_bounds__(FINAL_THREADS)
 __global__ void __launch_bounds__(CSRN_THREADS)
     sum_positive_kernel(csrn_cuda_control *control, const double *values, int64_t n, int64_t stretch,
                         int64_t stop, double *sums) {
+  csrn_after_previous();
   const int lane = static_cast<int>(threadIdx.x % CSRN_WARP);
   const int64_t step = static_cast<int64_t>(gridDim.x) * (CSRN_THREADS / CSRN_WARP);
   int64_t p =
@@ -259,6 +333,7 @@ __global__ void __launch_bounds__(CSRN_THREADS)
 /* Adds the sums of the pieces in order; the last time, divides. */
 __global__ void add_positive_kernel(csrn_cuda_control *control, const double *sums, int64_t n, bool is_first,
                                     bool is_last) {
+  csrn_after_previous();
   double sum = is_first ? 0.0 : control->target;
 #pragma unroll 16
   for (int64_t k = 0; k < n; k++)
@@ -271,19 +346,16 @@ __global__ void add_positive_kernel(csrn_cuda_control *control, const double *su
 
 } // namespace
 
-csrn_status csrn_cuda_count_values(csrn_context *ctx, csrn_status status, const double *values, int64_t n) {
-  return csrn_cuda_each(ctx, status, n, count_value{csrn_cuda_state_of(ctx)->control, values});
-}
-
 csrn_status csrn_cuda_select_median(csrn_context *ctx, csrn_status status, const double *values, int64_t n,
                                     double *median) {
   const csrn_cuda_state *state = csrn_cuda_state_of(ctx);
   auto *candidates = static_cast<unsigned long long *>(csrn_cuda_slot_of(ctx, CSRN_CUDA_CANDIDATES));
-  const csrn_launch shape = {csrn_cuda_blocks(n, CSRN_THREADS, state->n_units * 4), CSRN_THREADS, 0};
-  status =
-      csrn_cuda_launch(ctx, status, shape, gather_candidates_kernel, state->control, values, n, candidates);
-  return csrn_cuda_launch(ctx, status, {1, FINAL_THREADS, 0}, finish_median_kernel, state->control,
-                          candidates, median);
+  csrn_launch shape = {csrn_cuda_blocks(n, SELECT_THREADS, state->n_units), SELECT_THREADS, 0};
+  status = csrn_cuda_launch(ctx, status, shape, count_values_kernel, state->control, values, n);
+  if (shape.blocks == 0)
+    shape.blocks = 1; /* the median of nothing */
+  return csrn_cuda_launch(ctx, status, shape, select_median_kernel, state->control, values, n, candidates,
+                          median);
 }
 
 csrn_status csrn_cuda_mean(csrn_context *ctx, csrn_status status, const double *values, int64_t n) {

@@ -1,9 +1,12 @@
 /*
  * The target on the device: the median of the positive finite totals by radix selection,
  * or their mean. Positive doubles are ordered like their bits, so histograms narrow the
- * bits down. The first one is filled while the totals are taken (note_total()); the values
- * in the bins that hold the two middle ranks, some per cent of all, are gathered, and one
- * block finishes among them. How many values there are is never known to the host.
+ * bits down. The first one is of all values, added up in shared memory by blocks; the values
+ * in the bins that hold the two middle ranks, some per cent of all, are gathered, and the last
+ * block to gather finishes among them. How many values there are is never known to the host.
+ * (The first histogram could be filled while totals are taken, by one atomic addition for each
+ * row. But totals are much alike, and the additions to the same few sectors of memory took
+ * longer than reading the totals again, from the cache where they are.)
  */
 #ifndef CSRN_CUDA_SELECT_H
 #define CSRN_CUDA_SELECT_H
@@ -26,21 +29,13 @@ __device__ __forceinline__ int select_bin(unsigned long long key) {
   return bin < 0 ? 0 : bin < CSRN_SELECT_BINS ? bin : CSRN_SELECT_BINS - 1;
 }
 
-/* A total becomes known: counted for the selection. */
-__device__ __forceinline__ void note_total(csrn_cuda_control *control, double total) {
-  const unsigned long long key = select_key(total);
-  if (key)
-    atomicAdd(&control->now.histogram[select_bin(key)], 1ULL);
-}
-
-/* Writes the median of values[n], whose histogram is filled, to *median and to the context's target; NaN if
- * none takes part. values and median are device memory. Needs CSRN_CUDA_CANDIDATES. */
+/* Writes the median of values[n] to *median (may be NULL) and to the context's target; NaN if none takes part.
+ * values and median are device memory. Needs CSRN_CUDA_CANDIDATES, and that no other selection ran since
+ * csrn_cuda_begin(). */
 csrn_status csrn_cuda_select_median(csrn_context *ctx, csrn_status status, const double *values, int64_t n,
                                     double *median);
 /* The mean of the positive finite values by the canonical sum, to the context's target. Needs
  * CSRN_CUDA_PIECES. */
 csrn_status csrn_cuda_mean(csrn_context *ctx, csrn_status status, const double *values, int64_t n);
-/* Fills the histogram. */
-csrn_status csrn_cuda_count_values(csrn_context *ctx, csrn_status status, const double *values, int64_t n);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Walking the rows of a matrix: the memory that walks share, and how much shared memory
- * their kernels get. The kernels are templates of cuda_walk.h.
+ * Walking the rows of a matrix: the memory that walks share. The kernels are templates of
+ * cuda_walk.h.
  */
 #include "cuda_walk.h"
 
@@ -39,30 +39,4 @@ void csrn_cuda_walk(csrn_context *ctx, const csrn_csr *A, csrn_walk *walk) {
   walk->giants = reinterpret_cast<csrn_giant *>(lists + row_list_bytes(A->n_rows));
   walk->left = &state->control->now.left[state->n_walks++];
   walk->pieces = csrn_cuda_slot_of(ctx, CSRN_CUDA_PIECES);
-}
-
-/* These are settings of a kernel on a device, of the current one. The second asks for all of the memory that
- * a multiprocessor can share, or the driver might leave more of it to the cache, and fewer blocks would run.
- */
-csrn_status csrn_cuda_allow_shared(csrn_context *ctx, csrn_status status, const void *kernel, size_t bytes) {
-  enum { WITHOUT_ASKING = 48 << 10 };
-  if (status || bytes == 0)
-    return status;
-  cudaError_t error = cudaSuccess;
-  if (bytes > WITHOUT_ASKING)
-    error =
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
-  if (error == cudaSuccess)
-    error = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
-                                 cudaSharedmemCarveoutMaxShared);
-  return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(ctx, error, "asking for shared memory");
-}
-
-size_t csrn_cuda_shared_share(const csrn_context *ctx, int blocks) {
-  /* The system keeps 1 KiB of each block's for itself; static shared memory counts too. */
-  enum { OVERHEAD = 3 << 10, GRANULE = 1 << 10 };
-  const csrn_cuda_state *state = csrn_cuda_state_of(ctx);
-  const size_t share = state->shared_per_unit / static_cast<size_t>(blocks) - OVERHEAD;
-  const size_t most = state->shared_per_block - OVERHEAD;
-  return (share < most ? share : most) / GRANULE * GRANULE;
 }
