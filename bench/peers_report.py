@@ -69,13 +69,17 @@ def markdown(report, images):
     for run in report["runs"]:
         roofline = run["roofline"]
         yield f"## {run['cells']:,} cells x {run['genes']:,} genes, {run['nnz'] / 1e6:,.0f} million values\n"
+        speed = {name: roof["values_per_second"] / 1e9 for name, roof in roofline.items()}
+        device = f"; on the GPU {speed['gpu scale']:.1f}, sum {speed['gpu sum']:.1f}" if "gpu scale" in speed else ""
         yield (f"{run['row_length']:,} values a row ({run['shortest_row']:,} to {run['longest_row']:,}), float32; "
                f"{megabytes(4 * run['nnz'])} MB of values. Roofline: x *= c in place "
-               f"{roofline['scale']['values_per_second'] / 1e9:.2f}, sum {roofline['sum']['values_per_second'] / 1e9:.2f} "
-               f"billion values/s. Meanwhile others (programs, or virtual machines on the same host) had "
+               f"{speed['scale']:.2f}, sum {speed['sum']:.2f}{device} billion values/s. Meanwhile others (programs, or virtual machines on the same host) had "
                f"{100 * run['taken_by_others']:.0f} % of the processors. {run['date']}.\n")
         yield from table(run)
-        yield "\nMissing: " + "; ".join(f"{name} ({why})" for name, why in run["missing"].items()) + ".\n"
+        missing = "; ".join(f"{name} ({why})" for name, why in run["missing"].items())
+        yield f"\nMissing: {missing}.\n" if missing else ""
+    if any(row["device"] == "gpu" for run in report["runs"] for row in run["results"]):
+        yield "On the GPU the matrix lies in its memory, and the extra memory is the device's.\n"
     if any("first_call_seconds" not in row for run in report["runs"] for row in rows_of(run)):
         yield "First calls were measured at some sizes only: what compiling and loading take does not depend on them.\n"
     yield "## Versions\n"
@@ -134,9 +138,9 @@ def finish(figure, lines, title, path):
     return path
 
 
-def roofline_speed(run, operation):
+def roofline_speed(run, operation, where=""):
     floor, against, _ = candidates.OPERATIONS[operation]
-    return run["roofline"][against]["values_per_second"] * {"scale": 8, "sum": 4}[against] / floor
+    return run["roofline"][where + against]["values_per_second"] * {"scale": 8, "sum": 4}[against] / floor
 
 
 def plot_speed(report, path):
@@ -145,6 +149,12 @@ def plot_speed(report, path):
     for axis, operation in zip(axes, candidates.OPERATIONS):
         limit, = axis.plot([run["cells"] for run in runs], [roofline_speed(run, operation) / 1e9 for run in runs],
                            color="#555555", linestyle="--", linewidth=1, marker="_")
+        with_gpu = [run for run in runs if "gpu scale" in run["roofline"]]
+        if with_gpu:
+            lines["roofline of the GPU"], = axis.plot(
+                [run["cells"] for run in with_gpu],
+                [roofline_speed(run, operation, "gpu ") / 1e9 for run in with_gpu],
+                color="#555555", linestyle=":", linewidth=1, marker="_")
         lines |= draw_candidates(axis, runs, operation, lambda row: row["values_per_second"] / 1e9)
         axis.set_yscale("log")
         axis.yaxis.set_major_formatter("{x:g}")

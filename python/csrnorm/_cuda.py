@@ -115,6 +115,7 @@ class DeviceView:
             raise TypeError("x is a dense array on a device, where only rows can be worked on; expected CSR or CSC")
         if len(x.shape) != 2:
             raise ValueError(f"x has {len(x.shape)} dimensions, expected 2")
+        self._kept = [array]  # what nobody else may have: memory that is given back could be used for the results
         self.package, self.device = _package_of(array), _device_number(array)
         self.by_row = self.dense or "csr" in (getattr(x, "format", None), str(getattr(x, "layout", ""))[-3:])
         self._struct(x, parts)
@@ -126,7 +127,7 @@ class DeviceView:
     def _struct(self, x: Any, parts: Any) -> None:
         rows, columns = x.shape if self.by_row else tuple(x.shape)[::-1]
         indptr, indices = (self._dense_indptr(rows, columns), None) if parts is None else parts[:2]
-        self._kept = indptr
+        self._kept += [indptr, indices]
         self.indptr = _DeviceArray(indptr, "indptr")
         self.indices = None if indices is None else _DeviceArray(indices, "indices")
         self.csr = Csr(
@@ -259,8 +260,15 @@ def axis_sum(x: Any, axis: int | None, exact: dict[str, Any], dtype: Any) -> Any
         "axis_sum", byref(view.csr), view.per(per), _DeviceArray(sums, "sums").address, code(wide), handle=view.handle
     )  # fmt: skip
     if axis is None:
-        sums = sums.sum()
+        sums = _total(sums)
     return sums if dtype is None or np.dtype(dtype) == wide else _converted(sums, dtype)
+
+
+def _total(sums: Any) -> Any:
+    if hasattr(sums, "clone") and str(sums.dtype) == "torch.uint64":  # torch adds no unsigned integers on every device
+        torch = _package_of(sums)
+        return sums.view(torch.int64).sum().view(torch.uint64)
+    return sums.sum()
 
 
 def _dtype_of(values: Any) -> np.dtype:
