@@ -5,6 +5,7 @@ environment the lack of a GPU is a failure.
 """
 
 import os
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -101,7 +102,8 @@ def package(request, gpu):
     return request.param()
 
 
-def reals(dtype=np.float32):
+@lru_cache
+def _reals(dtype):
     """Values of both signs and many magnitudes, in rows of very different lengths: none, one, above 4,096."""
     rng = np.random.default_rng(3)
     lengths = np.concatenate((rng.integers(0, 300, 200), [0, 1, 5000, 9000, 0]))
@@ -109,6 +111,11 @@ def reals(dtype=np.float32):
     data = (rng.standard_normal(lengths.sum()) * np.exp(rng.uniform(-8, 8, lengths.sum()))).astype(dtype)
     indptr = np.concatenate(([0], np.cumsum(lengths)))
     return sparse.csr_matrix((data, np.concatenate(columns), indptr), shape=(lengths.size, 9000))
+
+
+def reals(dtype=np.float32):
+    """Return such a matrix of the caller's own."""
+    return _reals(dtype).copy()
 
 
 def same_bits(found, expected):
