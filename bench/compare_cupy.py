@@ -106,15 +106,17 @@ def simulate(n_rows, n_cols, mean_length, seed):
     share = cp.exp(0.45 * rng.standard_normal(n_rows))
     lengths = cp.clip(share / share.mean() * mean_length, 1, n_cols).astype(cp.int64)
     indptr = cp.zeros(n_rows + 1, cp.int64)
-    cp.cumsum(lengths, out=indptr[1:])
+    indptr[1:] = cp.cumsum(lengths)
     nnz = int(indptr[-1])
-    row = cp.repeat(cp.arange(n_rows, dtype=cp.int32), lengths.get().tolist())
-    place = cp.arange(nnz, dtype=cp.int64) - indptr[row]
+    place = cp.arange(nnz, dtype=cp.int64)
+    row = cp.searchsorted(indptr, place, side="right") - 1
+    place -= indptr[row]
     indices = ((place * n_cols) // lengths[row]).astype(cp.int32)
     del place, row
-    data = cp.floor(1 - 1.2 * cp.log(rng.random(nnz, dtype=cp.float32))).astype(cp.float32)
+    # Among so many random numbers there are zeros, whose logarithm would make the count infinite.
+    data = cp.floor(1 - 1.2 * cp.log(cp.maximum(rng.random(nnz, dtype=cp.float32), cp.float32(1e-9))))
     matrix = sparse.csr_matrix((n_rows, n_cols), dtype=cp.float32)
-    matrix.data, matrix.indices, matrix.indptr = data, indices, indptr.astype(cp.int32)
+    matrix.data, matrix.indices, matrix.indptr = data.astype(cp.float32), indices, indptr.astype(cp.int32)
     return matrix
 
 

@@ -7,7 +7,7 @@ threads, results compared before times.
 For each size a process of its own makes the matrix, compares what every candidate gives with numpy's float64, and
 times those that are right, in turns with the roofline. Then each candidate and operation gets a process of its own for
 its first call (nothing compiled before; at the smallest size alone, since to compile takes the same at any), and one for
-its peak memory (two at a time). The sizes are 10^4 to 10^6 cells; a million have a tenth of the values each, so that all
+its peak memory (two at a time; on a GPU one, since it is all of the device's memory that is looked at). The sizes are 10^4 to 10^6 cells; a million have a tenth of the values each, so that all
 of it fits a machine of 24 GB. Written are NAME.json, NAME.md, and the plots
 NAME-speed.png, NAME-memory.png and, with a GPU, NAME-gpu.png. With --add other sizes measured before stay in the
 report; --report-only writes it anew from the JSON. What this machine lacks (a package, R, a GPU) is listed as missing.
@@ -28,6 +28,10 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+from peers_candidates import NAMES, OPERATIONS  # noqa: E402
+from simulated_counts import processor  # noqa: E402
+
 STAGES = ["times", "first", "memory"]
 SIZES = ["10000x1500", "100000x1500", "1000000x150"]
 
@@ -55,6 +59,10 @@ def parse_arguments():
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--limit", type=float, default=60, help="seconds after which three repetitions are enough")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--operations", nargs="+", choices=list(OPERATIONS), default=list(OPERATIONS), metavar="NAME",
+                        help="only these (default: " + " ".join(OPERATIONS) + ")")
+    parser.add_argument("--candidates", nargs="+", choices=NAMES, default=list(NAMES), metavar="NAME",
+                        help="only these (default: " + ", ".join(NAMES) + ")")
     parser.add_argument("--machine", help="its name in the report (default: processor and number of threads)")
     parser.add_argument("--add", action="store_true", help="keep the other sizes that the JSON has")
     parser.add_argument("--stages", nargs="+", choices=STAGES,
@@ -106,13 +114,16 @@ def one_call(row, what, task, folder, variables):
 
 
 def add_calls(run, what, task, folder, variables):
-    """One after the other where time is taken, else two at a time."""
+    """One after the other where time is taken, and on a GPU, else two at a time."""
     # R has told already what Seurat takes.
-    rows = [row for row in run["results"] if row["state"] == "ok" and row["candidate"] != "Seurat"]
-    workers = 1 if what == "first_call" else min(2, os.cpu_count() or 1)
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        for row, found in zip(rows, pool.map(lambda row: one_call(row, what, task, folder, variables), rows)):
-            row |= found
+    rows = [row for row in run["results"] if row["state"] == "ok" and row["candidate"] != "Seurat"
+            and row["candidate"] in task["candidates"] and row["operation"] in task["operations"]]
+    for device in ("cpu", "gpu"):
+        there = [row for row in rows if row["device"] == device]
+        workers = 1 if what == "first_call" or device == "gpu" else min(2, os.cpu_count() or 1)
+        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+            for row, found in zip(there, pool.map(lambda row: one_call(row, what, task, folder, variables), there)):
+                row |= found
 
 
 def measure(arguments, stages, cells, row_length, run):
@@ -123,7 +134,7 @@ def measure(arguments, stages, cells, row_length, run):
         folder = Path(name)
         task = {"folder": name, "cells": cells, "row_length": row_length, "genes": arguments.genes,
                 "threads": arguments.threads, "seed": arguments.seed, "repetitions": arguments.repetitions,
-                "limit": arguments.limit}
+                "limit": arguments.limit, "operations": arguments.operations, "candidates": arguments.candidates}
         begun = ask(task | {"what": "compare" if "times" in stages else "prepare"}, folder, variables)
         if "failed" in begun:
             sys.exit(f"peers.py: {cells} x {row_length}: {begun['failed']}")
@@ -144,12 +155,21 @@ def stages_of(arguments, cells, row_length):
     return [stage for stage in STAGES if stage != "first" or (cells, row_length) == smallest]
 
 
-def describe(arguments):
-    sys.path.insert(0, str(HERE))
-    from simulated_counts import processor
+def gpu():
+    """The name of the first GPU; None where there is none."""
+    if not shutil.which("nvidia-smi"):
+        return None
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return (done.stdout.splitlines() or [None])[0] if done.returncode == 0 else None
 
-    return {"machine": arguments.machine or f"{processor()}, {arguments.threads} threads", "processor": processor(),
-            "threads": arguments.threads, "python": platform.python_version()}
+
+def describe(arguments):
+    device = gpu()
+    name = f"{processor()}, {arguments.threads} threads" + (f", {device}" if device else "")
+    machine = {"machine": arguments.machine or name, "processor": processor(), "threads": arguments.threads,
+               "python": platform.python_version()}
+    return machine | ({"gpu": device} if device else {})
 
 
 def earlier(path, machine):
@@ -182,7 +202,6 @@ def main():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps({"environment": machine, "runs": runs}, indent=1) + "\n")
     report = json.loads(path.read_text())
-    sys.path.insert(0, str(HERE))
     import peers_report
 
     written = peers_report.write(report, output)

@@ -241,6 +241,31 @@ class OnDevice(Candidate):
     def synchronize(self):
         self.cupy.cuda.Device().synchronize()
 
+    def rooflines(self, size):
+        """cupy's x *= c in place and its sum, on an array of its own."""
+        values = self.cupy.arange(size, dtype=self.cupy.float32)
+
+        def scale(_):
+            self.cupy.multiply(values, self.cupy.float32(1.0000001), out=values)
+            self.synchronize()
+
+        def total(_):
+            values.sum()
+            self.synchronize()
+
+        scale(None)
+        total(None)
+        return {"gpu scale": scale, "gpu sum": total}
+
+    def release(self):
+        """Gives back what cupy keeps for later; what is held after a call then tells the most that it had."""
+        self.cupy.get_default_memory_pool().free_all_blocks()
+
+    def held(self):
+        """Bytes of the device's memory that are taken, by whomever."""
+        free, total = self.cupy.cuda.runtime.memGetInfo()
+        return total - free
+
 
 class Cupy(OnDevice):
     name = "cupy"
@@ -297,7 +322,10 @@ class CsrnormOnDevice(OnDeviceAnnData):
     tolerance = 0
 
     def load_more(self):
-        return Csrnorm.load(self, 0)
+        import csrnorm
+
+        self.module, self.pp = csrnorm, csrnorm.pp
+        return csrnorm.build_info()
 
     normalize = Csrnorm.normalize
     tasks = Csrnorm.tasks

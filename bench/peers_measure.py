@@ -140,18 +140,25 @@ def host_values(candidate, argument, result):
 class Timing:
     """Candidates and rooflines in turns, on one matrix."""
 
-    def __init__(self, matrix, threads):
+    def __init__(self, matrix, threads, names=candidates.NAMES, operations=tuple(candidates.OPERATIONS)):
         self.matrix = matrix
         self.work = np.empty_like(matrix.data)
         self.rooflines = rooflines(threads)
         self.rows, self.missing, self.todo = {}, {}, []
         for name in candidates.NAMES[:-1]:
+            if name not in names:
+                continue
             try:
                 candidate = candidates.load(name, threads)
             except ImportError as error:
                 self.missing[name] = str(error)
+            except Exception as error:  # a package that is there but broken must not end the comparison
+                self.missing[name] = f"{type(error).__name__}: {error}"
             else:
-                self.todo += [(candidate, operation) for operation in candidate.operations]
+                self.todo += [(candidate, operation) for operation in candidate.operations if operation in operations]
+        on_device = next((candidate for candidate, _ in self.todo if candidate.device == "gpu"), None)
+        if on_device:
+            self.rooflines |= on_device.rooflines(matrix.nnz)
 
     def fresh(self, candidate):
         np.copyto(self.work, self.matrix.data)
@@ -222,7 +229,8 @@ def summary(row, nnz, speed):
     if not seconds:
         return row
     floor, against, _ = candidates.OPERATIONS[row["operation"]]
-    reference = min(speed[against]) * floor / {"scale": 8, "sum": 4}[against]
+    where = "gpu " if row.get("device") == "gpu" else ""
+    reference = min(speed[where + against]) * floor / {"scale": 8, "sum": 4}[against]
     least = min(seconds)
     return row | {"min_seconds": least, "median_seconds": statistics.median(seconds), "runs": len(seconds),
                   "values_per_second": nnz / least, "fraction": reference / least}
@@ -243,7 +251,7 @@ def compare(specification):
     matrix = prepare(specification)
     folder, threads = Path(specification["folder"]), specification["threads"]
     oracle = Oracle(matrix)
-    timing = Timing(matrix, threads)
+    timing = Timing(matrix, threads, specification["candidates"], specification["operations"])
     timing.check(oracle)
     oracle.kept = None, None
     before = processor_seconds()
@@ -251,11 +259,12 @@ def compare(specification):
     total, idle, own = processor_seconds() - before
     rows, missing = list(timing.rows.values()), timing.missing
     timing.work = None
-    row, reason = seurat(folder, matrix, oracle)
-    if row:
-        rows.append(row)
-    else:
-        missing[candidates.SEURAT] = reason
+    if candidates.SEURAT in specification["candidates"] and "normalize_fixed_log1p" in specification["operations"]:
+        row, reason = seurat(folder, matrix, oracle)
+        if row:
+            rows.append(row)
+        else:
+            missing[candidates.SEURAT] = reason
     lengths = np.diff(matrix.indptr)
     return {"cells": matrix.shape[0], "genes": matrix.shape[1], "row_length": specification["row_length"],
             "nnz": int(matrix.nnz),
@@ -295,18 +304,22 @@ def first_call(specification):
 
 def memory(specification):
     """By how much memory rises, at its highest, in a call after one on a tiny matrix, which has loaded and compiled
-    what is needed."""
+    what is needed. On a GPU it is the device's memory, of which candidates keep what they have once taken."""
     candidate = candidates.load(specification["candidate"], specification["threads"])
     function = candidate.operations[specification["operation"]]
     function(candidate.argument(simulate(50, 40, 500, 1)))
     argument = candidate.argument(stored_matrix(specification))
     candidate.synchronize()
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")
-    before = resident("VmRSS")
+    on_device = candidate.device == "gpu"
+    if on_device:
+        candidate.release()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")
+    before = candidate.held() if on_device else resident("VmRSS")
     kept = function(argument)
     candidate.synchronize()
-    extra = max(0, resident("VmHWM") - before)
+    extra = max(0, (candidate.held() if on_device else resident("VmHWM")) - before)
     del kept
     return {"extra_bytes": extra}
 

@@ -17,6 +17,7 @@ STYLES = {
     "csrnorm, GPU": ("#0072B2", "*"), "cupy": ("#009E73", "X"), "rapids-singlecell": ("#D55E00", "h"),
     candidates.SEURAT: ("#000000", "x"),
 }
+ON_DEVICE = {kind.name for kind in candidates.IN_PYTHON if kind.device == "gpu"}
 TITLES = {
     "normalize_fixed": "normalize to 10,000", "normalize_median": "normalize to the median", "log1p": "log1p",
     "normalize_fixed_log1p": "normalize to 10,000, log1p", "normalize_median_log1p": "normalize to the median, log1p",
@@ -40,6 +41,14 @@ def seconds(value):
     return f"{1e3 * value:.3g} ms" if value < 1 else f"{value:.2f} s"
 
 
+def times(value):
+    return f"{value:.1f} x" if value >= 0.95 else f"{value:.2g} x"
+
+
+def millions(count):
+    return f"{count / 1e6:,.0f}" if count >= 10e6 else f"{count / 1e6:.2g}"
+
+
 def megabytes(value):
     return f"{value / 1e6:.0f}" if value >= 10e6 else f"{value / 1e6:.1f}"
 
@@ -56,7 +65,7 @@ def table(run):
                 cells += [seconds(row["min_seconds"]), seconds(row["median_seconds"]),
                           "" if first is None else seconds(first), f"{row['values_per_second'] / 1e9:.3g}",
                           f"{row['fraction']:.2f}",
-                          f"{row['min_seconds'] / own['min_seconds']:.1f} x" if own and row is not own else "",
+                          times(row["min_seconds"] / own["min_seconds"]) if own and row is not own else "",
                           "" if extra is None else megabytes(extra), f"{row['error_ulp']:.2g}"]
             else:
                 cells += [row["state"], *[""] * 6, row.get("detail", f"{row.get('error_ulp', math.nan):.2g}")]
@@ -68,14 +77,18 @@ def markdown(report, images):
     yield f"# csrnorm beside its peers: {environment['machine']}\n"
     for run in report["runs"]:
         roofline = run["roofline"]
-        yield f"## {run['cells']:,} cells x {run['genes']:,} genes, {run['nnz'] / 1e6:,.0f} million values\n"
+        yield f"## {run['cells']:,} cells x {run['genes']:,} genes, {millions(run['nnz'])} million values\n"
+        speed = {name: roof["values_per_second"] / 1e9 for name, roof in roofline.items()}
+        device = f"; on the GPU {speed['gpu scale']:.1f}, sum {speed['gpu sum']:.1f}" if "gpu scale" in speed else ""
         yield (f"{run['row_length']:,} values a row ({run['shortest_row']:,} to {run['longest_row']:,}), float32; "
                f"{megabytes(4 * run['nnz'])} MB of values. Roofline: x *= c in place "
-               f"{roofline['scale']['values_per_second'] / 1e9:.2f}, sum {roofline['sum']['values_per_second'] / 1e9:.2f} "
-               f"billion values/s. Meanwhile others (programs, or virtual machines on the same host) had "
-               f"{100 * run['taken_by_others']:.0f} % of the processors. {run['date']}.\n")
+               f"{speed['scale']:.2f}, sum {speed['sum']:.2f}{device} billion values/s. Meanwhile others (programs, or "
+               f"virtual machines on the same host) had {100 * run['taken_by_others']:.0f} % of the processors. {run['date']}.\n")
         yield from table(run)
-        yield "\nMissing: " + "; ".join(f"{name} ({why})" for name, why in run["missing"].items()) + ".\n"
+        missing = "; ".join(f"{name} ({why})" for name, why in run["missing"].items())
+        yield f"\nMissing: {missing}.\n" if missing else ""
+    if any(row["device"] == "gpu" for run in report["runs"] for row in run["results"]):
+        yield "On the GPU the matrix lies in its memory, and the extra memory is the device's.\n"
     if any("first_call_seconds" not in row for run in report["runs"] for row in rows_of(run)):
         yield "First calls were measured at some sizes only: what compiling and loading take does not depend on them.\n"
     yield "## Versions\n"
@@ -120,7 +133,9 @@ def draw_candidates(axis, runs, operation, value):
         if points:
             colour, marker = STYLES[name]
             width = 2.2 if name.startswith("csrnorm") else 1.2
-            lines[name], = axis.plot(*zip(*points), color=colour, marker=marker, markersize=5, linewidth=width)
+            style = "-." if name in ON_DEVICE else "-"
+            lines[name], = axis.plot(*zip(*points), color=colour, marker=marker, markersize=5, linewidth=width,
+                                     linestyle=style)
     return lines
 
 
@@ -134,9 +149,9 @@ def finish(figure, lines, title, path):
     return path
 
 
-def roofline_speed(run, operation):
+def roofline_speed(run, operation, where=""):
     floor, against, _ = candidates.OPERATIONS[operation]
-    return run["roofline"][against]["values_per_second"] * {"scale": 8, "sum": 4}[against] / floor
+    return run["roofline"][where + against]["values_per_second"] * {"scale": 8, "sum": 4}[against] / floor
 
 
 def plot_speed(report, path):
@@ -145,6 +160,12 @@ def plot_speed(report, path):
     for axis, operation in zip(axes, candidates.OPERATIONS):
         limit, = axis.plot([run["cells"] for run in runs], [roofline_speed(run, operation) / 1e9 for run in runs],
                            color="#555555", linestyle="--", linewidth=1, marker="_")
+        with_gpu = [run for run in runs if "gpu scale" in run["roofline"]]
+        if with_gpu:
+            lines["roofline of the GPU"], = axis.plot(
+                [run["cells"] for run in with_gpu],
+                [roofline_speed(run, operation, "gpu ") / 1e9 for run in with_gpu],
+                color="#555555", linestyle=":", linewidth=1, marker="_")
         lines |= draw_candidates(axis, runs, operation, lambda row: row["values_per_second"] / 1e9)
         axis.set_yscale("log")
         axis.yaxis.set_major_formatter("{x:g}")

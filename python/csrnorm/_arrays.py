@@ -11,6 +11,7 @@ Names for other modules of the package:
 - ``plain(values, dtype)``: an array that the library can read, a new one only where `values` is none.
 - ``halves(x)``: 64-bit integers as two matrices of which no sum overflows.
 - ``writable_in_place(data)``: whether results can go into this array.
+- ``VALUES``: the types of values that the library reads.
 - ``address(array)``, ``code(dtype)``: pointer and ``csrn_dtype`` for the library.
 - ``SparseView(x)``: ``.pointer`` (for the library), ``.data``, ``.fresh``, ``.per(axis)`` (its axis for one of numpy),
   ``.check()`` (of the indices, which the library trusts otherwise).
@@ -35,7 +36,8 @@ _NAMED = {
 _CODES = {
     dtype: int(_NAMED[dtype.str[1:]]) for dtype in map(np.dtype, "?BHIiLlQqfd") if dtype.str[1:] in _NAMED
 }  # fmt: skip
-_VALUES = {dtype for dtype, value in _CODES.items() if value != Dtype.U64}
+#: Types of values that the library reads.
+VALUES = {dtype for dtype, value in _CODES.items() if value != Dtype.U64}
 _first_byte = c_char.from_buffer
 _WIDER = {("i", 1): np.int32, ("i", 2): np.int32, ("f", 2): np.float32}
 
@@ -87,7 +89,7 @@ def readable(data: np.ndarray) -> tuple[np.ndarray, bool]:
 
     No value is rounded, but for integers above 2**63 (to float64).
     """
-    if data.dtype in _VALUES and data.flags.c_contiguous and data.flags.aligned:
+    if data.dtype in VALUES and data.flags.c_contiguous and data.flags.aligned:
         return data, False
     result_dtype(data.dtype)
     dtype = data.dtype.newbyteorder("=")

@@ -143,7 +143,9 @@ def check(x: Any) -> None:
     Traceback (most recent call last):
     csrnorm._library.InvalidMatrixError: A->indices[1], in row 0, is 3; expected 0 to n_cols - 1 = 2
     """
-    if layout(x) != "dense":
+    if _cuda.is_device(x):
+        _cuda.check_indices(x)
+    elif layout(x) != "dense":
         SparseView(x).check()
 
 
@@ -184,6 +186,8 @@ def axis_sum(x: Any, *, axis: int | tuple[int, ...] | None = None, dtype: Any = 
     """
     if _dask.is_dask(x):
         return _dask.axis_sum(x, axis=axis, dtype=dtype)
+    if _cuda.is_device(x):
+        return _cuda.axis_sum(x, _one_axis(axis), _EXACT, dtype)
     result_dtype(x.dtype)
     along = _one_axis(axis)
     sums = _sums(x, 1 if along is None else along)
@@ -253,6 +257,10 @@ def axis_mul_or_truediv(
     """
     if _dask.is_dask(x):
         return _dask.axis_mul_or_truediv(
+            x, scaling_array, axis, op, allow_divide_by_zero=allow_divide_by_zero, out=out
+        )
+    if _cuda.is_device(x):
+        return _cuda.axis_mul_or_truediv(
             x, scaling_array, axis, op, allow_divide_by_zero=allow_divide_by_zero, out=out
         )
     result_dtype(x.dtype)
@@ -351,6 +359,8 @@ def median_positive(values: Any) -> float:
     """
     if _dask.is_dask(values):
         return _dask.median_positive(values)
+    if _cuda.is_device(values):
+        return _cuda.median_positive(values)
     if isinstance(values, np.ma.MaskedArray) or np.asarray(values).dtype.kind not in "biuf":
         raise TypeError("values are masked, complex or no numbers, expected an array of real numbers")
     return _core.median_positive(np.asarray(values).ravel())
@@ -378,4 +388,5 @@ def highly_expressed_genes(x: Any, max_fraction: float = 0.05) -> np.ndarray:
     >>> csrnorm.highly_expressed_genes(np.array([[9, 1, 0], [1, 1, 1]]), max_fraction=0.5)
     array([ True, False, False])
     """
-    return (_dask if _dask.is_dask(x) else _core).highly_expressed(x, max_fraction)
+    where: Any = _dask if _dask.is_dask(x) else _cuda if _cuda.is_device(x) else _core
+    return where.highly_expressed(x, max_fraction)

@@ -87,19 +87,27 @@ def _row_totals(block: Any, excluded: np.ndarray | None = None) -> np.ndarray:
         return _core.row_totals(block, excluded)
 
 
+def _on_host(values: Any) -> np.ndarray:
+    """Return what one block has found in host memory, where that of all blocks is put together."""
+    if not _cuda.is_device(values):
+        return np.asarray(values)
+    synchronize()  # what went wrong on the device is an error of this block
+    return _cuda.on_host(values)
+
+
 def _row_sums(block: Any, kind: Any) -> np.ndarray:
     with one_thread():
-        return np.asarray(_axis.axis_sum(block, axis=1, dtype=kind))
+        return _on_host(_axis.axis_sum(block, axis=1, dtype=kind))
 
 
 def _column_sums(block: Any) -> np.ndarray:
     with one_thread():
-        return np.asarray(_axis.axis_sum(block, axis=0))[None, :]
+        return _on_host(_axis.axis_sum(block, axis=0))[None, :]
 
 
 def _marked(block: Any, max_fraction: float) -> np.ndarray:
     with one_thread():
-        return _core.highly_expressed(block, max_fraction)[None, :]
+        return _on_host(_axis.highly_expressed_genes(block, max_fraction))[None, :]
 
 
 def _factors(block: Any, target: float, kind: np.dtype, excluded: np.ndarray | None = None) -> np.ndarray:

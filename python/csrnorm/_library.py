@@ -4,7 +4,7 @@ This is the only module that knows ctypes. ``tests/python/test_abi.py`` holds wh
 ``include/csrnorm/csrnorm.h``: every signature, every offset, every value. ctypes gives up the GIL during a call, so
 other threads of Python run while the library works.
 
-Names for other modules of the package: ``lib``, ``context``, ``check``, ``call``, ``Csr``, ``NormalizeOptions``,
+Names for other modules of the package: ``lib``, ``context``, ``keep_stream``, ``check``, ``call``, ``Csr``, ``NormalizeOptions``,
 ``NormalizeReport``, ``Dtype``, ``Axis``, ``ScaleOp``, ``ZeroPolicy``, ``Target``, ``Backend``, ``Status``.
 """
 
@@ -323,6 +323,8 @@ class _Context:
 
     def __init__(self, threads: int, device: int, backend: int) -> None:
         self.handle: int = 0
+        #: What keeps the stream alive that the context was given last.
+        self.stream: Any = None
         options = ContextOptions(size=ctypes.sizeof(ContextOptions), backend=backend, device=device, threads=threads)
         handle = c_void_p()
         check(lib.context_create(byref(options), byref(handle)), None)
@@ -400,6 +402,13 @@ def context(device: int = 0, backend: int = Backend.BACKEND_CPU) -> int:
     }
     _local.contexts[key] = made = _Context(threads, device, backend)
     return made.handle
+
+
+def keep_stream(handle: int, stream: Any) -> None:
+    """Keep the stream of a package alive for as long as a context of this thread orders its work by it."""
+    for made in _local.contexts.values():
+        if made.handle == handle:
+            made.stream = stream
 
 
 @contextmanager

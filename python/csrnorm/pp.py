@@ -239,7 +239,7 @@ def normalize_total(
         base=base,
         copy=not inplace,
     )
-    if result.excluded is not None:
+    if result.excluded is not None and not _cuda.is_device(result.x):  # there it would have to be waited for
         names = adata.var_names if obsm is None else np.arange(result.excluded.size)
         log.info(
             "The following highly-expressed genes are not considered during normalization factor computation:\n"

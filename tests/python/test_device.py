@@ -1,12 +1,15 @@
 """Matrices that say that they lie in GPU memory, without a GPU: stand-ins of cupy and torch.
 
 What can be seen here: that they are recognized, which pointers, device and stream reach the library, and that a library
-without CUDA refuses them before it looks at anything. Not that a GPU computes; that needs one.
+without CUDA refuses them before it looks at anything. Not that a GPU computes; that needs one, and is for test_gpu.py.
 """
 
 import contextlib
+import gc
 import sys
 import types
+import weakref
+from operator import mul, truediv
 
 import numpy as np
 import pytest
@@ -24,7 +27,7 @@ class Array:
     """An array as cupy has it; its memory is the host's."""
 
     def __init__(self, host, read_only=False, strides=None):
-        self.host, self.dtype, self.size = host, host.dtype, host.size
+        self.host, self.dtype, self.size, self.shape = host, host.dtype, host.size, host.shape
         self.device = types.SimpleNamespace(id=DEVICE)
         self.__cuda_array_interface__ = {
             "data": (host.ctypes.data, read_only), "typestr": host.dtype.str, "shape": host.shape,
@@ -34,12 +37,35 @@ class Array:
     def get(self):
         return self.host
 
+    def __mul__(self, number):
+        return Array(self.host * number)
+
+    def astype(self, dtype):
+        return Array(self.host.astype(dtype))
+
+    def ravel(self):
+        return Array(self.host.ravel())
+
+    def reshape(self, *shape):
+        return Array(self.host.reshape(*shape))
+
+    def sum(self):
+        return Array(np.asarray(self.host.sum()))
+
+
+class Stream:
+    """A stream as cupy has it: gone when nobody has it any more."""
+
+    def __init__(self, ptr):
+        self.ptr = ptr
+
 
 def cupy_like(x, **options):
     """What cupyx.scipy.sparse.csr_matrix and csc_matrix show."""
     return types.SimpleNamespace(
         format=x.format, shape=x.shape, ndim=2, dtype=x.dtype, data=Array(x.data, **options),
         indices=Array(x.indices), indptr=Array(x.indptr), copy=lambda: cupy_like(x.copy(), **options),
+        astype=lambda dtype: cupy_like(x.astype(dtype), **options),
     )  # fmt: skip
 
 
@@ -52,6 +78,7 @@ def torch_like(x):
     offsets, indices = ("crow", "col") if x.format == "csr" else ("ccol", "row")
     tensor = types.SimpleNamespace(layout=Layout(), shape=x.shape, dtype=x.dtype, values=lambda: Array(x.data))
     tensor.clone = lambda: torch_like(x.copy())
+    tensor.to = lambda dtype, copy: torch_like(x.astype(dtype))
     setattr(tensor, f"{offsets}_indices", lambda: Array(x.indptr))
     setattr(tensor, f"{indices}_indices", lambda: Array(x.indices))
     return tensor
@@ -65,7 +92,7 @@ def on_device(request):
 @pytest.fixture
 def stand_in(monkeypatch):
     """A package with a current stream; a context of the CPU in place of the GPU's; the streams that were set."""
-    streams, current = [], [0]
+    streams, current, last = [], [0], {0: Stream(0x50), DEVICE: Stream(0x51)}
 
     @contextlib.contextmanager
     def device(number):
@@ -74,10 +101,17 @@ def stand_in(monkeypatch):
         current.pop()
 
     package = types.ModuleType("stand_in")
-    package.cuda = types.SimpleNamespace(
-        get_current_stream=lambda: types.SimpleNamespace(ptr={0: 0x50, DEVICE: 0x51}[current[-1]]), Device=device
-    )  # fmt: skip
-    package.empty = lambda size, dtype: Array(np.empty(size, dtype))
+    package.cuda = types.SimpleNamespace(get_current_stream=lambda: last[current[-1]], Device=device)
+
+    def made(host):
+        assert current[-1] == DEVICE, "made on the device that is current, not on that of the matrix"
+        return Array(host)
+
+    package.empty = lambda size, dtype: made(np.full(size, 77).astype(dtype))
+    package.arange = lambda size, dtype: made(np.arange(size, dtype=dtype))
+    package.asarray = lambda values, dtype: made(np.array(getattr(values, "host", values), dtype=dtype))
+    package.ascontiguousarray = lambda values: made(np.ascontiguousarray(values.host))
+    package.last = last
     monkeypatch.setitem(sys.modules, "stand_in", package)
     monkeypatch.setattr(Array, "__module__", "stand_in.core")
     monkeypatch.setattr(_cuda, "context", lambda device, backend: _library.context())
@@ -114,6 +148,7 @@ def test_in_place_on_the_current_stream(on_device, stand_in, layout, exclude):
     assert result.x is device and stand_in == [0x51]
     assert np.array_equal(bits(x), bits(expected.x))
     assert np.array_equal(result.factors.get(), expected.factors)
+    assert np.array_equal(result.excluded.get(), expected.excluded) if exclude else result.excluded is None
     again = csrnorm.pp.log1p(device)
     assert again is device and np.array_equal(bits(x), bits(csrnorm.pp.log1p(expected.x)))
 
@@ -142,6 +177,84 @@ def test_what_cannot_be_worked_on_is_refused(stand_in):
         csrnorm.pp.log1p(cupy_like(x.astype(np.int32)))
 
 
+def test_parts_that_do_not_fit_are_refused(stand_in):
+    x = cupy_like(simulated())
+    x.indptr = Array(x.indptr.host[:-1])
+    with pytest.raises(ValueError, match="indptr has 300 entries, expected 301"):
+        csrnorm.pp.log1p(x)
+    x = cupy_like(simulated())
+    x.indices = Array(x.indices.host[:-1])
+    with pytest.raises(ValueError, match="indices has"):
+        csrnorm.pp.log1p(x)
+    x.indices = Array(x.data.host)
+    with pytest.raises(TypeError, match="indices is float32, expected 32-bit or 64-bit integers"):
+        csrnorm.pp.log1p(x)
+
+
+@pytest.mark.parametrize("layout", ["csr", "csc"])
+def test_the_parts_of_normalization(stand_in, layout):
+    x = simulated().asformat(layout)
+    device = cupy_like(x.copy())
+    for axis in (0, 1, -1, None):
+        for dtype in (None, np.float32):
+            expected = csrnorm.axis_sum(x, axis=axis, dtype=dtype)
+            found = csrnorm.axis_sum(device, axis=axis, dtype=dtype).get()
+            assert found.dtype == expected.dtype and np.array_equal(found, expected)
+    assert np.array_equal(csrnorm.highly_expressed_genes(device, 0.1).get(), csrnorm.highly_expressed_genes(x, 0.1))
+    csrnorm.check(device)
+    for axis, op, kind in ((0, mul, np.float32), (1, truediv, np.float32), (0, truediv, np.float64)):
+        factors = np.linspace(0.5, 2, x.shape[axis]).astype(kind)
+        expected = csrnorm.axis_mul_or_truediv(x, factors, axis, op)
+        for given in (factors, Array(factors)):
+            made = csrnorm.axis_mul_or_truediv(device, given, axis, op)
+            assert np.array_equal(made.data.host, expected.data) and made.data.host.dtype == expected.dtype
+        assert np.array_equal(device.data.host, x.data)
+    assert csrnorm.axis_mul_or_truediv(device, factors.astype(np.float32), 0, truediv, out=device) is device
+    assert not np.array_equal(device.data.host, x.data)
+    with pytest.raises(TypeError, match="float64, expected float32, as x is"):
+        csrnorm.axis_mul_or_truediv(device, factors, 0, truediv, out=device)
+    with pytest.raises(ValueError, match="300 entries, expected 700"):
+        csrnorm.axis_mul_or_truediv(device, factors, 1, truediv)
+
+
+def test_medians_on_the_device(stand_in):
+    for values in (np.float32([3, 0, 1, 2, np.nan]), np.int32([4, 2]), np.array([-1.0]), np.empty(0)):
+        found, expected = csrnorm.median_positive(Array(values)), csrnorm.median_positive(values)
+        assert np.array_equal(found, expected, equal_nan=True)
+
+
+def test_dense_arrays_on_the_device(stand_in):
+    x = simulated().toarray()
+    device = Array(x.copy())
+    expected = csrnorm.normalize(x.copy(), "mean", log1p=True)
+    result = csrnorm.normalize(device, "mean", log1p=True)
+    assert result.x is device and np.array_equal(device.host, expected.x)
+    assert np.array_equal(result.factors.host, expected.factors)
+    assert np.array_equal(csrnorm.axis_sum(Array(x), axis=1).host, csrnorm.axis_sum(x, axis=1))
+    with pytest.raises(TypeError, match="dense array on a device, where only rows"):
+        csrnorm.axis_sum(device, axis=0)
+    with pytest.raises(ValueError, match="x is not contiguous"):
+        csrnorm.pp.log1p(Array(x, strides=(4, 1200)))
+    with pytest.raises(ValueError, match="x has 1 dimensions"):
+        csrnorm.pp.log1p(Array(x[0]))
+    with pytest.raises(TypeError, match="float16, expected float32, float64, bool"):
+        csrnorm.axis_sum(Array(x.astype(np.float16)), axis=1)
+
+
+def test_the_stream_lives_until_another_is_set(stand_in):
+    package = sys.modules["stand_in"]
+    first = package.last[DEVICE] = Stream(0x60)
+    alive = weakref.ref(first)
+    csrnorm.pp.log1p(cupy_like(simulated()))
+    del first
+    package.last[DEVICE] = Stream(0x61)
+    gc.collect()
+    assert alive() is not None, "the context orders its next work by it"
+    csrnorm.pp.log1p(cupy_like(simulated()))
+    gc.collect()
+    assert alive() is None and stand_in == [0x60, 0x61]
+
+
 def test_arrays_of_the_host_are_not_taken_for_a_device():
     assert not _cuda.is_device(simulated()) and not _cuda.is_device(np.ones((2, 2)))
 
@@ -155,6 +268,9 @@ def test_blocks_of_dask_on_a_device(stand_in):
     block = cupy_like(x)
     totals = csrnorm.axis_sum(x, axis=1)
     assert np.array_equal(_dask._row_totals(block), totals)
+    assert np.array_equal(_dask._row_sums(block, np.float32), totals.astype(np.float32))
+    assert np.array_equal(_dask._column_sums(block), csrnorm.axis_sum(x, axis=0)[None])
+    assert np.array_equal(_dask._marked(block, 0.1), csrnorm.highly_expressed_genes(x, 0.1)[None])
     target = csrnorm.median_positive(totals)
     for own in (True, False):
         made = _dask._normalized(block, target, True, 2.0, own=own)

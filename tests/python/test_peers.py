@@ -75,6 +75,9 @@ def test_fraction_and_rate():
     assert made["fraction"] == pytest.approx(0.1 * 12 / 8 / 0.2)
     made = peers_measure.summary({"operation": "row_sums", "seconds": [0.1]}, 1, {"scale": [1], "sum": [0.05]})
     assert made["fraction"] == pytest.approx(0.5)
+    row = {"operation": "row_sums", "device": "gpu", "seconds": [0.001]}
+    made = peers_measure.summary(row, 1, {"scale": [1], "sum": [0.05], "gpu scale": [0.002], "gpu sum": [0.0004]})
+    assert made["fraction"] == pytest.approx(0.4)
 
 
 def a_run(cells, cpu, gpu):
@@ -96,7 +99,7 @@ def a_run(cells, cpu, gpu):
     return {
         "cells": cells, "genes": 1000, "row_length": 100, "nnz": cells * 100, "shortest_row": 1, "longest_row": 300,
         "seed": 1, "taken_by_others": 0.25, "missing": {"Seurat": "no Rscript"}, "date": "2026-01-01T00:00:00Z",
-        "roofline": {"scale": speed, "sum": speed}, "results": rows,
+        "roofline": {"scale": speed, "sum": speed, "gpu scale": speed, "gpu sum": speed}, "results": rows,
     }  # fmt: skip
 
 
@@ -167,13 +170,35 @@ def test_every_call_has_a_process_of_its_own(monkeypatch):
         return {"extra_bytes": len(task["operation"])}
 
     monkeypatch.setattr(peers, "ask", ask)
-    rows = [{"candidate": name, "operation": operation, "state": state}
-            for name, operation, state in (("a", "log1p", "ok"), ("b", "sums", "ok"), ("c", "sums", "wrong"),
-                                           ("Seurat", "log1p", "ok"))]  # fmt: skip
+    rows = [{"candidate": name, "operation": operation, "state": state, "device": device}
+            for name, operation, state, device in (
+                ("a", "log1p", "ok", "cpu"), ("b", "sums", "ok", "gpu"), ("c", "sums", "wrong", "cpu"),
+                ("Seurat", "log1p", "ok", "cpu"), ("d", "sums", "ok", "cpu"), ("a", "median", "ok", "cpu")
+            )]  # fmt: skip
+    wanted = {"candidates": ["a", "b", "c", "Seurat"], "operations": ["log1p", "sums"]}
     for what in ("first_call", "memory"):
         asked.clear()
-        peers.add_calls({"results": rows}, what, {}, None, {})
+        peers.add_calls({"results": rows}, what, wanted, None, {})
         assert sorted(call[:3] for call in asked) == [(what, "a", "log1p"), (what, "b", "sums")]
         caches = {call[3] for call in asked}
         assert len(caches) == 2 if what == "first_call" else caches == {None}
-    assert [row.get("extra_bytes") for row in rows] == [5, 4, None, None]
+    assert [row.get("extra_bytes") for row in rows] == [5, 4, None, None, None, None]
+
+
+def test_only_what_was_asked_for_is_timed(matrix, monkeypatch):
+    monkeypatch.setattr(peers_measure, "rooflines", lambda threads: {})
+    timing = peers_measure.Timing(matrix, 1, ["scipy", "csrnorm, GPU"], ["log1p", "row_sums", "normalize_median_exclude"])
+    assert [(candidate.name, operation) for candidate, operation in timing.todo if candidate.device == "cpu"] == [
+        ("scipy", "log1p"), ("scipy", "row_sums")
+    ]  # fmt: skip
+    assert set(timing.missing) <= {"csrnorm, GPU"}
+
+
+def test_a_broken_package_does_not_end_the_comparison(matrix, monkeypatch):
+    def load(name, threads):
+        raise OSError("a library of it is not there")
+
+    monkeypatch.setattr(peers_measure, "rooflines", lambda threads: {})
+    monkeypatch.setattr(candidates, "load", load)
+    timing = peers_measure.Timing(matrix, 1, ["scipy"])
+    assert timing.missing == {"scipy": "OSError: a library of it is not there"}
