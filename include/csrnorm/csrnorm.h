@@ -217,7 +217,8 @@ typedef struct csrn_context_options {
  * A context is used by one thread at a time; contexts are independent of each
  * other. In a child made by fork() a CPU context, whether created before or after
  * the fork, works with one thread (OpenMP's workers do not survive a fork); the
- * results are the same. */
+ * results are the same. A GPU that the parent has used cannot be used in a child:
+ * calls fail there. */
 CSRN_API csrn_status csrn_context_create(const csrn_context_options *options, csrn_context **context);
 
 /* Releases everything that the context owns; NULL is allowed. Device memory is given

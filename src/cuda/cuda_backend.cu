@@ -35,11 +35,13 @@ int count_devices(csrn_context *ctx) {
 }
 
 csrn_status cuda_device_count(int32_t *count) {
+  const csrn_float_guard floats;
   *count = count_devices(nullptr);
   return *count > 0 ? CSRN_OK : CSRN_NO_DEVICE;
 }
 
 csrn_status cuda_device_info(int32_t device, csrn_device_properties *properties) {
+  const csrn_float_guard floats;
   const int count = count_devices(nullptr);
   if (count == 0)
     return CSRN_NO_DEVICE;
@@ -129,6 +131,7 @@ csrn_status fill_state(csrn_context *ctx, csrn_cuda_state *state) {
 }
 
 csrn_status cuda_create(csrn_context *ctx, const csrn_context_options *options) {
+  const csrn_float_guard floats;
   const int count = count_devices(ctx);
   if (count == 0)
     return CSRN_NO_DEVICE;

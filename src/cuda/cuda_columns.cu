@@ -85,7 +85,6 @@ template <typename T> __device__ __forceinline__ bool is_small(T x, unsigned *co
   return *count < SMALL && static_cast<T>(whole) == x;
 }
 
-
 /* Moves the block's sums to those of all. */
 __device__ void flush(unsigned *shares, int n, const column_sums &sums) {
   __syncthreads();
@@ -116,8 +115,8 @@ template <typename T, typename I> struct entry_pack {
   I c[PACK];
 };
 
-/* Which entries there are, and how they lie in memory: where `packed`, the indices are int32 and begin as far from a
- * multiple of the size of a pack as the data. */
+/* Which entries there are, and how they lie in memory: where `packed`, the indices are int32 and begin as far
+ * from a multiple of the size of a pack as the data. */
 template <typename T, typename I> struct entries {
   csrn_index_array indices;
   const T *data;
@@ -151,8 +150,8 @@ template <typename T, typename I> struct entries {
   }
 };
 
-/* All entries; the columns below n_shared have sums in the block's shared memory. I: int32_t, where entries are packed
- * (see above), or int64_t for indices of any type. */
+/* All entries; the columns below n_shared have sums in the block's shared memory. I: int32_t, where entries
+ * are packed (see above), or int64_t for indices of any type. */
 template <typename T, typename I>
 __global__ void __launch_bounds__(COUNT_THREADS)
     count_columns_kernel(csrn_device_matrix A, const T *data, column_sums sums, int n_shared, int lead) {
@@ -190,7 +189,8 @@ __global__ void __launch_bounds__(COUNT_THREADS)
         if (is_small(now[k].x.x[j], &count) && static_cast<uint64_t>(c) < static_cast<uint64_t>(n_shared))
           atomicAdd(&shares[c], count);
         else
-          add_other(A.control, A.n_cols, now[k].x.x[j], static_cast<int64_t>(c), mine + base + k * step + j, sums);
+          add_other(A.control, A.n_cols, now[k].x.x[j], static_cast<int64_t>(c), mine + base + k * step + j,
+                    sums);
       }
     added += BATCH * chunk;
     if (added > ADDITIONS_PER_FLUSH - BATCH * chunk) {
@@ -307,7 +307,8 @@ __global__ void __launch_bounds__(CSRN_THREADS)
     return;
   const fixed_point f = fixed_point_of(A.control->now.largest);
   const int64_t step = static_cast<int64_t>(gridDim.x) * CSRN_THREADS, end = A.indptr[A.n_rows];
-  for (int64_t i = A.indptr[0] + static_cast<int64_t>(blockIdx.x) * CSRN_THREADS + threadIdx.x; i < end; i += step) {
+  for (int64_t i = A.indptr[0] + static_cast<int64_t>(blockIdx.x) * CSRN_THREADS + threadIdx.x; i < end;
+       i += step) {
     const int64_t c = A.indices[i];
     if (A.has_column(c))
       sums.add_real(c, static_cast<double>(data[i]), f.unit);
@@ -406,8 +407,9 @@ csrn_status launch_count(csrn_context *ctx, const csrn_csr *A, const column_sums
   const size_t bytes = static_cast<size_t>(n_shared) * sizeof(unsigned);
   /* As many blocks as a multiprocessor has memory for, at most two. */
   const int64_t at_once = bytes <= shared_share(ctx, 2) ? 2 : 1;
-  const csrn_launch shape = {csrn_cuda_blocks(A->nnz > 0 ? A->nnz + PACK : 0, COUNT_THREADS * PACK, state->n_units * at_once),
-                             COUNT_THREADS, bytes};
+  const csrn_launch shape = {
+      csrn_cuda_blocks(A->nnz > 0 ? A->nnz + PACK : 0, COUNT_THREADS * PACK, state->n_units * at_once),
+      COUNT_THREADS, bytes};
   const auto kernel = count_columns_kernel<T, I>;
   const T *data = static_cast<const T *>(A->data);
   /* Always the most, as this belongs to the kernel: another thread must not lower it before the launch. */
@@ -418,8 +420,9 @@ csrn_status launch_count(csrn_context *ctx, const csrn_csr *A, const column_sums
 }
 
 template <typename T> csrn_status count_all(csrn_context *ctx, const csrn_csr *A, const column_sums &sums) {
-  const bool packed = A->indices_type == CSRN_I32 && csrn_cuda_lead(static_cast<const T *>(A->data)) ==
-                                                         csrn_cuda_lead(static_cast<const int32_t *>(A->indices));
+  const bool packed =
+      A->indices_type == CSRN_I32 && csrn_cuda_lead(static_cast<const T *>(A->data)) ==
+                                         csrn_cuda_lead(static_cast<const int32_t *>(A->indices));
   return packed ? launch_count<T, int32_t>(ctx, A, sums) : launch_count<T, int64_t>(ctx, A, sums);
 }
 
@@ -445,8 +448,7 @@ csrn_status add(csrn_context *ctx, const csrn_csr *A, csrn_columns_step step, co
                 const column_sums &sums) {
   visit_rows<T> visit = {static_cast<const T *>(A->data), excluded_rows, sums, COUNTS};
   if (step == CSRN_COLUMNS_COUNTS)
-    return excluded_rows ? csrn_cuda_walk_rows(ctx, A, visit)
-                         : count_all<T>(ctx, A, sums);
+    return excluded_rows ? csrn_cuda_walk_rows(ctx, A, visit) : count_all<T>(ctx, A, sums);
   if constexpr (T(0.5) != T(0)) {
     if (step == CSRN_COLUMNS_LARGEST)
       return find_largest<T>(ctx, A, sums);

@@ -36,8 +36,8 @@ void *simt_dynamic_shared(void);
 
 /* ---- The order of kernels ---------------------------------------------------- */
 
-/* To be called by every kernel before it touches memory. A kernel is launched while the one before it still runs (see
- * csrn_cuda_launch()): its blocks take the places that become free, and wait here until that one is
+/* To be called by every kernel before it touches memory. A kernel is launched while the one before it still
+ * runs (see csrn_cuda_launch()): its blocks take the places that become free, and wait here until that one is
  * complete and what it wrote can be seen. */
 __device__ __forceinline__ void csrn_after_previous() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900

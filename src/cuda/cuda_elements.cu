@@ -56,17 +56,20 @@ __global__ void __launch_bounds__(LOG_THREADS, (sizeof(C) > 4 ? 640 : 896) / LOG
     log1p_kernel(csrn_walk w, scale_rows<T, C, O> op) {
   if (!w.A.is_sound())
     return;
-  const int64_t end = w.A.indptr[w.A.n_rows], begin = w.A.indptr[0] + static_cast<int64_t>(blockIdx.x) * LOG_BLOCK;
+  const int64_t end = w.A.indptr[w.A.n_rows],
+                begin = w.A.indptr[0] + static_cast<int64_t>(blockIdx.x) * LOG_BLOCK;
   if (begin >= end)
     return;
   const int n = end - begin < LOG_BLOCK ? static_cast<int>(end - begin) : LOG_BLOCK;
-  finish_row<LOG_THREADS>(w, op, 0, typename csrn_sum_of<T>::total(0), n, false, {C(1)}, csrn_packed_row(w, begin, n));
+  finish_row<LOG_THREADS>(w, op, 0, typename csrn_sum_of<T>::total(0), n, false, {C(1)},
+                          csrn_packed_row(w, begin, n));
 }
 
 /* By column: one element after the other, four of them under way. */
 template <typename T, typename C, typename O>
 __global__ void __launch_bounds__(CSRN_THREADS)
-    scale_columns_kernel(csrn_device_matrix A, const T *data, csrn_cuda_how how, factor_array factors, O *out) {
+    scale_columns_kernel(csrn_device_matrix A, const T *data, csrn_cuda_how how, factor_array factors,
+                         O *out) {
   constexpr int BATCH = 4;
   if (!A.is_sound())
     return;
@@ -109,8 +112,8 @@ csrn_status scale(csrn_context *ctx, const csrn_csr *A, csrn_axis axis, const cs
     return csrn_cuda_walk_rows(ctx, A, op);
   const csrn_launch shape = {
       csrn_cuda_blocks(A->nnz, CSRN_THREADS * 4, csrn_cuda_state_of(ctx)->n_units * 32), CSRN_THREADS, 0};
-  return csrn_cuda_launch(ctx, CSRN_OK, shape, scale_columns_kernel<T, C, O>, csrn_device_view(ctx, A), op.data,
-                          how, factors, op.out);
+  return csrn_cuda_launch(ctx, CSRN_OK, shape, scale_columns_kernel<T, C, O>, csrn_device_view(ctx, A),
+                          op.data, how, factors, op.out);
 }
 
 template <typename C, typename O>

@@ -59,9 +59,8 @@ void *slot_of(const csrn_context *ctx, csrn_cuda_slot slot) {
 csrn_status csrn_host_sum_chunk(csrn_context *ctx, const csrn_host_chunk *chunk, const void *arg) {
   const auto *job = static_cast<const csrn_host_row_sums *>(arg);
   const csrn_status status = csrn_cuda_begin(ctx, &chunk->A, nullptr, CSRN_NONE);
-  return status
-             ? status
-             : csrn_cuda_row_sums(ctx, &chunk->A, job->excluded_on_device, chunk->row_out, job->type);
+  return status ? status
+                : csrn_cuda_row_sums(ctx, &chunk->A, job->excluded_on_device, chunk->row_out, job->type);
 }
 
 csrn_status csrn_host_sum_long_row(csrn_context *ctx, int64_t row, const void *arg) {

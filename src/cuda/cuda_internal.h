@@ -14,6 +14,7 @@ extern "C" {
 #include "internal.h"
 }
 
+#include <cfenv>
 #include <cuda_runtime.h>
 
 /* ---- Device memory of a context ------------------------------------------- */
@@ -30,8 +31,7 @@ typedef struct csrn_cuda_left {
   unsigned long long giants; /* giant rows and their pieces */
 } csrn_cuda_left;
 
-/* Walks of one operation at most: exclusion by columns makes the most, three for each column sum and one to
- * mark. */
+/* Walks of one operation at most; exclusion makes the most. */
 enum { CSRN_CUDA_MAX_WALKS = 8 };
 
 /* The numbers that kernels leave for each other. `now` is zeroed by every operation;
@@ -95,6 +95,24 @@ static inline csrn_cuda_state *csrn_cuda_state_of(const csrn_context *ctx) {
   return static_cast<csrn_cuda_state *>(ctx->state);
 }
 
+/* The runtime and the driver calculate too: they must not raise signals in a caller that traps on what is no
+ * number, nor round as the caller does. */
+class csrn_float_guard {
+public:
+  csrn_float_guard() {
+    fegetenv(&before);
+    fesetenv(FE_DFL_ENV);
+  }
+  ~csrn_float_guard() {
+    fesetenv(&before);
+  }
+  csrn_float_guard(const csrn_float_guard &) = delete;
+  csrn_float_guard &operator=(const csrn_float_guard &) = delete;
+
+private:
+  fenv_t before;
+};
+
 /* The device of a context is the current one while the library works, the caller's again afterwards. (Where
  * the caller's thread has used no device yet, that is device 0, and setting it again starts it: the runtime
  * has no way to tell.)
@@ -126,6 +144,7 @@ public:
   cudaError_t error; /* what came of it */
 
 private:
+  const csrn_float_guard floats;
   int before = 0;
   bool changed = false, relaxed = false;
   cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed; /* the caller's while the guard is there */

@@ -223,6 +223,7 @@ csrn_status csrn_cuda_check_place(csrn_context *ctx, const char *name, const voi
 }
 
 bool csrn_cuda_owns(const void *array) {
+  const csrn_float_guard floats;
 #if !defined(CSRN_SIMT_HOST)
   /* Without the driver's library in the process there is no device memory, and asking would load and start
    * it. */

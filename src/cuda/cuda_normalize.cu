@@ -124,8 +124,7 @@ csrn_status normalize_rows(normalization *n) {
     n->job.excluded = n->mask;
   }
   if (!status && n->totals) {
-    status =
-        csrn_cuda_row_sums(n->ctx, n->A, n->mask, n->totals, CSRN_F64);
+    status = csrn_cuda_row_sums(n->ctx, n->A, n->mask, n->totals, CSRN_F64);
     n->job.totals = n->totals;
     status = status ? status : find_target(n);
   }

@@ -59,7 +59,8 @@ template <typename O> struct csrn_cell {
   __device__ __forceinline__ double find_target() const {
     return target ? *target : fixed_target;
   }
-  /* The divisor of cell r with the target t; where `first`, its factor is written and counted for the report. */
+  /* The divisor of cell r with the target t; where `first`, its factor is written and counted for the report.
+   */
   __device__ __forceinline__ O divisor(csrn_cuda_control *control, int64_t r, double total, double t,
                                        bool first) const {
     O factor = 0;

@@ -101,8 +101,8 @@ __device__ __forceinline__ unsigned small_count(float x) {
 /* What is done often has code of its own, in which nothing is left to decide for each element. */
 enum csrn_cuda_mode { CSRN_CUDA_ANY, CSRN_CUDA_DIVIDED, CSRN_CUDA_LOGARITHM };
 
-/* The operation for the elements of a row. WARP: whole warps work on the row, and its length was said to set(), which
- * they called together. */
+/* The operation for the elements of a row. WARP: whole warps work on the row, and its length was said to
+ * set(), which they called together. */
 template <typename C, typename O> struct csrn_row_scaler {
   csrn_scaler<C, O> scaler;
 
@@ -133,7 +133,9 @@ template <> struct csrn_row_scaler<float, float> {
 
   __device__ __forceinline__ void set(const csrn_cuda_how &how, float y, int64_t n) {
     scaler.set(how, y);
-    limit = mode(how) != CSRN_CUDA_LOGARITHM || n < TABLE_MIN_ROW ? 0 : n < TABLE_ALL_ROW ? TABLE_SIZE / 2 : TABLE_SIZE;
+    limit = mode(how) != CSRN_CUDA_LOGARITHM || n < TABLE_MIN_ROW ? 0
+            : n < TABLE_ALL_ROW                                   ? TABLE_SIZE / 2
+                                                                  : TABLE_SIZE;
     if (limit == 0)
       return;
     float *table = table_of_warp();

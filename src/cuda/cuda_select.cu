@@ -3,7 +3,6 @@
  */
 #include "cuda_select.h"
 
-
 namespace {
 
 enum { SELECT_THREADS = 1024, DIGIT_BITS = 11, DIGIT_BINS = 1 << DIGIT_BITS };
@@ -66,8 +65,8 @@ struct place {
 /* The places of the ranks that rank_of(total, 0) and (total, 1) want in bins[SHARE * SELECT_THREADS], for all
  * threads; *total: of all bins. Bin 0 where there is no such rank. */
 template <int SHARE, typename Bins, typename Rank>
-__device__ void find_places(const Bins &bins, const Rank &rank_of, place (&found)[2], unsigned long long *total,
-                            unsigned long long *room) {
+__device__ void find_places(const Bins &bins, const Rank &rank_of, place (&found)[2],
+                            unsigned long long *total, unsigned long long *room) {
   __shared__ place places[2];
   unsigned long long mine[SHARE], sum = 0;
 #pragma unroll
@@ -188,7 +187,8 @@ struct search {
 };
 
 /* One more digit of the key; bits below `last` are the same in all keys. */
-__device__ void narrow(const key_list &keys, int last, search *s, digit_bins *bins, unsigned long long *room) {
+__device__ void narrow(const key_list &keys, int last, search *s, digit_bins *bins,
+                       unsigned long long *room) {
   const int bits = s->shift - last < DIGIT_BITS ? s->shift - last : DIGIT_BITS, shift = s->shift - bits;
   bins->clear();
   __syncthreads();
@@ -241,7 +241,8 @@ __device__ unsigned long long select_key_of_rank(const key_list &keys, unsigned 
 }
 
 /* The smallest key above `key`. */
-__device__ unsigned long long next_key(const key_list &keys, unsigned long long key, unsigned long long *room) {
+__device__ unsigned long long next_key(const key_list &keys, unsigned long long key,
+                                       unsigned long long *room) {
   unsigned long long next = ~0ULL;
 #pragma unroll 4
   for (unsigned long long i = threadIdx.x; i < keys.n; i += SELECT_THREADS) {
@@ -279,7 +280,8 @@ __global__ void __launch_bounds__(SELECT_THREADS)
   csrn_after_previous();
   place middle[2];
   unsigned long long count;
-  find_places<CSRN_SELECT_BINS / SELECT_THREADS>(control->now.histogram, middle_ranks{}, middle, &count, room);
+  find_places<CSRN_SELECT_BINS / SELECT_THREADS>(control->now.histogram, middle_ranks{}, middle, &count,
+                                                 room);
   if (count > 0)
     gather(control, values, n, middle, candidates);
   __threadfence();

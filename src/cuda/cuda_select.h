@@ -29,9 +29,9 @@ __device__ __forceinline__ int select_bin(unsigned long long key) {
   return bin < 0 ? 0 : bin < CSRN_SELECT_BINS ? bin : CSRN_SELECT_BINS - 1;
 }
 
-/* Writes the median of values[n] to *median (may be NULL) and to the context's target; NaN if none takes part.
- * values and median are device memory. Needs CSRN_CUDA_CANDIDATES, and that no other selection ran since
- * csrn_cuda_begin(). */
+/* Writes the median of values[n] to *median (may be NULL) and to the context's target; NaN if none takes
+ * part. values and median are device memory. Needs CSRN_CUDA_CANDIDATES, and that no other selection ran
+ * since csrn_cuda_begin(). */
 csrn_status csrn_cuda_select_median(csrn_context *ctx, csrn_status status, const double *values, int64_t n,
                                     double *median);
 /* The mean of the positive finite values by the canonical sum, to the context's target. Needs

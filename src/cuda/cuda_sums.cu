@@ -18,7 +18,7 @@ csrn_status csrn_cuda_row_sums(csrn_context *ctx, const csrn_csr *A, const uint8
                                csrn_dtype sums_type) {
 #define CASE(code, T)                                                                                        \
   case code:                                                                                                 \
-    return excluded ? sum_rows<T, true>(ctx, A, excluded, sums, sums_type)                            \
+    return excluded ? sum_rows<T, true>(ctx, A, excluded, sums, sums_type)                                   \
                     : sum_rows<T, false>(ctx, A, nullptr, sums, sums_type);
   switch (A->data_type) {
     CSRN_CUDA_DATA_TYPES(CASE)

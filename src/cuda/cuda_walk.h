@@ -4,7 +4,9 @@
  *
  * Work per row adapts to its length, with the same bits whatever the way:
  *
- *   up to some 250 elements   8 threads, so four rows a warp, where rows are short on average
+ *   short on average          blocks take tiles, as many rows as fit in shared memory: whole tiles come and
+ *                             go by packs, and each row is worked on there by 8 threads or a warp
+ *   up to some 250 elements   8 threads, so four rows a warp, where a tile does not serve
  *   up to LONG_ROW            a warp
  *   up to GIANT_ROW           a block of threads, a warp for every CSRN_BLOCK elements of the sum
  *   beyond                    all blocks, a warp for every piece of CSRN_BLOCK elements
@@ -12,9 +14,6 @@
  * Where a row is summed and then finished, it is read again from the caches, in which it still is:
  * DRAM sees each element read once and written once. The kernel of the rows lists those that it
  * leaves to the others: nothing of this ever needs the host.
- *
- * Elements are finished in packs of four that lie at multiples of their size in memory, whatever
- * the beginning of the row: what a pack holds of other rows is left alone.
  *
  * An operation is a struct:
  *
@@ -36,338 +35,9 @@
 #ifndef CSRN_CUDA_WALK_H
 #define CSRN_CUDA_WALK_H
 
-#include "cuda_scale.h"
+#include "cuda_short.h"
 
-/* A row longer than this is shared by all blocks. */
-enum { MAX_PIECES_PER_BLOCK = 64 };
-constexpr int64_t GIANT_ROW = int64_t(MAX_PIECES_PER_BLOCK) * CSRN_BLOCK;
-
-/* A row longer than this is left to a block: a warp alone would be late with it. */
-constexpr int64_t LONG_ROW = CSRN_BLOCK;
-
-/* Sums of pieces that one launch can leave behind: 4 MiB, for 2^30 elements in giant rows. */
-enum { PIECES_PER_STRETCH = 1 << 18, PIECE_BYTES = 16 };
-
-/* csrn_cuda_left.giants counts rows above, and pieces below this bit: one atomic addition gives a giant both
- * its place in the list and its first piece, so that the list is sorted by pieces. */
-enum { GIANT_SHIFT = 40 };
-
-struct csrn_giant {
-  int64_t row;
-  int64_t first_piece;
-  unsigned long long done;     /* pieces summed in this stretch */
-  unsigned long long total[2]; /* the running total: a float64 or 128 bits */
-};
-
-struct csrn_walk {
-  csrn_device_matrix A;
-  int64_t *list; /* [n_rows]: the long rows */
-  csrn_giant *giants;
-  csrn_cuda_left *left;
-  void *pieces; /* [PIECES_PER_STRETCH] of PIECE_BYTES */
-  bool shares_giants; /* rows longer than GIANT_ROW are shared by all blocks */
-  int lead;     /* elements between a multiple of the size of a pack and data[0] */
-  bool packed;  /* results can be written in packs: `out` lies as `data` does */
-};
-
-/* The threads of a block that walks rows by groups of G. Blocks are small, since a block keeps its place until its
- * longest row is done. */
-enum { LONG_THREADS = 128 };
-template <int G> constexpr int row_threads = G == CSRN_WARP ? 64 : 128;
-
-/* Threads that are to run on one multiprocessor: as many as registers allow without spilling. */
-template <typename Op>
-constexpr bool is_heavy = Op::MASKED || sizeof(typename csrn_sum_of<typename Op::T>::lane) > 8;
-template <typename Op> constexpr int long_threads_at_once = is_heavy<Op> ? 384 : 640;
-template <int G, typename Op>
-constexpr int row_threads_at_once = is_heavy<Op>                          ? 512
-                                    : G < CSRN_WARP                        ? 768
-                                    : sizeof(typename Op::T) > 4           ? 640
-                                    : Op::SUMS                             ? 1024
-                                                                           : 896;
-
-/* ---- Sums of up to CSRN_BLOCK elements by a warp ------------------------------ */
-
-/* Elements are loaded in batches before they are added, to have many loads under way. What lies beyond the
- * end counts as +0, which changes no lane: none is ever -0. I: the type of the indices if that is int32_t; else
- * int64_t, to which they are converted. */
-template <int BATCH, typename I, typename Op, typename S>
-__device__ __forceinline__ S add_batch(const csrn_device_matrix &A, const Op &op, int64_t begin, int n, S sum) {
-  using T = typename Op::T;
-  const int lane = group_lane<CSRN_WARP>();
-  const T *values = op.data + begin + lane;
-  T x[BATCH];
-#pragma unroll
-  for (int k = 0; k < BATCH; k++)
-    x[k] = CSRN_WARP * k + lane < n ? values[CSRN_WARP * k] : T(0);
-  if constexpr (Op::MASKED) {
-    I c[BATCH];
-#pragma unroll
-    for (int k = 0; k < BATCH; k++) {
-      const int64_t i = begin + CSRN_WARP * k + lane;
-      c[k] = 0;
-      if (CSRN_WARP * k + lane < n)
-        c[k] = sizeof(I) == sizeof(int32_t) ? static_cast<const I *>(A.indices.values)[i] : static_cast<I>(A.indices[i]);
-    }
-    bool bad = false;
-#pragma unroll
-    for (int k = 0; k < BATCH; k++) {
-      const bool inside = A.has_column(c[k]);
-      bad |= !inside && CSRN_WARP * k + lane < n;
-      if (!inside || op.is_excluded(c[k]))
-        x[k] = T(0);
-    }
-    if (bad)
-      for (int k = 0; k < BATCH; k++)
-        if (CSRN_WARP * k + lane < n && !A.has_column(A.indices[begin + CSRN_WARP * k + lane]))
-          note_bad_column(A.control, begin + CSRN_WARP * k + lane);
-  }
-#pragma unroll
-  for (int k = 0; k < BATCH; k++)
-    sum += static_cast<S>(x[k]);
-  return sum;
-}
-
-template <typename I, typename Op, typename S>
-__device__ __forceinline__ S add_all(const csrn_device_matrix &A, const Op &op, int64_t begin, int n) {
-  constexpr bool heavy = Op::MASKED || sizeof(S) > 8 || sizeof(typename Op::T) > 4;
-  constexpr int MOST = heavy ? 8 : 32, SOME = heavy ? 8 : 16, FEW = 4;
-  S sum = 0;
-  int base = 0;
-  for (; n - base > CSRN_WARP * SOME; base += CSRN_WARP * MOST)
-    sum = add_batch<MOST, I>(A, op, begin + base, n - base, sum);
-  if (n - base > CSRN_WARP * FEW)
-    return add_batch<SOME, I>(A, op, begin + base, n - base, sum);
-  return n > base ? add_batch<FEW, I>(A, op, begin + base, n - base, sum) : sum;
-}
-
-/* The sum of elements [begin, begin + n) of the matrix; n <= CSRN_BLOCK. */
-template <typename Op>
-__device__ __forceinline__ typename csrn_sum_of<typename Op::T>::lane
-sum_piece(const csrn_device_matrix &A, const Op &op, int64_t begin, int n) {
-  using S = typename csrn_sum_of<typename Op::T>::lane;
-  S lanes[1];
-  if (Op::MASKED && A.indices.type == CSRN_I32)
-    lanes[0] = add_all<int32_t, Op, S>(A, op, begin, n);
-  else
-    lanes[0] = add_all<int64_t, Op, S>(A, op, begin, n);
-  return combine_lanes<CSRN_WARP>(lanes, FULL_WARP);
-}
-
-/* ---- Packs ---------------------------------------------------------------------- */
-
-enum { PACK = 4 };
-
-template <typename T, int N = PACK> struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) csrn_pack {
-  T x[N];
-};
-
-/* Stores what nobody reads again soon: the caches are for other things. */
-template <typename O, int N> __device__ __forceinline__ void store_once(O *to, const csrn_pack<O, N> &pack) {
-  if constexpr (sizeof pack == sizeof(float4)) {
-    float4 bits;
-    memcpy(&bits, &pack, sizeof bits);
-    __stcs(reinterpret_cast<float4 *>(to), bits);
-    return;
-  }
-  *reinterpret_cast<csrn_pack<O, N> *>(to) = pack;
-}
-
-/* A row of n elements from `begin` on: `head` elements before its first whole pack, `full` packs, and up to three
- * elements behind them. */
-struct csrn_packed_row {
-  int64_t begin;
-  int n, head, full;
-
-  __device__ __forceinline__ csrn_packed_row(const csrn_walk &w, int64_t row_begin, int length)
-      : begin(row_begin), n(length) {
-    const int before = static_cast<int>(-(row_begin + w.lead) & (PACK - 1));
-    head = before < length ? before : length;
-    full = (length - head) / PACK;
-  }
-  /* The number of element e of those, up to six, that are in no whole pack; n or more: there is none. */
-  __device__ __forceinline__ int edge(int e) const {
-    return e < head ? e : e + full * PACK;
-  }
-};
-
-/* N elements with their results, or visited. */
-template <csrn_cuda_mode MODE, bool WARP, int N, typename Op, typename T>
-__device__ __forceinline__ void finish_elements(const csrn_walk &w, const Op &op, const typename Op::row &row, int64_t i,
-                                                const T (&values)[N]) {
-  if constexpr (Op::WRITES) {
-    using O = typename Op::O;
-    typename Op::C x[N];
-#pragma unroll
-    for (int j = 0; j < N; j++)
-      x[j] = static_cast<typename Op::C>(values[j]);
-    csrn_pack<O, N> results;
-    row.template apply<MODE, WARP>(op.how, x, results.x);
-    if (w.packed) {
-      store_once(op.out + i, results);
-    } else {
-#pragma unroll
-      for (int j = 0; j < N; j++)
-        op.out[i + j] = results.x[j];
-    }
-  } else {
-#pragma unroll
-    for (int j = 0; j < N; j++)
-      op.visit(w.A, row, i + j, values[j]);
-  }
-}
-
-/* How many packs a thread loads at once: what was summed before is near. */
-template <typename Op> constexpr int packs_at_once = Op::SUMS || sizeof(typename Op::T) > 4 ? 2 : 4;
-
-/* What a thread of G that finish a row has to begin with: up to six elements in no whole pack, one for each thread, and
- * the first packs. Loaded before it is known what to do with them. */
-template <int G, typename Op> struct csrn_beginning {
-  using T = typename Op::T;
-  static constexpr int BATCH = packs_at_once<Op>;
-  int edge; /* n or more: none */
-  T x[1];
-  csrn_pack<T> packs[BATCH];
-
-  __device__ __forceinline__ csrn_beginning(const Op &op, const csrn_packed_row &its)
-      : edge(its.edge(static_cast<int>(threadIdx.x) % G)) {
-    x[0] = edge < its.n ? op.data[its.begin + edge] : T(0);
-    load(op, its, static_cast<int>(threadIdx.x) % G);
-  }
-  /* The packs p, p + G ... */
-  __device__ __forceinline__ void load(const Op &op, const csrn_packed_row &its, int p) {
-    const auto *from = reinterpret_cast<const csrn_pack<T> *>(op.data + its.begin + its.head);
-#pragma unroll
-    for (int k = 0; k < BATCH; k++)
-      if (p + G * k < its.full)
-        packs[k] = from[p + G * k];
-  }
-};
-
-template <int G, csrn_cuda_mode MODE, typename Op>
-__device__ __forceinline__ void finish_packs(const csrn_walk &w, const Op &op, const typename Op::row &row,
-                                             const csrn_packed_row &its, csrn_beginning<G, Op> &now) {
-  constexpr int BATCH = packs_at_once<Op>;
-  constexpr bool WARP = G >= CSRN_WARP;
-  if (now.edge < its.n)
-    finish_elements<MODE, WARP>(w, op, row, its.begin + now.edge, now.x);
-  for (int p = static_cast<int>(threadIdx.x) % G; p < its.full;) {
-#pragma unroll
-    for (int k = 0; k < BATCH; k++)
-      if (p + G * k < its.full)
-        finish_elements<MODE, WARP>(w, op, row, its.begin + its.head + (p + G * k) * PACK, now.packs[k].x);
-    p += G * BATCH;
-    now.load(op, its, p);
-  }
-}
-
-/* The elements of row r, which has this total, finished by G threads: a group, a warp or a block. n: how many elements
- * whole warps finish. */
-template <int G, typename Op, typename S>
-__device__ __forceinline__ void finish_row(const csrn_walk &w, const Op &op, int64_t r, S total, int64_t n, bool first,
-                                           const typename Op::input &input, const csrn_packed_row &its) {
-  csrn_beginning<G, Op> now(op, its);
-  const typename Op::row row = op.begin(w.A, r, total, input, n, first);
-  if constexpr (Op::WRITES) {
-    if constexpr (sizeof(typename Op::C) == sizeof(float)) {
-      const csrn_cuda_mode mode = row.mode(op.how);
-      if (mode == CSRN_CUDA_DIVIDED)
-        return finish_packs<G, CSRN_CUDA_DIVIDED>(w, op, row, its, now);
-      if (mode == CSRN_CUDA_LOGARITHM)
-        return finish_packs<G, CSRN_CUDA_LOGARITHM>(w, op, row, its, now);
-    }
-  }
-  finish_packs<G, CSRN_CUDA_ANY>(w, op, row, its, now);
-}
-
-/* ---- Short rows: by 8 threads --------------------------------------------------- */
-
-enum { SHORT_GROUP = 8, SHORT_MOST = 256 };
-
-/* The canonical sum by 8 threads that read 32 elements at a time, four each. Number s of the 32 is that of lane
- * s + head (modulo 32), in order; the halving pairs numbers 16, 8, 4, 2 and 1 apart, in which a rotation
- * changes nothing. Thread t has the numbers 4 t + j: the first two exchanges leave each thread one j of the
- * two, and then one of the four, that it and its partner both had. */
-template <typename S> __device__ __forceinline__ S combine_packs(const S (&lanes)[PACK], unsigned mask) {
-  const int t = group_lane<SHORT_GROUP>();
-  const bool upper = t & 4, second = t & 2;
-  S two[2];
-#pragma unroll
-  for (int j = 0; j < 2; j++)
-    two[j] = (upper ? lanes[j + 2] : lanes[j]) + shuffle_xor(mask, upper ? lanes[j] : lanes[j + 2], 4);
-  S one = (second ? two[1] : two[0]) + shuffle_xor(mask, second ? two[0] : two[1], 2);
-  one += shuffle_xor(mask, one, 1);
-  one += shuffle_xor(mask, one, 4);
-  one += shuffle_xor(mask, one, 2);
-  return one;
-}
-
-/* Element i for the sum: 0 if it is left out. */
-template <typename Op>
-__device__ __forceinline__ typename csrn_sum_of<typename Op::T>::lane
-counted(const csrn_device_matrix &A, const Op &op, typename Op::T x, int64_t i) {
-  if constexpr (Op::MASKED) {
-    const int64_t c = A.indices[i];
-    if (!A.has_column(c))
-      note_bad_column(A.control, i);
-    if (!A.has_column(c) || op.is_excluded(c))
-      return 0;
-  }
-  return x;
-}
-
-/* The sum of a row of up to SHORT_MOST elements by a group. */
-template <typename Op>
-__device__ __forceinline__ typename csrn_sum_of<typename Op::T>::lane
-sum_short(const csrn_device_matrix &A, const Op &op, const csrn_packed_row &its) {
-  using T = typename Op::T;
-  using S = typename csrn_sum_of<T>::lane;
-  constexpr int BATCH = Op::MASKED || sizeof(S) > 8 ? 1 : 2;
-  const int t = group_lane<SHORT_GROUP>(), behind = its.head + its.full * PACK;
-  S lanes[PACK] = {0, 0, 0, 0}, last[PACK] = {0, 0, 0, 0};
-  /* The first elements are the last numbers of the round before the first; the last begin another round. */
-#pragma unroll
-  for (int j = 0; j < PACK; j++) {
-    const int early = j - (PACK - its.head);
-    if (t == SHORT_GROUP - 1 && early >= 0)
-      lanes[j] = counted(A, op, op.data[its.begin + early], its.begin + early);
-    if (t == its.full % SHORT_GROUP && behind + j < its.n)
-      last[j] = counted(A, op, op.data[its.begin + behind + j], its.begin + behind + j);
-  }
-  const int64_t first = its.begin + its.head;
-  const auto *from = reinterpret_cast<const csrn_pack<T> *>(op.data + first);
-  for (int p = t; p < its.full; p += SHORT_GROUP * BATCH) {
-    csrn_pack<T> packs[BATCH];
-#pragma unroll
-    for (int k = 0; k < BATCH; k++)
-      if (p + SHORT_GROUP * k < its.full)
-        packs[k] = from[p + SHORT_GROUP * k];
-#pragma unroll
-    for (int k = 0; k < BATCH; k++)
-      if (p + SHORT_GROUP * k < its.full)
-#pragma unroll
-        for (int j = 0; j < PACK; j++)
-          lanes[j] += counted(A, op, packs[k].x[j], first + (p + SHORT_GROUP * k) * PACK + j);
-  }
-#pragma unroll
-  for (int j = 0; j < PACK; j++)
-    lanes[j] += last[j];
-  return combine_packs(lanes, group_mask<SHORT_GROUP>());
-}
-
-template <typename Op>
-__device__ __forceinline__ void walk_short(const csrn_walk &w, const Op &op, int64_t r, int64_t begin, int n,
-                                           const typename Op::input &input) {
-  typename csrn_sum_of<typename Op::T>::total total = 0;
-  const csrn_packed_row its(w, begin, n);
-  const bool first = group_lane<SHORT_GROUP>() == 0;
-  if constexpr (Op::SUMS)
-    total = sum_short(w.A, op, its);
-  if constexpr (Op::FINISHES)
-    finish_row<SHORT_GROUP>(w, op, r, total, 0, first, input, its);
-  else
-    op.begin(w.A, r, total, input, 0, first);
-}
+/* ---- The kernels ------------------------------------------------------------- */
 
 /* A whole row of up to LONG_ROW elements by a warp. */
 template <typename Op>
@@ -381,33 +51,6 @@ __device__ __forceinline__ void walk_warp(const csrn_walk &w, const Op &op, int6
     finish_row<CSRN_WARP>(w, op, r, total, n, first, input, csrn_packed_row(w, begin, n));
   else
     op.begin(w.A, r, total, input, n, first);
-}
-
-/* ---- Leaving rows to other kernels ------------------------------------------ */
-
-__device__ __forceinline__ void leave_to_blocks(const csrn_walk &w, int64_t r) {
-  w.list[atomicAdd(&w.left->n_long, 1ULL)] = r;
-}
-
-__device__ __forceinline__ void leave_to_all(const csrn_walk &w, int64_t r, int64_t n) {
-  const unsigned long long pieces = static_cast<unsigned long long>((n + CSRN_BLOCK - 1) / CSRN_BLOCK);
-  const unsigned long long before = atomicAdd(&w.left->giants, (1ULL << GIANT_SHIFT) + pieces);
-  csrn_giant *giant = &w.giants[before >> GIANT_SHIFT];
-  giant->row = r;
-  giant->first_piece = static_cast<int64_t>(before & ((1ULL << GIANT_SHIFT) - 1));
-  giant->done = 0;
-  giant->total[0] = giant->total[1] = 0;
-}
-
-/* ---- The kernels ------------------------------------------------------------- */
-
-/* The same answer for all threads of all kernels of a walk. */
-template <typename Op> __device__ __forceinline__ bool may_walk(const csrn_walk &w, const Op &op) {
-  if (!w.A.is_sound())
-    return false;
-  if constexpr (Op::GATED)
-    return op.has_work(w.A);
-  return true;
 }
 
 template <int G, typename Op>
@@ -440,10 +83,7 @@ __global__ void __launch_bounds__(row_threads<G>, row_threads_at_once<G, Op> / r
   }
   if (n <= LONG_ROW || group_lane<G>() != 0)
     return;
-  if (n > GIANT_ROW && w.shares_giants)
-    leave_to_all(w, r, n);
-  else
-    leave_to_blocks(w, r);
+  leave(w, r, n);
 }
 
 /* Row r, of n elements from `begin` on, by the whole block; sums: of up to MAX_PIECES_PER_BLOCK pieces. */
@@ -545,7 +185,8 @@ __device__ __forceinline__ S add_pieces(csrn_giant *giant, const S *sums, int64_
 
 /* Sums the pieces [stretch, stretch + PIECES_PER_STRETCH) of all giants; who sums the last piece of a giant
  * adds them up. */
-template <typename Op> __device__ __forceinline__ void sum_giants(const csrn_walk &w, const Op &op, int64_t stretch) {
+template <typename Op>
+__device__ __forceinline__ void sum_giants(const csrn_walk &w, const Op &op, int64_t stretch) {
   using S = typename csrn_sum_of<typename Op::T>::total;
   const unsigned long long giants = w.left->giants;
   const int64_t count = static_cast<int64_t>(giants >> GIANT_SHIFT);
@@ -631,8 +272,8 @@ __global__ void __launch_bounds__(LONG_THREADS, long_threads_at_once<Op> / LONG_
 
 /* ---- The walk ---------------------------------------------------------------- */
 
-/* Rows of fewer values on average are walked by 8 threads each; of more, by a block each. */
-enum { SHORT_ROWS = 192, LONG_ROWS = 3072 };
+/* Rows of fewer values on average are walked in tiles; by 8 threads each; and of more, by a block each. */
+enum { TILE_ROWS = 512, SHORT_ROWS = 192, LONG_ROWS = 3072 };
 
 /* Fills in what does not depend on the operation. */
 void csrn_cuda_walk(csrn_context *ctx, const csrn_csr *A, csrn_walk *walk);
@@ -650,17 +291,40 @@ template <typename Op> void csrn_cuda_place(csrn_walk *w, const Op &op) {
     w->packed = csrn_cuda_lead(op.out) == w->lead;
 }
 
+/* Tiles of about two thirds of what they have room for, of a multiple of the rows that are worked on at once.
+ */
+template <int G, typename Op>
+csrn_status launch_tiles(csrn_context *ctx, const csrn_walk &w, const Op &op, int64_t nnz) {
+  constexpr int64_t at_once = TILE_THREADS / G;
+  const int64_t mean = nnz / w.A.n_rows + 1, room = tile_room<Op>;
+  const int64_t fitting = room * 2 / 3 / mean / at_once * at_once;
+  const int64_t rows = fitting < at_once          ? at_once
+                       : fitting > TILE_MOST_ROWS ? int64_t(TILE_MOST_ROWS)
+                                                  : fitting;
+  const csrn_launch shape = {csrn_cuda_blocks(w.A.n_rows, rows, 0), TILE_THREADS,
+                             static_cast<size_t>(room + PACK) * sizeof(typename Op::T)};
+  return csrn_cuda_launch(ctx, CSRN_OK, shape, walk_tiles_kernel<G, Op>, w, op, static_cast<int>(rows));
+}
+
 /* The first kernel: all rows, or most, and lists of the others. */
 template <typename Op>
 csrn_status launch_rows(csrn_context *ctx, const csrn_walk &w, const Op &op, int64_t nnz) {
   const int64_t n_rows = w.A.n_rows;
   if (n_rows > 0 && nnz / n_rows >= LONG_ROWS)
     return csrn_cuda_launch(ctx, CSRN_OK, {n_rows, LONG_THREADS, 0}, walk_long_kernel<Op>, w, op);
-  if (nnz < SHORT_ROWS * n_rows)
-    return csrn_cuda_launch(ctx, CSRN_OK, {csrn_cuda_blocks(n_rows, row_threads<SHORT_GROUP> / SHORT_GROUP, 0), row_threads<SHORT_GROUP>, 0},
-                            walk_rows_kernel<SHORT_GROUP, Op>, w, op);
-  return csrn_cuda_launch(ctx, CSRN_OK, {csrn_cuda_blocks(n_rows, row_threads<CSRN_WARP> / CSRN_WARP, 0), row_threads<CSRN_WARP>, 0},
-                          walk_rows_kernel<CSRN_WARP, Op>, w, op);
+  if constexpr (csrn_has_tiles<Op>::value) {
+    if (nnz < TILE_ROWS * n_rows)
+      return nnz < TILE_ROWS / 4 * n_rows ? launch_tiles<SHORT_GROUP>(ctx, w, op, nnz)
+                                          : launch_tiles<CSRN_WARP>(ctx, w, op, nnz);
+  } else if (nnz < SHORT_ROWS * n_rows)
+    return csrn_cuda_launch(
+        ctx, CSRN_OK,
+        {csrn_cuda_blocks(n_rows, row_threads<SHORT_GROUP> / SHORT_GROUP, 0), row_threads<SHORT_GROUP>, 0},
+        walk_rows_kernel<SHORT_GROUP, Op>, w, op);
+  return csrn_cuda_launch(
+      ctx, CSRN_OK,
+      {csrn_cuda_blocks(n_rows, row_threads<CSRN_WARP> / CSRN_WARP, 0), row_threads<CSRN_WARP>, 0},
+      walk_rows_kernel<CSRN_WARP, Op>, w, op);
 }
 
 /* Runs `op` on all rows of A, after csrn_cuda_need_for() for CSRN_CUDA_LISTS and csrn_cuda_begin(). */
@@ -669,7 +333,8 @@ template <typename Op> csrn_status csrn_cuda_walk_rows(csrn_context *ctx, const 
   csrn_walk w;
   csrn_cuda_walk(ctx, A, &w);
   csrn_cuda_place(&w, op);
-  /* A row is longer than there are columns only if it has entries twice, which is no reason for more kernels. */
+  /* A row is longer than there are columns only if it has entries twice, which is no reason for more kernels.
+   */
   w.shares_giants = A->nnz > GIANT_ROW && A->n_cols > GIANT_ROW;
   csrn_status status = launch_rows(ctx, w, op, A->nnz);
   if (A->nnz <= LONG_ROW)
