@@ -81,6 +81,15 @@ static double worker_bytes(const csrn_io_input *opened, csrn_dtype out_type, int
   return n * (value + out + 2 * (value > out ? value : out)) + both + selected + rows * 48 + sums + (1 << 20);
 }
 
+/* Of what a worker has coded and not yet written: values or indices. */
+static double parcel_bytes(const csrn_io_input *opened, csrn_dtype out_type, int64_t unit) {
+  const csrn_hdf5_input *input = csrn_stream_state(opened);
+  const double values = (double)unit * (double)csrn_dtype_size(out_type);
+  const double chunk = (double)index_chunk(input), longer = chunk > (double)unit ? chunk : (double)unit;
+  const double indices = input->dense ? 0 : longer * (double)csrn_dtype_size(input->indices.type);
+  return input->npz ? 0 : CSRN_STREAM_PARCELS * (values > indices ? values : indices);
+}
+
 /* Of the names in memory, each a pointer and a text from malloc(). */
 static double table_bytes(const csrn_io_table *table) {
   double bytes = 0;
@@ -103,11 +112,12 @@ static double shared_bytes(const csrn_io_input *opened, int64_t unit) {
          table_bytes(&opened->cells) + table_bytes(&opened->genes) + PROGRAM;
 }
 
-/* How many workers the memory is enough for, at most as many as are wanted; 0: not for one. */
-static void choose_workers(csrn_io_plan *plan, double shared, double each, int wanted) {
-  const double affordable = ((double)plan->memory_limit - shared) / each;
-  plan->n_workers = affordable < 1 ? 0 : affordable < wanted ? (int)affordable : wanted;
-  plan->memory = as_bytes(shared + each * (plan->n_workers > 0 ? plan->n_workers : 1));
+/* How many workers the memory is enough for, at most as many as are wanted; 0: not for one. Of several, each
+ * has `parcels` beside. */
+static void choose_workers(csrn_io_plan *plan, double shared, double each, double parcels, int wanted) {
+  const double left = (double)plan->memory_limit - shared, affordable = left / (each + parcels);
+  plan->n_workers = left < each ? 0 : affordable < 2 ? 1 : affordable < wanted ? (int)affordable : wanted;
+  plan->memory = as_bytes(plan->n_workers > 1 ? shared + (each + parcels) * plan->n_workers : shared + each);
 }
 
 static bool can_stream(const csrn_io_input *input, csrn_context *ctx, const csrn_stream_request *request) {
@@ -146,6 +156,7 @@ csrn_io_status csrn_stream_plan(csrn_io_input *input, csrn_context *ctx, const c
   const int64_t device = request->device ? csrn_stream_device_bytes(state->n_cols) : 0;
   choose_workers(plan, shared_bytes(input, plan->unit) + (double)device,
                  worker_bytes(input, plan->out_type, plan->unit, request),
+                 request->output ? parcel_bytes(input, plan->out_type, plan->unit) : 0,
                  csrn_context_threads(ctx) + SPARE_WORKERS);
   /* Chunks can be larger than the matrix: then it is better in memory as a whole. */
   const int64_t whole = csrn_io_matrix_bytes(&input->description, plan->out_type);

@@ -29,10 +29,12 @@ static csrn_io_status write_unit(csrn_stream_worker *worker, const csrn_stream_a
   csrn_io_status status = array->raw ? CSRN_IO_OK : csrn_stream_encode(worker, array, begin, n, values);
   if (status)
     return status;
+  if (array->coded || array->raw)
+    return csrn_stream_deliver(worker, array, turn, begin, n);
   if (!csrn_stream_take_turn(worker, turn))
     return CSRN_IO_FAILED;
   status = csrn_stream_store(worker, array, begin, n, values);
-  csrn_stream_unlock(worker);
+  csrn_stream_end_turn(worker);
   return status;
 }
 
@@ -96,6 +98,8 @@ static csrn_io_status index_unit(csrn_stream_worker *worker, const writing *w, i
     csrn_stream_unlock(worker);
     if (!status && w->checked)
       status = csrn_stream_check_raw(worker, &w->job->matrix, begin, n);
+    else if (!status)
+      csrn_stream_receive(worker, from, n);
   } else if (w->how == RECODE) {
     status =
         csrn_stream_elements(worker, from, begin, n, csrn_stream_padded(to, n), CSRN_STREAM_VALUES, &values);
