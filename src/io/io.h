@@ -179,7 +179,8 @@ typedef struct csrn_io_normalization {
   csrn_io_plan plan;
   csrn_normalize_report report;
   int64_t kept_bytes; /* of values kept in memory between the passes */
-  double seconds[4];  /* totals; copying all else; normalizing and writing; until it is safe on the disk */
+  double seconds[4];  /* totals; copying all else, which goes on meanwhile, after them; normalizing and
+                       * writing; until it is safe on the disk */
 } csrn_io_normalization;
 
 /* Fills n->plan. CSRN_IO_FAILED if `memory` is not enough. Without output->path for an output of the input's

@@ -62,6 +62,7 @@ typedef struct csrn_stream_worker {
   csrn_context *ctx;      /* of the CPU, and one thread */
   csrn_stream_lane *lane; /* shared; NULL: there is no device */
   csrn_coder *coder;
+  bool begun;      /* this thread has called csrn_hdf5_begin() */
   int64_t unit;    /* being done; -1: none */
   int64_t awaited; /* the turn that it waits for; -1: none; of the pool's state, as the next */
   unsigned passed; /* of that: a bit for each source; both of the pool's state */
@@ -87,8 +88,9 @@ struct csrn_stream_pool {
   int64_t ended; /* units */
   int64_t turn;  /* the unit that is written next, where units take turns */
   csrn_stream_parcel
-      *parcels; /* [n_parcels] of the units `turn` and after, each at its number modulo n_parcels */
-  bool writing; /* a worker writes parcels */
+      *parcels;   /* [n_parcels] of the units `turn` and after, each at its number modulo n_parcels */
+  bool writing;   /* a worker writes parcels */
+  bool cancelled; /* no unit is begun any more */
   const csrn_io_progress *progress;
   const char *step;
   int64_t total; /* of progress */
@@ -150,6 +152,15 @@ void csrn_stream_memory_free(csrn_stream_worker *worker, int which);
 /* The buffers in which the chunks of a piece lie as in the file, and where each lies. */
 enum { CSRN_STREAM_CODED = 0, CSRN_STREAM_TABLE = 1 };
 
+/* Where a chunk lies, in the buffer and in the file; size 0: its values were read already. */
+typedef struct csrn_stream_place {
+  size_t offset, size;
+  csrn_hdf5_span span;
+  uint32_t mask;
+} csrn_stream_place;
+
+enum { CSRN_STREAM_SURVEYED = 1 << 15 }; /* chunks at most */
+
 /* An open dataset, read or written in pieces. */
 typedef struct csrn_stream_array {
   hid_t id;
@@ -165,6 +176,7 @@ typedef struct csrn_stream_array {
   bool coded;      /* its chunks are coded by `codec`, in the byte order and type of memory */
   bool raw;        /* its chunks are only copied, whatever is in them */
   csrn_codec codec;
+  csrn_stream_place *places;      /* of all its chunks, found beforehand; NULL: they are not */
   struct csrn_npz_member *member; /* of an .npz, which has no dataset: read in order; else NULL */
 } csrn_stream_array;
 
@@ -184,6 +196,10 @@ csrn_io_status csrn_stream_encode(csrn_stream_worker *worker, const csrn_stream_
 csrn_io_status csrn_stream_store(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t first,
                                  int64_t n, const void *values);
 csrn_io_status csrn_stream_send(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t n);
+
+/* Finds all chunks beforehand, if there are not too many and nothing is wrong with them: csrn_stream_fetch()
+ * then needs no lock. With the lock. */
+void csrn_stream_survey(csrn_stream_worker *worker, csrn_stream_array *array);
 
 /* Instead of the first three where both arrays are `raw`: chunks as they are; fetch, and then receive without
  * the lock. */
@@ -406,10 +422,19 @@ int64_t csrn_stream_whole_chunks(int64_t wanted, int64_t chunk);
 typedef csrn_io_status (*csrn_stream_compute)(csrn_stream_worker *worker, const void *user, int64_t unit,
                                               int64_t n, void *result);
 
-/* Writes the output: a copy of the input, or a new file of its matrix, with the computed values. `factors` as
- * of csrn_io_output. seconds[0]: copying all else, seconds[1]: computing and writing. */
-csrn_io_status csrn_stream_write(csrn_stream_job *job, csrn_stream_compute compute, const void *user,
-                                 const void *factors, double seconds[2]);
+/* What is to be known before values are computed. */
+typedef struct csrn_stream_preparation {
+  /* Passes over the values; in a thread of its own, while all else is copied. */
+  csrn_io_status (*prepare)(void *user);
+  /* What is left of it then; *factors as of csrn_io_output. */
+  csrn_io_status (*finish)(void *user, const void **factors);
+} csrn_stream_preparation;
+
+/* Writes the output: a copy of the input, or a new file of its matrix, with the computed values. NULL:
+ * nothing is to be prepared. seconds[0]: preparing and copying all else, seconds[1]: computing and writing.
+ */
+csrn_io_status csrn_stream_write(csrn_stream_job *job, csrn_stream_compute compute, void *user,
+                                 const csrn_stream_preparation *preparation, double seconds[2]);
 /* The same from .npz to .npz. */
 csrn_io_status csrn_npz_write_pieces(csrn_stream_job *job, csrn_stream_compute compute, const void *user,
                                      double seconds[2]);

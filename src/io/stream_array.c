@@ -12,13 +12,7 @@
 /* Buffers of a worker; the others are the passes' own. */
 enum { CODED = CSRN_STREAM_CODED, TABLE = CSRN_STREAM_TABLE, TILE = 7 };
 
-/* Where a chunk of a piece lies in the buffer of coded bytes, and in the file; size 0: its values were read
- * already. */
-typedef struct place {
-  size_t offset, size;
-  csrn_hdf5_span span;
-  uint32_t mask;
-} place;
+typedef csrn_stream_place place;
 
 static csrn_hdf5_file file_of(csrn_stream_worker *worker, const csrn_stream_array *array) {
   return (csrn_hdf5_file){-1, array->file, &worker->error, array->fault};
@@ -189,6 +183,19 @@ static csrn_io_status fetch_chunk(csrn_stream_worker *worker, const csrn_stream_
   return CSRN_IO_OK;
 }
 
+/* What csrn_stream_survey() has found of a piece. */
+static csrn_io_status look_up(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t first,
+                              int64_t n_chunks, place *table) {
+  const place *found = array->places + first / array->chunk * tiles_of(array);
+  size_t used = 0;
+  for (int64_t i = 0; i < n_chunks; i++) {
+    table[i] = found[i];
+    table[i].offset = used;
+    used += found[i].size;
+  }
+  return grow(worker, CODED, used) ? CSRN_IO_OK : CSRN_IO_FAILED;
+}
+
 csrn_io_status csrn_stream_fetch(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t first,
                                  int64_t n, void *values) {
   if (!array->coded)
@@ -197,6 +204,8 @@ csrn_io_status csrn_stream_fetch(csrn_stream_worker *worker, const csrn_stream_a
   place *table = csrn_stream_buffer(worker, TABLE, (size_t)n_chunks * sizeof *table);
   csrn_io_status status = table ? CSRN_IO_OK : CSRN_IO_FAILED;
   size_t used = 0;
+  if (table && array->places)
+    return look_up(worker, array, first, n_chunks, table);
   for (int64_t i = 0; i < n_chunks && !status; i++) {
     const part p = part_of(array, first, i);
     status = fetch_chunk(worker, array, &p, values, used, &table[i]);
@@ -289,6 +298,34 @@ csrn_io_status csrn_stream_fetch_raw(csrn_stream_worker *worker, const csrn_stre
     used += size;
   }
   return table ? CSRN_IO_OK : CSRN_IO_FAILED;
+}
+
+/* Whether a chunk is found, and lies in the file as chunks should. */
+static bool find_place(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t i, place *found) {
+  const part p = part_of(array, 0, i);
+  hsize_t size = 0;
+  if (H5Dget_chunk_storage_size(array->id, p.offset, &size) < 0 || size == 0 ||
+      size > 2 * csrn_codec_bound(chunk_bytes(array)))
+    return false;
+  void *coded = grow(worker, CODED, size);
+  *found = (place){.size = size};
+  return coded && csrn_hdf5_find_chunk(array->id, p.offset, size, &found->mask, coded, &found->span) >= 0 &&
+         found->span.file;
+}
+
+void csrn_stream_survey(csrn_stream_worker *worker, csrn_stream_array *array) {
+  const int64_t n = array->coded && !array->member ? chunks_of(array, array->extent) : 0;
+  place *places = n > 0 && n <= CSRN_STREAM_SURVEYED ? malloc((size_t)n * sizeof *places) : NULL;
+  bool found = places != NULL;
+  for (int64_t i = 0; found && i < n; i++)
+    found = find_place(worker, array, i, &places[i]);
+  if (found) {
+    array->places = places;
+    return;
+  }
+  free(places);
+  H5Eclear2(H5E_DEFAULT); /* what is wrong is told when it is read */
+  worker->error.text[0] = '\0';
 }
 
 /* ---- Writing ------------------------------------------------------------------- */

@@ -78,6 +78,9 @@ void *csrn_stream_buffer(csrn_stream_worker *worker, int which, size_t bytes) {
 
 void csrn_stream_lock(csrn_stream_worker *worker) {
   pthread_mutex_lock(&worker->pool->file);
+  if (!worker->begun)
+    csrn_hdf5_begin();
+  worker->begun = true;
 }
 
 void csrn_stream_unlock(csrn_stream_worker *worker) {
@@ -118,7 +121,7 @@ void csrn_stream_passed(csrn_stream_worker *worker, int source) {
 static int64_t begin_unit(csrn_stream_worker *worker) {
   csrn_stream_pool *pool = worker->pool;
   pthread_mutex_lock(&pool->state);
-  const int64_t unit = pool->status || pool->next == pool->n_units ? -1 : pool->next++;
+  const int64_t unit = pool->status || pool->cancelled || pool->next == pool->n_units ? -1 : pool->next++;
   worker->unit = unit;
   worker->passed = 0;
   pthread_mutex_unlock(&pool->state);
@@ -159,9 +162,7 @@ static void end_unit(csrn_stream_worker *worker, int64_t unit, csrn_io_status st
 static void *work(void *arg) {
   csrn_stream_worker *worker = arg;
   csrn_stream_pool *pool = worker->pool;
-  csrn_stream_lock(worker);
-  csrn_hdf5_begin();
-  csrn_stream_unlock(worker);
+  worker->begun = false;
   for (int64_t unit; (unit = begin_unit(worker)) >= 0;) {
     worker->error.text[0] = '\0';
     end_unit(worker, unit, pool->work(worker, pool->arg, unit));
@@ -172,6 +173,7 @@ static void *work(void *arg) {
 csrn_io_status csrn_stream_run(csrn_stream_pool *pool, int64_t n_units, csrn_stream_work todo, void *arg,
                                const char *step, int64_t total, const csrn_io_progress *progress,
                                csrn_io_error *error) {
+  pthread_mutex_lock(&pool->state); /* somebody may ask whether a unit has failed */
   pool->work = todo;
   pool->arg = arg;
   pool->n_units = n_units;
@@ -183,6 +185,7 @@ csrn_io_status csrn_stream_run(csrn_stream_pool *pool, int64_t n_units, csrn_str
   pool->progress = progress;
   pool->status = CSRN_IO_OK;
   pool->error = error;
+  pthread_mutex_unlock(&pool->state);
   pthread_t *threads = calloc((size_t)pool->n_workers, sizeof *threads);
   int n = 0; /* of threads; fewer do as well */
   for (; threads && n + 1 < pool->n_workers && n + 1 < n_units; n++)
@@ -192,5 +195,5 @@ csrn_io_status csrn_stream_run(csrn_stream_pool *pool, int64_t n_units, csrn_str
   for (int i = 0; i < n; i++)
     pthread_join(threads[i], NULL);
   free(threads);
-  return pool->status;
+  return pool->status ? pool->status : pool->ended < n_units ? CSRN_IO_FAILED : CSRN_IO_OK;
 }
