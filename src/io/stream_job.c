@@ -102,12 +102,16 @@ static double table_bytes(const csrn_io_table *table) {
 }
 
 /* Of all: names (those of an .h5ad stay in the file), rows and spans, totals, and what the target is found
- * with; rows and units of a selection. */
+ * with; where the chunks lie; rows and units of a selection. */
 static double shared_bytes(const csrn_io_input *opened, int64_t unit) {
   const csrn_hdf5_input *input = csrn_stream_state(opened);
   const double selection =
       input->column_of ? (double)input->n_rows * 8 + (double)input->nnz / (double)unit * 8 : 0;
-  return (double)csrn_stream_rows_bytes(input->n_rows, input->nnz) +
+  const hsize_t chunk = input->npz ? 0 : input->data.chunk[0];
+  const double chunks = chunk > 0 ? (double)input->nnz / (double)chunk + 1 : 0;
+  const double survey =
+      (chunks < CSRN_STREAM_SURVEYED ? chunks : CSRN_STREAM_SURVEYED) * (double)sizeof(csrn_stream_place);
+  return survey + (double)csrn_stream_rows_bytes(input->n_rows, input->nnz) +
          ((double)opened->description.n_cells + (double)opened->description.n_genes) * 32 + selection +
          table_bytes(&opened->cells) + table_bytes(&opened->genes) + PROGRAM;
 }
