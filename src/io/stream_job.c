@@ -13,8 +13,7 @@
 enum {
   PROGRAM = 12 << 20, /* bytes of the program itself, with its libraries, at least */
   UNIT = 1 << 17,     /* values: read and written they fit the cache of a core */
-  MOST = 1 << 22,     /* values in a unit that is chosen larger, or can be of any size */
-  SPARE_WORKERS = 1   /* so that all threads compute while one waits for the disk */
+  MOST = 1 << 22      /* values in a unit that is chosen larger, or can be of any size */
 };
 
 double csrn_stream_now(void) {
@@ -116,6 +115,13 @@ static double shared_bytes(const csrn_io_input *opened, int64_t unit) {
          table_bytes(&opened->cells) + table_bytes(&opened->genes) + PROGRAM;
 }
 
+/* One more than threads where workers wait for each other, or for a device, instead of the disk alone. */
+static int wanted_workers(const csrn_hdf5_input *input, csrn_context *ctx,
+                          const csrn_stream_request *request) {
+  const bool waits = request->device || input->npz || input->data.chunk[0] == 0;
+  return csrn_context_threads(ctx) + waits;
+}
+
 /* How many workers the memory is enough for, at most as many as are wanted; 0: not for one. Of several, each
  * has `parcels` beside. */
 static void choose_workers(csrn_io_plan *plan, double shared, double each, double parcels, int wanted) {
@@ -161,7 +167,7 @@ csrn_io_status csrn_stream_plan(csrn_io_input *input, csrn_context *ctx, const c
   choose_workers(plan, shared_bytes(input, plan->unit) + (double)device,
                  worker_bytes(input, plan->out_type, plan->unit, request),
                  request->output ? parcel_bytes(input, plan->out_type, plan->unit) : 0,
-                 csrn_context_threads(ctx) + SPARE_WORKERS);
+                 wanted_workers(state, ctx, request));
   /* Chunks can be larger than the matrix: then it is better in memory as a whole. */
   const int64_t whole = csrn_io_matrix_bytes(&input->description, plan->out_type);
   const bool oversized = plan->n_workers < 1 || (state->dense && plan->unit / 16 > state->nnz);
