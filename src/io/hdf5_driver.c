@@ -7,7 +7,11 @@
  * writes is dropped, and whoever asks for the file to be written looks at the fault before the file is
  * taken for one. Of a read that fails it does learn, unless it is of elements, but often takes an object that
  * it could not read for one that is not there, and here is what tells the two apart.
+ *
+ * Bytes of chunks it can be asked only to find or to make room for: they are then read and written without
+ * the lock that libhdf5 needs.
  */
+#define _GNU_SOURCE
 #include "hdf5_util.h"
 
 #include <errno.h>
@@ -23,12 +27,13 @@
 #endif
 
 /* An open file; its first member is what libhdf5 knows of it. */
-typedef struct driven_file {
+typedef struct csrn_hdf5_driven {
   H5FD_t base;
   int descriptor;
-  csrn_hdf5_fault *fault; /* the caller's; outlives the file */
-  haddr_t allocated, end; /* addresses behind what libhdf5 uses, and behind the file */
-} driven_file;
+  csrn_hdf5_fault *fault;      /* the caller's; outlives the file */
+  haddr_t allocated, end;      /* addresses behind what libhdf5 uses, and behind the file */
+  atomic_uint_least64_t begun; /* behind what is on its way to the disk */
+} csrn_hdf5_driven;
 
 /* What the access properties carry; libhdf5 makes copies of it. */
 typedef struct driver_info {
@@ -36,8 +41,8 @@ typedef struct driver_info {
 } driver_info;
 
 static herr_t note(csrn_hdf5_fault *fault, int number) {
-  if (fault->number == 0)
-    fault->number = number;
+  int none = 0;
+  atomic_compare_exchange_strong(&fault->number, &none, number);
   return -1;
 }
 
@@ -54,7 +59,7 @@ static H5FD_t *open_file(const char *name, unsigned flags, hid_t access, haddr_t
   const driver_info *info = H5Pget_driver_info(access);
   struct stat status;
   (void)largest;
-  driven_file *file = info ? calloc(1, sizeof *file) : NULL;
+  csrn_hdf5_driven *file = info ? calloc(1, sizeof *file) : NULL;
   if (!file)
     return NULL;
   file->fault = info->fault;
@@ -72,7 +77,7 @@ static H5FD_t *open_file(const char *name, unsigned flags, hid_t access, haddr_t
 
 /* Some file systems tell of a failed write only here. */
 static herr_t close_file(H5FD_t *base) {
-  driven_file *file = (driven_file *)(void *)base;
+  csrn_hdf5_driven *file = (csrn_hdf5_driven *)(void *)base;
   if (close(file->descriptor) != 0)
     note(file->fault, errno);
   free(file);
@@ -93,14 +98,14 @@ static herr_t query(const H5FD_t *base, unsigned long *flags) {
 /* Not to read what another process is writing, as far as the file system knows locks. An output has a name
  * that nobody else uses. */
 static herr_t lock(H5FD_t *base, hbool_t writes) {
-  const driven_file *file = (const driven_file *)(const void *)base;
+  const csrn_hdf5_driven *file = (const csrn_hdf5_driven *)(const void *)base;
   if (writes || flock(file->descriptor, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK)
     return 0;
   return note(file->fault, errno);
 }
 
 static herr_t unlock(H5FD_t *base) {
-  const driven_file *file = (const driven_file *)(const void *)base;
+  const csrn_hdf5_driven *file = (const csrn_hdf5_driven *)(const void *)base;
   flock(file->descriptor, LOCK_UN);
   return 0;
 }
@@ -109,22 +114,22 @@ static herr_t unlock(H5FD_t *base) {
 
 static haddr_t get_allocated(const H5FD_t *base, H5FD_mem_t type) {
   (void)type;
-  return ((const driven_file *)(const void *)base)->allocated;
+  return ((const csrn_hdf5_driven *)(const void *)base)->allocated;
 }
 
 static herr_t set_allocated(H5FD_t *base, H5FD_mem_t type, haddr_t address) {
   (void)type;
-  ((driven_file *)(void *)base)->allocated = address;
+  ((csrn_hdf5_driven *)(void *)base)->allocated = address;
   return 0;
 }
 
 static haddr_t get_end(const H5FD_t *base, H5FD_mem_t type) {
   (void)type;
-  return ((const driven_file *)(const void *)base)->end;
+  return ((const csrn_hdf5_driven *)(const void *)base)->end;
 }
 
 static herr_t cut(H5FD_t *base, hid_t transfer, hbool_t closing) {
-  driven_file *file = (driven_file *)(void *)base;
+  csrn_hdf5_driven *file = (csrn_hdf5_driven *)(void *)base;
   (void)transfer;
   (void)closing;
   if (file->end != file->allocated && !file->fault->number &&
@@ -137,39 +142,35 @@ static herr_t cut(H5FD_t *base, hid_t transfer, hbool_t closing) {
 /* ---- Bytes -------------------------------------------------------------------- */
 
 /* What lies behind the end of the file reads as zeros. A read that fails is tried once more, since an error
- * of a network may pass. Elements that cannot be read are zeros, too, and the fault tells: libhdf5 1.10
- * crashes where it copies them and fails. */
-static herr_t read_bytes(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t address, size_t size,
-                         void *buffer) {
-  const driven_file *file = (const driven_file *)(const void *)base;
-  char *to = buffer;
-  (void)transfer;
+ * of a network may pass. */
+static bool get(const csrn_hdf5_driven *file, haddr_t address, size_t size, char *to) {
   for (int failed = 0; size > 0;) {
     const ssize_t n = pread(file->descriptor, to, size, (off_t)address);
     const bool given_up = n < 0 && errno != EINTR && failed++ > 0;
     if (given_up)
       note(file->fault, errno);
-    if (given_up && type != H5FD_MEM_DRAW)
-      return -1;
-    if (given_up || n == 0) {
+    if (given_up || n == 0)
       memset(to, 0, size);
-      break;
-    }
+    if (given_up || n == 0)
+      return !given_up;
     to += n > 0 ? n : 0;
     address += n > 0 ? (haddr_t)n : 0;
     size -= n > 0 ? (size_t)n : 0;
   }
-  return 0;
+  return true;
 }
 
-static herr_t write_bytes(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t address, size_t size,
-                          const void *buffer) {
-  driven_file *file = (driven_file *)(void *)base;
-  const char *from = buffer;
-  (void)type;
-  (void)transfer;
-  if (address + size > file->end)
-    file->end = address + size;
+/* What is written goes to the disk while the rest is computed; else the end would have to wait for all of it.
+ * Whole blocks only, since what lies behind is still to be written. */
+static void begin_syncing(csrn_hdf5_driven *file, haddr_t end) {
+  enum { AT_LEAST = 8 << 20, BLOCK = 1 << 20 };
+  uint64_t begun = file->begun;
+  end -= end % BLOCK;
+  if (end >= begun + AT_LEAST && atomic_compare_exchange_strong(&file->begun, &begun, end))
+    sync_file_range(file->descriptor, (off_t)begun, (off_t)(end - begun), SYNC_FILE_RANGE_WRITE);
+}
+
+static void put(csrn_hdf5_driven *file, haddr_t address, size_t size, const char *from) {
   while (size > 0 && !file->fault->number) {
     const ssize_t n = pwrite(file->descriptor, from, size, (off_t)address);
     if (n < 0 && errno != EINTR)
@@ -178,7 +179,78 @@ static herr_t write_bytes(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t
     address += n > 0 ? (haddr_t)n : 0;
     size -= n > 0 ? (size_t)n : 0;
   }
+  begin_syncing(file, address);
+}
+
+/* Bytes that this thread has said it would read or write itself; no span: none. */
+static _Thread_local struct {
+  const void *bytes;
+  size_t size;
+  csrn_hdf5_span *span;
+} postponed;
+
+/* Whether an access is that; then it is not to be made here. */
+static bool postpones(csrn_hdf5_driven *file, H5FD_mem_t type, haddr_t address, size_t size,
+                      const void *bytes) {
+  if (!postponed.span || type != H5FD_MEM_DRAW || postponed.bytes != bytes || postponed.size != size)
+    return false;
+  *postponed.span = (csrn_hdf5_span){file, address};
+  postponed.span = NULL;
+  return true;
+}
+
+/* Elements that cannot be read are zeros, and the fault tells: libhdf5 1.10 crashes where it copies them and
+ * fails. */
+static herr_t read_bytes(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t address, size_t size,
+                         void *buffer) {
+  csrn_hdf5_driven *file = (csrn_hdf5_driven *)(void *)base;
+  (void)transfer;
+  if (postpones(file, type, address, size, buffer) || get(file, address, size, buffer))
+    return 0;
+  return type == H5FD_MEM_DRAW ? 0 : -1;
+}
+
+static herr_t write_bytes(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t address, size_t size,
+                          const void *buffer) {
+  csrn_hdf5_driven *file = (csrn_hdf5_driven *)(void *)base;
+  (void)transfer;
+  if (address + size > file->end)
+    file->end = address + size;
+  if (!postpones(file, type, address, size, buffer))
+    put(file, address, size, buffer);
   return 0;
+}
+
+/* ---- Spans -------------------------------------------------------------------- */
+
+herr_t csrn_hdf5_find_chunk(hid_t dataset, const hsize_t *offset, size_t size, uint32_t *mask, void *to,
+                            csrn_hdf5_span *span) {
+  *span = (csrn_hdf5_span){NULL, 0};
+  postponed.bytes = to;
+  postponed.size = size;
+  postponed.span = span;
+  const herr_t result = H5Dread_chunk(dataset, H5P_DEFAULT, offset, mask, to);
+  postponed.span = NULL;
+  return result;
+}
+
+herr_t csrn_hdf5_place_chunk(hid_t dataset, const hsize_t *offset, size_t size, uint32_t mask,
+                             const void *from, csrn_hdf5_span *span) {
+  *span = (csrn_hdf5_span){NULL, 0};
+  postponed.bytes = from;
+  postponed.size = size;
+  postponed.span = span;
+  const herr_t result = H5Dwrite_chunk(dataset, H5P_DEFAULT, mask, offset, size, from);
+  postponed.span = NULL;
+  return result;
+}
+
+void csrn_hdf5_read_span(const csrn_hdf5_span *span, size_t size, void *to) {
+  get(span->file, span->address, size, to);
+}
+
+void csrn_hdf5_write_span(const csrn_hdf5_span *span, size_t size, const void *from) {
+  put(span->file, span->address, size, from);
 }
 
 /* ---- The driver ---------------------------------------------------------------- */

@@ -10,6 +10,7 @@
 #include "io_internal.h"
 
 #include <hdf5.h>
+#include <stdatomic.h>
 
 enum {
   CSRN_HDF5_LZF = 32000,         /* registered id of h5py's lzf filter */
@@ -19,7 +20,7 @@ enum {
 
 /* What the system refused of the reading or writing of a file. */
 typedef struct csrn_hdf5_fault {
-  int number; /* errno of the first access that failed; 0: none has */
+  atomic_int number; /* errno of the first access that failed; 0: none has */
   bool writes;
 } csrn_hdf5_fault;
 
@@ -42,6 +43,24 @@ hid_t csrn_hdf5_create_file(const char *path, hid_t properties, csrn_hdf5_fault 
 static inline bool csrn_hdf5_is_sound(const csrn_hdf5_file *file) {
   return !file->fault || file->fault->number == 0;
 }
+
+/* Where the bytes of a chunk lie in a file, for whoever asked for them to read or write them himself: what
+ * takes time about that needs no lock. */
+typedef struct csrn_hdf5_span {
+  struct csrn_hdf5_driven *file; /* NULL: libhdf5 has done it */
+  uint64_t address;
+} csrn_hdf5_span;
+
+/* H5Dread_chunk() and H5Dwrite_chunk() of `size` bytes, but for reading and writing them. */
+herr_t csrn_hdf5_find_chunk(hid_t dataset, const hsize_t *offset, size_t size, uint32_t *mask, void *to,
+                            csrn_hdf5_span *span);
+herr_t csrn_hdf5_place_chunk(hid_t dataset, const hsize_t *offset, size_t size, uint32_t mask,
+                             const void *from, csrn_hdf5_span *span);
+/* The rest of that, by any thread, and before the file is closed; where spans lie side by side for all of
+ * them at once. What the system refuses is a fault of the file: elements that cannot be read are zeros. */
+void csrn_hdf5_read_span(const csrn_hdf5_span *span, size_t size, void *to);
+void csrn_hdf5_write_span(const csrn_hdf5_span *span, size_t size, const void *from);
+
 /* What becomes of `status`: a failure, with the system's reason, if the system refused anything. To be asked
  * at the end of whatever reads, and when what was written is closed. */
 csrn_io_status csrn_hdf5_settle(const csrn_hdf5_file *file, csrn_io_status status);

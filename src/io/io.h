@@ -159,7 +159,7 @@ typedef struct csrn_io_plan {
   int streams;          /* it can be done in pieces; else nothing below is set */
   csrn_dtype out_type;  /* of the values: f64 for f64, else f32 */
   int passes;           /* over the values of the file, if they are counts and none were kept in memory */
-  int n_workers;        /* threads, one of which waits for the disk */
+  int n_workers;        /* threads, of which one may wait */
   int64_t unit;         /* values that a worker has at once */
   int64_t memory;       /* bytes needed at least */
   int64_t memory_limit; /* bytes allowed: what is not needed keeps values for the second pass */
@@ -179,7 +179,8 @@ typedef struct csrn_io_normalization {
   csrn_io_plan plan;
   csrn_normalize_report report;
   int64_t kept_bytes; /* of values kept in memory between the passes */
-  double seconds[4];  /* totals; copying all else; normalizing and writing; until it is safe on the disk */
+  double seconds[4];  /* totals; copying all else, which goes on meanwhile, after them; normalizing and
+                       * writing; until it is safe on the disk */
 } csrn_io_normalization;
 
 /* Fills n->plan. CSRN_IO_FAILED if `memory` is not enough. Without output->path for an output of the input's

@@ -213,7 +213,7 @@ static csrn_io_status write_unit(csrn_stream_worker *worker, writing *w, int64_t
     return CSRN_IO_FAILED;
   const bool done = csrn_zip_append(&w->zip, piece, size, n, crc);
   const csrn_io_status status = done ? CSRN_IO_OK : failed(w, &worker->error);
-  csrn_stream_unlock(worker);
+  csrn_stream_end_turn(worker);
   return status;
 }
 

@@ -4,18 +4,20 @@
  *
  * The values are cut into units of whole chunks. Workers take unit after unit: read its
  * chunks as they lie in the file, decode them, compute through the public API, code the
- * result and write it. libhdf5 is called under one lock, so that while one worker waits for the disk
- * the others compute; writing happens in the order of the units, so that files are laid out
- * the same for every number of threads. What a unit needs is held by one worker from beginning to
- * end, which keeps it in that core's cache and bounds the memory by the number of workers.
+ * result and write it. libhdf5 is called under one lock, and only to find chunks and to make room for them;
+ * their bytes are read and written without it. Writing happens in the order of the units, so that files are
+ * laid out the same for every number of threads; a worker whose unit is not next leaves it to whoever writes
+ * the one before, and goes on. A unit is held by one worker until it is coded, which keeps it in that core's
+ * cache and bounds the memory by the number of workers.
  *
  * With a device, what is computed on the values of a unit is computed there, a unit of one or two workers at
  * a time, while the others read, decode, code and write.
  *
- * stream_pool.c has the workers, stream_device.c a device, stream_array.c the chunks, stream_rows.c,
- * stream_load.c and stream_select.c the rows and units of a matrix, stream_totals.c and stream_columns.c the
- * totals, stream_exclude.c the genes left out, stream_job.c plan and beginning, stream_write.c the pass that
- * writes; stream_normalize.c and stream_axis.c are what is done with all that.
+ * stream_pool.c has the workers, stream_turns.c the order of writing, stream_device.c a device,
+ * stream_array.c the chunks, stream_rows.c, stream_load.c and stream_select.c the rows and units of a matrix,
+ * stream_totals.c and stream_columns.c the totals, stream_exclude.c the genes left out, stream_job.c plan and
+ * beginning, stream_write.c the pass that writes; stream_normalize.c and stream_axis.c are what is done with
+ * all that.
  */
 #ifndef CSRN_STREAM_H
 #define CSRN_STREAM_H
@@ -38,27 +40,42 @@ typedef struct csrn_stream_lane {
 /* While a unit's values travel or are computed on, those of another can. */
 enum { CSRN_STREAM_LANES = 2 };
 
+typedef struct csrn_stream_block {
+  void *bytes;
+  size_t room;
+  bool pinned;
+} csrn_stream_block;
+
+/* A unit that is coded, and waits for its turn to be written. */
+typedef struct csrn_stream_parcel {
+  const struct csrn_stream_array *array; /* NULL: there is none */
+  int64_t first, n;
+  csrn_stream_block coded, table;
+} csrn_stream_parcel;
+
+/* Of each worker: so that, while one has lost its processor to another program, the others go on. */
+enum { CSRN_STREAM_PARCELS = 2 };
+
 /* What a worker has to itself. */
 typedef struct csrn_stream_worker {
   csrn_stream_pool *pool;
   csrn_context *ctx;      /* of the CPU, and one thread */
   csrn_stream_lane *lane; /* shared; NULL: there is no device */
   csrn_coder *coder;
+  bool begun;      /* this thread has called csrn_hdf5_begin() */
   int64_t unit;    /* being done; -1: none */
+  int64_t awaited; /* the turn that it waits for; -1: none; of the pool's state, as the next */
   unsigned passed; /* of that: a bit for each source; both of the pool's state */
+  pthread_cond_t turned;
   csrn_io_error error;
-  struct {
-    void *bytes;
-    size_t room;
-    bool pinned;
-  } buffers[11]; /* kept from unit to unit */
+  csrn_stream_block buffers[11]; /* kept from unit to unit */
 } csrn_stream_worker;
 
 /* Does unit `unit`: 0 <= unit < n_units; fills worker->error if it fails. */
 typedef csrn_io_status (*csrn_stream_work)(csrn_stream_worker *worker, void *arg, int64_t unit);
 
 struct csrn_stream_pool {
-  int n_workers, n_lanes;
+  int n_workers, n_lanes, n_parcels;
   csrn_stream_worker *workers;
   csrn_stream_lane lanes[CSRN_STREAM_LANES];
   bool columns_on_cpu;   /* sums of columns that a device could not take: they were none of counts */
@@ -68,7 +85,12 @@ struct csrn_stream_pool {
   csrn_stream_work work;
   void *arg;
   int64_t n_units, next;
-  int64_t turn; /* units that have ended */
+  int64_t ended; /* units */
+  int64_t turn;  /* the unit that is written next, where units take turns */
+  csrn_stream_parcel
+      *parcels;   /* [n_parcels] of the units `turn` and after, each at its number modulo n_parcels */
+  bool writing;   /* a worker writes parcels */
+  bool cancelled; /* no unit is begun any more */
   const csrn_io_progress *progress;
   const char *step;
   int64_t total; /* of progress */
@@ -90,9 +112,6 @@ csrn_io_status csrn_stream_run(csrn_stream_pool *pool, int64_t n_units, csrn_str
                                const char *step, int64_t total, const csrn_io_progress *progress,
                                csrn_io_error *error);
 
-/* Waits until all units before this one have ended, and takes the lock of the file; false, without the lock,
- * if one has failed. Once in every unit of a run, or in none. */
-bool csrn_stream_take_turn(csrn_stream_worker *worker, int64_t unit);
 /* For what can only be read from the beginning on, such as the sources 0 and 1: waits until all units before
  * this one have read theirs of it, or have ended; false if one has failed. And says that this one has.
  * Whoever reads out of turn gets the same, by beginning anew. */
@@ -100,6 +119,10 @@ bool csrn_stream_await(csrn_stream_worker *worker, int source);
 void csrn_stream_passed(csrn_stream_worker *worker, int source);
 void csrn_stream_lock(csrn_stream_worker *worker);
 void csrn_stream_unlock(csrn_stream_worker *worker);
+
+/* Stores a failure of a unit, unless one of a unit before is known; with the lock of the state. */
+void csrn_stream_note_failure(csrn_stream_pool *pool, int64_t unit, csrn_io_status status,
+                              const csrn_io_error *error);
 
 /* Buffer `which` of the worker with room for `bytes`; NULL with the error stored. */
 void *csrn_stream_buffer(csrn_stream_worker *worker, int which, size_t bytes);
@@ -126,6 +149,18 @@ void csrn_stream_memory_free(csrn_stream_worker *worker, int which);
 
 /* ---- stream_array.c: datasets in pieces ---- */
 
+/* The buffers in which the chunks of a piece lie as in the file, and where each lies. */
+enum { CSRN_STREAM_CODED = 0, CSRN_STREAM_TABLE = 1 };
+
+/* Where a chunk lies, in the buffer and in the file; size 0: its values were read already. */
+typedef struct csrn_stream_place {
+  size_t offset, size;
+  csrn_hdf5_span span;
+  uint32_t mask;
+} csrn_stream_place;
+
+enum { CSRN_STREAM_SURVEYED = 1 << 15 }; /* chunks at most */
+
 /* An open dataset, read or written in pieces. */
 typedef struct csrn_stream_array {
   hid_t id;
@@ -141,6 +176,7 @@ typedef struct csrn_stream_array {
   bool coded;      /* its chunks are coded by `codec`, in the byte order and type of memory */
   bool raw;        /* its chunks are only copied, whatever is in them */
   csrn_codec codec;
+  csrn_stream_place *places;      /* of all its chunks, found beforehand; NULL: they are not */
   struct csrn_npz_member *member; /* of an .npz, which has no dataset: read in order; else NULL */
 } csrn_stream_array;
 
@@ -148,8 +184,8 @@ csrn_io_status csrn_stream_array_init(csrn_stream_array *array, const csrn_hdf5_
                                       const char *path, csrn_dtype type, bool narrow);
 
 /* Elements [first, first + n), where `first` begins a chunk (and n is whole rows). `values` has room for
- * whole chunks (csrn_stream_padded()). The first half of each is called with the lock of the file, the second
- * without (reading), or the other way round (writing). */
+ * whole chunks (csrn_stream_padded()). Only what is done with libhdf5 is called with the lock of the file:
+ * fetch, then decode without; encode without, store, and then send without. */
 int64_t csrn_stream_padded(const csrn_stream_array *array, int64_t n);
 csrn_io_status csrn_stream_fetch(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t first,
                                  int64_t n, void *values);
@@ -159,10 +195,28 @@ csrn_io_status csrn_stream_encode(csrn_stream_worker *worker, const csrn_stream_
                                   int64_t n, void *values);
 csrn_io_status csrn_stream_store(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t first,
                                  int64_t n, const void *values);
+csrn_io_status csrn_stream_send(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t n);
 
-/* Instead of the first three where both arrays are `raw`: chunks as they are. */
+/* Finds all chunks beforehand, if there are not too many and nothing is wrong with them: csrn_stream_fetch()
+ * then needs no lock. With the lock. */
+void csrn_stream_survey(csrn_stream_worker *worker, csrn_stream_array *array);
+
+/* Instead of the first three where both arrays are `raw`: chunks as they are; fetch, and then receive without
+ * the lock. */
 csrn_io_status csrn_stream_fetch_raw(csrn_stream_worker *worker, const csrn_stream_array *array,
                                      int64_t first, int64_t n);
+void csrn_stream_receive(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t n);
+
+/* ---- stream_turns.c: writing in the order of the units ---- */
+
+/* Waits until all units before this one have been written, and takes the lock of the file; false, without the
+ * lock, if one has failed. Once in every unit of a run, or csrn_stream_deliver(), or in none of them. */
+bool csrn_stream_take_turn(csrn_stream_worker *worker, int64_t unit);
+void csrn_stream_end_turn(csrn_stream_worker *worker);
+/* Has elements [first, first + n) of an array, which are encoded, or fetched where it is `raw`, written when
+ * it is the unit's turn: now, or later by another worker. */
+csrn_io_status csrn_stream_deliver(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t unit,
+                                   int64_t first, int64_t n);
 
 /* ---- stream_rows.c: rows in pieces ---- */
 
@@ -368,10 +422,19 @@ int64_t csrn_stream_whole_chunks(int64_t wanted, int64_t chunk);
 typedef csrn_io_status (*csrn_stream_compute)(csrn_stream_worker *worker, const void *user, int64_t unit,
                                               int64_t n, void *result);
 
-/* Writes the output: a copy of the input, or a new file of its matrix, with the computed values. `factors` as
- * of csrn_io_output. seconds[0]: copying all else, seconds[1]: computing and writing. */
-csrn_io_status csrn_stream_write(csrn_stream_job *job, csrn_stream_compute compute, const void *user,
-                                 const void *factors, double seconds[2]);
+/* What is to be known before values are computed. */
+typedef struct csrn_stream_preparation {
+  /* Passes over the values; in a thread of its own, while all else is copied. */
+  csrn_io_status (*prepare)(void *user);
+  /* What is left of it then; *factors as of csrn_io_output. */
+  csrn_io_status (*finish)(void *user, const void **factors);
+} csrn_stream_preparation;
+
+/* Writes the output: a copy of the input, or a new file of its matrix, with the computed values. NULL:
+ * nothing is to be prepared. seconds[0]: preparing and copying all else, seconds[1]: computing and writing.
+ */
+csrn_io_status csrn_stream_write(csrn_stream_job *job, csrn_stream_compute compute, void *user,
+                                 const csrn_stream_preparation *preparation, double seconds[2]);
 /* The same from .npz to .npz. */
 csrn_io_status csrn_npz_write_pieces(csrn_stream_job *job, csrn_stream_compute compute, const void *user,
                                      double seconds[2]);

@@ -10,13 +10,9 @@
 #include <string.h>
 
 /* Buffers of a worker; the others are the passes' own. */
-enum { CODED = 0, TABLE = 1, TILE = 7 };
+enum { CODED = CSRN_STREAM_CODED, TABLE = CSRN_STREAM_TABLE, TILE = 7 };
 
-/* Where a chunk of a piece lies in the buffer of coded bytes; size 0: its values were read already. */
-typedef struct place {
-  size_t offset, size;
-  uint32_t mask;
-} place;
+typedef csrn_stream_place place;
 
 static csrn_hdf5_file file_of(csrn_stream_worker *worker, const csrn_stream_array *array) {
   return (csrn_hdf5_file){-1, array->file, &worker->error, array->fault};
@@ -173,7 +169,7 @@ static csrn_io_status fetch_chunk(csrn_stream_worker *worker, const csrn_stream_
                                   char *values, size_t used, place *chunk) {
   const size_t element = csrn_dtype_size(array->type);
   hsize_t size = 0;
-  *chunk = (place){used, 0, 0};
+  *chunk = (place){.offset = used};
   if (H5Dget_chunk_storage_size(array->id, p->offset, &size) < 0 || size == 0 ||
       size > 2 * csrn_codec_bound(chunk_bytes(array)))
     return transfer(array, p, values + (size_t)p->begin * element, NULL) ? CSRN_IO_OK
@@ -181,10 +177,23 @@ static csrn_io_status fetch_chunk(csrn_stream_worker *worker, const csrn_stream_
   uint8_t *coded = grow(worker, CODED, used + size);
   if (!coded)
     return CSRN_IO_FAILED;
-  if (H5Dread_chunk(array->id, H5P_DEFAULT, p->offset, &chunk->mask, coded + used) < 0)
+  if (csrn_hdf5_find_chunk(array->id, p->offset, size, &chunk->mask, coded + used, &chunk->span) < 0)
     return read_failed(worker, array);
   chunk->size = size;
   return CSRN_IO_OK;
+}
+
+/* What csrn_stream_survey() has found of a piece. */
+static csrn_io_status look_up(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t first,
+                              int64_t n_chunks, place *table) {
+  const place *found = array->places + first / array->chunk * tiles_of(array);
+  size_t used = 0;
+  for (int64_t i = 0; i < n_chunks; i++) {
+    table[i] = found[i];
+    table[i].offset = used;
+    used += found[i].size;
+  }
+  return grow(worker, CODED, used) ? CSRN_IO_OK : CSRN_IO_FAILED;
 }
 
 csrn_io_status csrn_stream_fetch(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t first,
@@ -195,12 +204,40 @@ csrn_io_status csrn_stream_fetch(csrn_stream_worker *worker, const csrn_stream_a
   place *table = csrn_stream_buffer(worker, TABLE, (size_t)n_chunks * sizeof *table);
   csrn_io_status status = table ? CSRN_IO_OK : CSRN_IO_FAILED;
   size_t used = 0;
+  if (table && array->places)
+    return look_up(worker, array, first, n_chunks, table);
   for (int64_t i = 0; i < n_chunks && !status; i++) {
     const part p = part_of(array, first, i);
     status = fetch_chunk(worker, array, &p, values, used, &table[i]);
     used += table[i].size;
   }
   return status;
+}
+
+/* The coded bytes of a piece between the file and their buffer, as far as libhdf5 has left that to do; what
+ * lies side by side in both at once. */
+static void move_bytes(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t n, bool in) {
+  const int64_t n_chunks = chunks_of(array, n);
+  const place *table = worker->buffers[TABLE].bytes;
+  uint8_t *coded = worker->buffers[CODED].bytes;
+  for (int64_t i = 0, next; i < n_chunks; i = next) {
+    const place *first = &table[i];
+    size_t size = first->size;
+    for (next = i + 1;
+         next < n_chunks && table[next].span.file == first->span.file &&
+         table[next].span.address == first->span.address + size && table[next].offset == first->offset + size;
+         next++)
+      size += table[next].size;
+    if (first->span.file && in)
+      csrn_hdf5_read_span(&first->span, size, coded + first->offset);
+    else if (first->span.file)
+      csrn_hdf5_write_span(&first->span, size, coded + first->offset);
+  }
+}
+
+void csrn_stream_receive(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t n) {
+  if (array->coded || array->raw)
+    move_bytes(worker, array, n, true);
 }
 
 static csrn_io_status decode_chunk(csrn_stream_worker *worker, const csrn_stream_array *array, const part *p,
@@ -230,6 +267,7 @@ csrn_io_status csrn_stream_decode(csrn_stream_worker *worker, const csrn_stream_
   const int64_t n_chunks = chunks_of(array, n);
   const place *table = worker->buffers[TABLE].bytes;
   csrn_io_status status = CSRN_IO_OK;
+  csrn_stream_receive(worker, array, n);
   for (int64_t i = 0; i < n_chunks && !status; i++) {
     const part p = part_of(array, first, i);
     if (table[i].size > 0)
@@ -250,15 +288,44 @@ csrn_io_status csrn_stream_fetch_raw(csrn_stream_worker *worker, const csrn_stre
       H5Eclear2(H5E_DEFAULT); /* it was never written, and is not in the copy */
       size = 0;
     }
-    table[i] = (place){used, size, 0};
+    table[i] = (place){.offset = used, .size = size};
     uint8_t *bytes = size > 0 ? grow(worker, CODED, used + size) : NULL;
     if (size > 0 && !bytes)
       return CSRN_IO_FAILED;
-    if (size > 0 && H5Dread_chunk(array->id, H5P_DEFAULT, p.offset, &table[i].mask, bytes + used) < 0)
+    if (size > 0 &&
+        csrn_hdf5_find_chunk(array->id, p.offset, size, &table[i].mask, bytes + used, &table[i].span) < 0)
       return read_failed(worker, array);
     used += size;
   }
   return table ? CSRN_IO_OK : CSRN_IO_FAILED;
+}
+
+/* Whether a chunk is found, and lies in the file as chunks should. */
+static bool find_place(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t i, place *found) {
+  const part p = part_of(array, 0, i);
+  hsize_t size = 0;
+  if (H5Dget_chunk_storage_size(array->id, p.offset, &size) < 0 || size == 0 ||
+      size > 2 * csrn_codec_bound(chunk_bytes(array)))
+    return false;
+  void *coded = grow(worker, CODED, size);
+  *found = (place){.size = size};
+  return coded && csrn_hdf5_find_chunk(array->id, p.offset, size, &found->mask, coded, &found->span) >= 0 &&
+         found->span.file;
+}
+
+void csrn_stream_survey(csrn_stream_worker *worker, csrn_stream_array *array) {
+  const int64_t n = array->coded && !array->member ? chunks_of(array, array->extent) : 0;
+  place *places = n > 0 && n <= CSRN_STREAM_SURVEYED ? malloc((size_t)n * sizeof *places) : NULL;
+  bool found = places != NULL;
+  for (int64_t i = 0; found && i < n; i++)
+    found = find_place(worker, array, i, &places[i]);
+  if (found) {
+    array->places = places;
+    return;
+  }
+  free(places);
+  H5Eclear2(H5E_DEFAULT); /* what is wrong is told when it is read */
+  worker->error.text[0] = '\0';
 }
 
 /* ---- Writing ------------------------------------------------------------------- */
@@ -302,14 +369,22 @@ csrn_io_status csrn_stream_encode(csrn_stream_worker *worker, const csrn_stream_
 csrn_io_status csrn_stream_store(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t first,
                                  int64_t n, const void *values) {
   const csrn_hdf5_file file = file_of(worker, array);
-  const place *table = worker->buffers[TABLE].bytes;
+  place *table = worker->buffers[TABLE].bytes;
   const uint8_t *coded = worker->buffers[CODED].bytes;
   const int64_t n_chunks = array->coded || array->raw ? chunks_of(array, n) : 0;
   bool done = n_chunks > 0 || transfer_rows(array, first, n, NULL, values);
   for (int64_t i = 0; done && i < n_chunks; i++) {
     const part p = part_of(array, first, i);
-    done = table[i].size == 0 || H5Dwrite_chunk(array->id, H5P_DEFAULT, table[i].mask, p.offset,
-                                                table[i].size, coded + table[i].offset) >= 0;
+    table[i].span = (csrn_hdf5_span){NULL, 0};
+    done = table[i].size == 0 || csrn_hdf5_place_chunk(array->id, p.offset, table[i].size, table[i].mask,
+                                                       coded + table[i].offset, &table[i].span) >= 0;
   }
   return done && csrn_hdf5_is_sound(&file) ? CSRN_IO_OK : csrn_hdf5_failed(&file, "write", array->path);
+}
+
+csrn_io_status csrn_stream_send(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t n) {
+  const csrn_hdf5_file file = file_of(worker, array);
+  if (array->coded || array->raw)
+    move_bytes(worker, array, n, false);
+  return csrn_hdf5_is_sound(&file) ? CSRN_IO_OK : csrn_hdf5_failed(&file, "write", array->path);
 }

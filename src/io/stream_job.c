@@ -13,8 +13,7 @@
 enum {
   PROGRAM = 12 << 20, /* bytes of the program itself, with its libraries, at least */
   UNIT = 1 << 17,     /* values: read and written they fit the cache of a core */
-  MOST = 1 << 22,     /* values in a unit that is chosen larger, or can be of any size */
-  SPARE_WORKERS = 1   /* so that all threads compute while one waits for the disk */
+  MOST = 1 << 22      /* values in a unit that is chosen larger, or can be of any size */
 };
 
 double csrn_stream_now(void) {
@@ -81,6 +80,15 @@ static double worker_bytes(const csrn_io_input *opened, csrn_dtype out_type, int
   return n * (value + out + 2 * (value > out ? value : out)) + both + selected + rows * 48 + sums + (1 << 20);
 }
 
+/* Of what a worker has coded and not yet written: values or indices. */
+static double parcel_bytes(const csrn_io_input *opened, csrn_dtype out_type, int64_t unit) {
+  const csrn_hdf5_input *input = csrn_stream_state(opened);
+  const double values = (double)unit * (double)csrn_dtype_size(out_type);
+  const double chunk = (double)index_chunk(input), longer = chunk > (double)unit ? chunk : (double)unit;
+  const double indices = input->dense ? 0 : longer * (double)csrn_dtype_size(input->indices.type);
+  return input->npz ? 0 : CSRN_STREAM_PARCELS * (values > indices ? values : indices);
+}
+
 /* Of the names in memory, each a pointer and a text from malloc(). */
 static double table_bytes(const csrn_io_table *table) {
   double bytes = 0;
@@ -93,21 +101,33 @@ static double table_bytes(const csrn_io_table *table) {
 }
 
 /* Of all: names (those of an .h5ad stay in the file), rows and spans, totals, and what the target is found
- * with; rows and units of a selection. */
+ * with; where the chunks lie; rows and units of a selection. */
 static double shared_bytes(const csrn_io_input *opened, int64_t unit) {
   const csrn_hdf5_input *input = csrn_stream_state(opened);
   const double selection =
       input->column_of ? (double)input->n_rows * 8 + (double)input->nnz / (double)unit * 8 : 0;
-  return (double)csrn_stream_rows_bytes(input->n_rows, input->nnz) +
+  const hsize_t chunk = input->npz ? 0 : input->data.chunk[0];
+  const double chunks = chunk > 0 ? (double)input->nnz / (double)chunk + 1 : 0;
+  const double survey =
+      (chunks < CSRN_STREAM_SURVEYED ? chunks : CSRN_STREAM_SURVEYED) * (double)sizeof(csrn_stream_place);
+  return survey + (double)csrn_stream_rows_bytes(input->n_rows, input->nnz) +
          ((double)opened->description.n_cells + (double)opened->description.n_genes) * 32 + selection +
          table_bytes(&opened->cells) + table_bytes(&opened->genes) + PROGRAM;
 }
 
-/* How many workers the memory is enough for, at most as many as are wanted; 0: not for one. */
-static void choose_workers(csrn_io_plan *plan, double shared, double each, int wanted) {
-  const double affordable = ((double)plan->memory_limit - shared) / each;
-  plan->n_workers = affordable < 1 ? 0 : affordable < wanted ? (int)affordable : wanted;
-  plan->memory = as_bytes(shared + each * (plan->n_workers > 0 ? plan->n_workers : 1));
+/* One more than threads where workers wait for each other, or for a device, instead of the disk alone. */
+static int wanted_workers(const csrn_hdf5_input *input, csrn_context *ctx,
+                          const csrn_stream_request *request) {
+  const bool waits = request->device || input->npz || input->data.chunk[0] == 0;
+  return csrn_context_threads(ctx) + waits;
+}
+
+/* How many workers the memory is enough for, at most as many as are wanted; 0: not for one. Of several, each
+ * has `parcels` beside. */
+static void choose_workers(csrn_io_plan *plan, double shared, double each, double parcels, int wanted) {
+  const double left = (double)plan->memory_limit - shared, affordable = left / (each + parcels);
+  plan->n_workers = left < each ? 0 : affordable < 2 ? 1 : affordable < wanted ? (int)affordable : wanted;
+  plan->memory = as_bytes(plan->n_workers > 1 ? shared + (each + parcels) * plan->n_workers : shared + each);
 }
 
 static bool can_stream(const csrn_io_input *input, csrn_context *ctx, const csrn_stream_request *request) {
@@ -146,7 +166,8 @@ csrn_io_status csrn_stream_plan(csrn_io_input *input, csrn_context *ctx, const c
   const int64_t device = request->device ? csrn_stream_device_bytes(state->n_cols) : 0;
   choose_workers(plan, shared_bytes(input, plan->unit) + (double)device,
                  worker_bytes(input, plan->out_type, plan->unit, request),
-                 csrn_context_threads(ctx) + SPARE_WORKERS);
+                 request->output ? parcel_bytes(input, plan->out_type, plan->unit) : 0,
+                 wanted_workers(state, ctx, request));
   /* Chunks can be larger than the matrix: then it is better in memory as a whole. */
   const int64_t whole = csrn_io_matrix_bytes(&input->description, plan->out_type);
   const bool oversized = plan->n_workers < 1 || (state->dense && plan->unit / 16 > state->nnz);

@@ -12,6 +12,7 @@ enum { INDICES = 5 }; /* a buffer of a worker */
 void csrn_stream_matrix_free(csrn_stream_matrix *matrix) {
   for (int64_t i = 0; matrix->kept && i < matrix->cut.n_units; i++)
     free(matrix->kept[i].values);
+  free(matrix->data.places);
   free(matrix->kept);
   free(matrix->selection.before);
   csrn_stream_rows_free(&matrix->rows);
@@ -38,9 +39,12 @@ csrn_io_status csrn_stream_elements(csrn_stream_worker *worker, const csrn_strea
     return CSRN_IO_FAILED;
   if (array->member)
     return csrn_npz_elements(worker, array, begin, n, *elements);
-  csrn_stream_lock(worker);
+  const bool locks = !array->places;
+  if (locks)
+    csrn_stream_lock(worker);
   csrn_io_status status = csrn_stream_fetch(worker, array, begin, n, *elements);
-  csrn_stream_unlock(worker);
+  if (locks)
+    csrn_stream_unlock(worker);
   return status ? status : csrn_stream_decode(worker, array, begin, n, *elements);
 }
 

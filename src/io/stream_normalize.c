@@ -18,6 +18,7 @@ typedef struct job {
   double *totals;
   int64_t n_excluded;
   void *factors;
+  double begin; /* when it all began */
 } job;
 
 csrn_io_status csrn_io_normalize_plan(csrn_io_input *input, csrn_context *ctx, const csrn_io_output *output,
@@ -147,18 +148,40 @@ static csrn_io_status exclude(job *j) {
   return status;
 }
 
-static csrn_io_status find_totals(job *j) {
-  csrn_io_status status = csrn_stream_begin(&j->base);
+/* All that is known of the totals when the last pass begins. */
+static csrn_io_status find_totals(void *user) {
+  job *j = user;
   const int64_t room = j->base.matrix.room;
-  j->totals = malloc((size_t)j->n_cells * sizeof *j->totals + 1);
-  if (!status && !j->totals)
-    status = csrn_stream_no_memory(&j->base, "the totals");
-  if (!status)
-    status = take_totals(j, NULL);
+  csrn_io_status status = take_totals(j, NULL);
   j->n->kept_bytes = room - j->base.matrix.room;
   if (!status && j->n->plan.streams && j->options.exclude_highly_expressed)
     status = exclude(j);
-  return status || !j->n->plan.streams ? status : find_target(j);
+  j->n->seconds[0] = csrn_stream_now() - j->begin;
+  return status || !j->n->plan.streams ? CSRN_IO_FAILED : CSRN_IO_OK;
+}
+
+static csrn_io_status find_factors(void *user, const void **factors) {
+  job *j = user;
+  csrn_io_status status = find_target(j);
+  *factors = j->factors;
+  return status;
+}
+
+/* Memory and matrix, and then everything. */
+static csrn_io_status run(job *j) {
+  static const csrn_stream_preparation totals = {find_totals, find_factors};
+  double *seconds = j->n->seconds, written[2] = {0, 0};
+  csrn_io_status status = csrn_stream_begin(&j->base);
+  j->totals = malloc((size_t)j->n_cells * sizeof *j->totals + 1);
+  if (!status && !j->totals)
+    status = csrn_stream_no_memory(&j->base, "the totals");
+  const double begin = csrn_stream_now();
+  if (!status)
+    status = csrn_stream_write(&j->base, j->by_column ? normalize_columns : normalize, j, &totals, written);
+  seconds[1] = begin - j->begin + written[0] - seconds[0];
+  seconds[2] = written[1];
+  seconds[3] = csrn_stream_now() - begin - written[0] - written[1];
+  return j->n->plan.streams ? status : CSRN_IO_OK;
 }
 
 csrn_io_status csrn_io_normalize(csrn_io_input *input, csrn_context *ctx, const csrn_io_output *output,
@@ -174,21 +197,15 @@ csrn_io_status csrn_io_normalize(csrn_io_input *input, csrn_context *ctx, const 
            .n = n,
            .options = *n->options,
            .by_column = csrn_stream_cells_are_columns(input),
-           .n_cells = input->description.n_cells};
-  const double begin = csrn_stream_now();
+           .n_cells = input->description.n_cells,
+           .begin = csrn_stream_now()};
   j.base.looks_at_columns = j.by_column;
   csrn_io_status status = csrn_io_output_check(input, output, error);
   if (!status)
     status = csrn_io_normalize_plan(input, ctx, output, n, error);
   if (status || !n->plan.streams)
     return status;
-  status = find_totals(&j);
-  n->seconds[0] = csrn_stream_now() - begin;
-  if (!status && n->plan.streams)
-    status = csrn_stream_write(&j.base, j.by_column ? normalize_columns : normalize, &j, j.factors,
-                               n->seconds + 1);
-  n->seconds[3] = csrn_stream_now() - begin - n->seconds[0] - n->seconds[1] - n->seconds[2];
-  status = csrn_stream_end(&j.base, status);
+  status = csrn_stream_end(&j.base, run(&j));
   free(j.totals);
   free(j.factors);
   return status;

@@ -1,7 +1,7 @@
 /*
  * Workers of the streaming engine. The calling thread is one of them; the others are
- * threads for the time of a run. There are no queues: a unit stays with its worker, and
- * what bounds the memory is that a worker begins the next unit only when the last is done.
+ * threads for the time of a run. A unit stays with its worker until it is coded, and
+ * what bounds the memory is that a worker begins the next unit only then.
  */
 #include "stream.h"
 
@@ -16,7 +16,8 @@ static bool create_worker(csrn_stream_pool *pool, csrn_stream_worker *worker, cs
   options.threads = 1;
   options.isa = csrn_context_isa(ctx);
   worker->pool = pool;
-  worker->unit = -1;
+  worker->unit = worker->awaited = -1;
+  pthread_cond_init(&worker->turned, NULL);
   worker->coder = csrn_coder_create();
   return worker->coder && csrn_context_create(&options, &worker->ctx) == CSRN_OK;
 }
@@ -30,7 +31,9 @@ csrn_io_status csrn_stream_pool_create(csrn_stream_pool *pool, csrn_context *ctx
   pthread_cond_init(&pool->turned, NULL);
   pool->workers = calloc((size_t)n_workers, sizeof *pool->workers);
   pool->n_workers = pool->workers ? n_workers : 0;
-  bool done = pool->workers != NULL;
+  pool->n_parcels = n_workers > 1 ? CSRN_STREAM_PARCELS * n_workers : 1;
+  pool->parcels = calloc((size_t)pool->n_parcels, sizeof *pool->parcels);
+  bool done = pool->workers && pool->parcels;
   for (int i = 0; done && i < n_workers; i++)
     done = create_worker(pool, &pool->workers[i], ctx);
   return done ? csrn_stream_lanes_create(pool, device, error)
@@ -42,9 +45,16 @@ void csrn_stream_pool_destroy(csrn_stream_pool *pool) {
     csrn_stream_worker *worker = &pool->workers[i];
     csrn_context_destroy(worker->ctx);
     csrn_coder_destroy(worker->coder);
+    if (worker->pool)
+      pthread_cond_destroy(&worker->turned);
     for (size_t b = 0; b < sizeof worker->buffers / sizeof worker->buffers[0]; b++)
       csrn_stream_memory_free(worker, (int)b);
   }
+  for (int i = 0; pool->parcels && i < pool->n_parcels; i++) {
+    free(pool->parcels[i].coded.bytes);
+    free(pool->parcels[i].table.bytes);
+  }
+  free(pool->parcels);
   free(pool->workers);
   csrn_stream_lanes_destroy(pool);
   pthread_cond_destroy(&pool->turned);
@@ -68,22 +78,13 @@ void *csrn_stream_buffer(csrn_stream_worker *worker, int which, size_t bytes) {
 
 void csrn_stream_lock(csrn_stream_worker *worker) {
   pthread_mutex_lock(&worker->pool->file);
+  if (!worker->begun)
+    csrn_hdf5_begin();
+  worker->begun = true;
 }
 
 void csrn_stream_unlock(csrn_stream_worker *worker) {
   pthread_mutex_unlock(&worker->pool->file);
-}
-
-bool csrn_stream_take_turn(csrn_stream_worker *worker, int64_t unit) {
-  csrn_stream_pool *pool = worker->pool;
-  pthread_mutex_lock(&pool->state);
-  while (pool->turn < unit && !pool->status)
-    pthread_cond_wait(&pool->turned, &pool->state);
-  const bool mine = pool->turn == unit && !pool->status;
-  pthread_mutex_unlock(&pool->state);
-  if (mine)
-    csrn_stream_lock(worker);
-  return mine;
 }
 
 /* Whether a unit before this one may still read from the source. */
@@ -120,39 +121,40 @@ void csrn_stream_passed(csrn_stream_worker *worker, int source) {
 static int64_t begin_unit(csrn_stream_worker *worker) {
   csrn_stream_pool *pool = worker->pool;
   pthread_mutex_lock(&pool->state);
-  const int64_t unit = pool->status || pool->next == pool->n_units ? -1 : pool->next++;
+  const int64_t unit = pool->status || pool->cancelled || pool->next == pool->n_units ? -1 : pool->next++;
   worker->unit = unit;
   worker->passed = 0;
   pthread_mutex_unlock(&pool->state);
   return unit;
 }
 
-/* Stores a failure, unless one of a unit before is known. */
-static void note_failure(csrn_stream_pool *pool, int64_t unit, csrn_io_status status,
-                         const csrn_io_error *error) {
+void csrn_stream_note_failure(csrn_stream_pool *pool, int64_t unit, csrn_io_status status,
+                              const csrn_io_error *error) {
   if (pool->status && pool->failed_unit < unit)
     return;
   pool->status = status;
   pool->failed_unit = unit;
   if (error->text[0])
     *pool->error = *error;
+  for (int i = 0; i < pool->n_workers; i++)
+    if (pool->workers[i].awaited >= 0)
+      pthread_cond_signal(&pool->workers[i].turned);
 }
 
-/* Counts the units that have ended, which in a run with turns is the number of the next. */
 static void end_unit(csrn_stream_worker *worker, int64_t unit, csrn_io_status status) {
   csrn_stream_pool *pool = worker->pool;
   static const csrn_io_error interrupted = {"interrupted"};
   pthread_mutex_lock(&pool->state);
   worker->unit = -1;
   if (status)
-    note_failure(pool, unit, status, &worker->error);
+    csrn_stream_note_failure(pool, unit, status, &worker->error);
   else
-    pool->turn++;
+    pool->ended++;
   if (!status && !pool->status &&
       !csrn_io_proceed(pool->progress, pool->step,
-                       (int64_t)((double)pool->turn / (double)pool->n_units * (double)pool->total),
+                       (int64_t)((double)pool->ended / (double)pool->n_units * (double)pool->total),
                        pool->total))
-    note_failure(pool, unit, CSRN_IO_FAILED, &interrupted);
+    csrn_stream_note_failure(pool, unit, CSRN_IO_FAILED, &interrupted);
   pthread_cond_broadcast(&pool->turned);
   pthread_mutex_unlock(&pool->state);
 }
@@ -160,9 +162,7 @@ static void end_unit(csrn_stream_worker *worker, int64_t unit, csrn_io_status st
 static void *work(void *arg) {
   csrn_stream_worker *worker = arg;
   csrn_stream_pool *pool = worker->pool;
-  csrn_stream_lock(worker);
-  csrn_hdf5_begin();
-  csrn_stream_unlock(worker);
+  worker->begun = false;
   for (int64_t unit; (unit = begin_unit(worker)) >= 0;) {
     worker->error.text[0] = '\0';
     end_unit(worker, unit, pool->work(worker, pool->arg, unit));
@@ -173,15 +173,19 @@ static void *work(void *arg) {
 csrn_io_status csrn_stream_run(csrn_stream_pool *pool, int64_t n_units, csrn_stream_work todo, void *arg,
                                const char *step, int64_t total, const csrn_io_progress *progress,
                                csrn_io_error *error) {
+  pthread_mutex_lock(&pool->state); /* somebody may ask whether a unit has failed */
   pool->work = todo;
   pool->arg = arg;
   pool->n_units = n_units;
-  pool->next = pool->turn = 0;
+  pool->next = pool->ended = pool->turn = 0;
+  for (int i = 0; i < pool->n_parcels; i++) /* left where a unit failed */
+    pool->parcels[i].array = NULL;
   pool->step = step;
   pool->total = total;
   pool->progress = progress;
   pool->status = CSRN_IO_OK;
   pool->error = error;
+  pthread_mutex_unlock(&pool->state);
   pthread_t *threads = calloc((size_t)pool->n_workers, sizeof *threads);
   int n = 0; /* of threads; fewer do as well */
   for (; threads && n + 1 < pool->n_workers && n + 1 < n_units; n++)
@@ -191,5 +195,5 @@ csrn_io_status csrn_stream_run(csrn_stream_pool *pool, int64_t n_units, csrn_str
   for (int i = 0; i < n; i++)
     pthread_join(threads[i], NULL);
   free(threads);
-  return pool->status;
+  return pool->status ? pool->status : pool->ended < n_units ? CSRN_IO_FAILED : CSRN_IO_OK;
 }

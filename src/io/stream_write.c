@@ -13,13 +13,20 @@
 typedef struct writing {
   csrn_stream_job *job;
   csrn_stream_compute compute;
-  const void *user, *factors;
+  void *user;
+  const void *factors;
   csrn_stream_array result;
   csrn_stream_array old_indices, indices;
   enum { COPY, RECODE, MAKE } how; /* raw; decoded and coded; from the columns of the matrix */
   bool checked;                /* what is copied raw is decoded, too: all of a file that is new is valid */
   csrn_stream_cut indices_cut; /* no units: somebody else writes the indices */
   double seconds[2];
+  const csrn_stream_preparation *preparation;
+  bool preparing, apart;     /* preparation is under way; in a thread of its own */
+  atomic_bool prepared;      /* it has ended */
+  csrn_io_status its_status; /* then */
+  csrn_io_error its_error, *error;
+  pthread_t thread;
 } writing;
 
 /* ---- Units ---------------------------------------------------------------------- */
@@ -29,10 +36,12 @@ static csrn_io_status write_unit(csrn_stream_worker *worker, const csrn_stream_a
   csrn_io_status status = array->raw ? CSRN_IO_OK : csrn_stream_encode(worker, array, begin, n, values);
   if (status)
     return status;
+  if (array->coded || array->raw)
+    return csrn_stream_deliver(worker, array, turn, begin, n);
   if (!csrn_stream_take_turn(worker, turn))
     return CSRN_IO_FAILED;
   status = csrn_stream_store(worker, array, begin, n, values);
-  csrn_stream_unlock(worker);
+  csrn_stream_end_turn(worker);
   return status;
 }
 
@@ -96,6 +105,8 @@ static csrn_io_status index_unit(csrn_stream_worker *worker, const writing *w, i
     csrn_stream_unlock(worker);
     if (!status && w->checked)
       status = csrn_stream_check_raw(worker, &w->job->matrix, begin, n);
+    else if (!status)
+      csrn_stream_receive(worker, from, n);
   } else if (w->how == RECODE) {
     status =
         csrn_stream_elements(worker, from, begin, n, csrn_stream_padded(to, n), CSRN_STREAM_VALUES, &values);
@@ -176,6 +187,65 @@ static csrn_io_status open_indices(writing *w, const csrn_hdf5_file *file) {
   return CSRN_IO_OK;
 }
 
+/* ---- Meanwhile ------------------------------------------------------------------- */
+
+static void *prepare(void *arg) {
+  writing *w = arg;
+  w->its_status = w->preparation->prepare(w->user);
+  atomic_store(&w->prepared, true);
+  return NULL;
+}
+
+/* Until end_preparing() the lock of the file is the caller's, so that he can copy; the places of the values
+ * are known to the workers. */
+static void begin_preparing(writing *w) {
+  csrn_stream_job *job = w->job;
+  csrn_stream_worker *worker = &job->pool.workers[0];
+  if (!w->preparation)
+    return;
+  w->error = job->error;
+  job->error = &w->its_error;
+  w->preparing = true;
+  csrn_stream_lock(worker);
+  csrn_stream_survey(worker, &job->matrix.data);
+  w->apart = pthread_create(&w->thread, NULL, prepare, w) == 0;
+  if (w->apart)
+    return;
+  csrn_stream_unlock(worker);
+  prepare(w);
+}
+
+/* What fails in both is told as the preparation has it. */
+static csrn_io_status end_preparing(writing *w, csrn_io_status copied) {
+  csrn_stream_pool *pool = &w->job->pool;
+  if (!w->preparing)
+    return copied;
+  w->preparing = false;
+  pthread_mutex_lock(&pool->state);
+  pool->cancelled = copied != CSRN_IO_OK;
+  pthread_mutex_unlock(&pool->state);
+  if (w->apart) {
+    pthread_mutex_unlock(&pool->file);
+    pthread_join(w->thread, NULL);
+  }
+  w->job->error = w->error;
+  if (w->its_error.text[0])
+    *w->error = w->its_error;
+  return w->its_status ? w->its_status : copied;
+}
+
+/* Progress of copying: nothing is to be seen of it while there is progress of the preparation. */
+static int report_copying(void *user, const char *step, int64_t done, int64_t total) {
+  writing *w = user;
+  csrn_stream_pool *pool = &w->job->pool;
+  if (!w->preparing || atomic_load(&w->prepared))
+    return !csrn_io_proceed(w->job->progress, step, done, total);
+  pthread_mutex_lock(&pool->state);
+  const int stops = pool->status != CSRN_IO_OK;
+  pthread_mutex_unlock(&pool->state);
+  return stops;
+}
+
 /* ---- The file -------------------------------------------------------------------- */
 
 /* Called when all else has been written. */
@@ -183,11 +253,15 @@ static csrn_io_status fill(void *user, const csrn_hdf5_file *file, csrn_io_outpu
   writing *w = user;
   const csrn_stream_job *job = w->job;
   const csrn_dtype type = job->plan->out_type;
+  csrn_io_status status = end_preparing(w, CSRN_IO_OK);
+  if (!status && w->preparation)
+    status = w->preparation->finish(w->user, &w->factors);
   const double begin = csrn_stream_now();
   w->result.id = w->indices.id = -1;
   output->factors = w->factors;
   output->factors_type = type;
-  csrn_io_status status = open_indices(w, file);
+  if (!status)
+    status = open_indices(w, file);
   if (!status)
     status = open_result(w, file, job->state->dense ? "" : "data", type, &w->result);
   if (!status)
@@ -201,7 +275,8 @@ static csrn_io_status fill(void *user, const csrn_hdf5_file *file, csrn_io_outpu
 }
 
 /* The rows of a new file, in the type that the input has them in. */
-static csrn_io_status write_new(writing *w, csrn_io_matrix *matrix, const char *path) {
+static csrn_io_status write_new(writing *w, csrn_io_matrix *matrix, const char *path,
+                                const csrn_io_progress *progress, csrn_io_error *error) {
   const csrn_stream_job *job = w->job;
   const csrn_stream_rows *rows = &job->matrix.rows;
   const csrn_dtype type = job->state->indptr.type;
@@ -212,7 +287,7 @@ static csrn_io_status write_new(writing *w, csrn_io_matrix *matrix, const char *
   matrix->csr.indptr = indptr;
   matrix->csr.indptr_type = type;
   csrn_io_status status =
-      csrn_hdf5_write_new(job->input, matrix, job->output, path, fill, w, job->progress, job->error);
+      csrn_hdf5_write_new(job->input, matrix, job->output, path, fill, w, progress, error);
   free(indptr);
   return status;
 }
@@ -230,20 +305,36 @@ static csrn_io_status make(void *arg, const char *path, csrn_io_error *error) {
                                   .indices_type = job->state->dense ? CSRN_NONE : job->state->indices.type},
                           .cells = d->layout == CSRN_IO_CSC ? CSRN_PER_COLUMN : CSRN_PER_ROW,
                           .dense = job->state->dense};
-  csrn_io_status status =
-      d->format == CSRN_IO_H5AD
-          ? csrn_hdf5_write_copy(job->state, &empty, job->output, path, fill, w, job->progress, error)
-          : write_new(w, &empty, path);
+  const csrn_io_progress progress = {report_copying, w};
+  begin_preparing(w);
+  csrn_io_status status = d->format == CSRN_IO_H5AD ? csrn_hdf5_write_copy(job->state, &empty, job->output,
+                                                                           path, fill, w, &progress, error)
+                                                    : write_new(w, &empty, path, &progress, error);
+  status = end_preparing(w, status);
   w->seconds[0] = csrn_stream_now() - begin - w->seconds[1];
   return status;
 }
 
-csrn_io_status csrn_stream_write(csrn_stream_job *job, csrn_stream_compute compute, const void *user,
-                                 const void *factors, double seconds[2]) {
-  if (job->state->npz)
-    return csrn_npz_write_pieces(job, compute, user, seconds);
-  writing w = {.job = job, .compute = compute, .user = user, .factors = factors};
-  csrn_io_status status = csrn_io_replace(job->output, make, &w, job->error);
+/* An .npz has nothing else to be copied. */
+static csrn_io_status write_npz(writing *w) {
+  const double begin = csrn_stream_now();
+  csrn_io_status status = CSRN_IO_OK;
+  if (w->preparation)
+    status = w->preparation->prepare(w->user);
+  if (!status && w->preparation)
+    status = w->preparation->finish(w->user, &w->factors);
+  const double prepared = csrn_stream_now() - begin;
+  if (!status)
+    status = csrn_npz_write_pieces(w->job, w->compute, w->user, w->seconds);
+  w->seconds[0] += prepared;
+  return status;
+}
+
+csrn_io_status csrn_stream_write(csrn_stream_job *job, csrn_stream_compute compute, void *user,
+                                 const csrn_stream_preparation *preparation, double seconds[2]) {
+  writing w = {.job = job, .compute = compute, .user = user, .preparation = preparation};
+  csrn_io_status status =
+      job->state->npz ? write_npz(&w) : csrn_io_replace(job->output, make, &w, job->error);
   memcpy(seconds, w.seconds, sizeof w.seconds);
   return status;
 }

@@ -192,6 +192,19 @@ static void types(void **state) {
   }
 }
 
+static char *read_file(const char *name, size_t *n) {
+  FILE *file = fopen(sample_path(name), "rb");
+  assert_non_null(file);
+  assert_int_equal(fseek(file, 0, SEEK_END), 0);
+  *n = (size_t)ftell(file);
+  rewind(file);
+  char *bytes = malloc(*n + 1);
+  assert_non_null(bytes);
+  assert_int_equal(fread(bytes, 1, *n, file), *n);
+  fclose(file);
+  return bytes;
+}
+
 /* Units of one value and of everything, one thread and many. */
 static void units_and_threads(void **state) {
   (void)state;
@@ -201,6 +214,36 @@ static void units_and_threads(void **state) {
     if (i % 4 == 0 || i % 4 == 2)
       make_file(&c, H5T_STD_I32LE, H5T_STD_I32LE, 0);
     expect_same(&c, options_of(CSRN_TARGET_MEDIAN, 1), (csrn_io_output){0});
+  }
+}
+
+/* Units end in any order, and are written in theirs: files are the same to the byte, whoever did what. */
+static void layout(void **state) {
+  (void)state;
+  static const char *const filters[] = {"l", "", "g"};
+  for (int f = 0; f < 3; f++) {
+    stream_case c = {filters[f], 64, REALS, CSRN_F32, 64, 1, 0};
+    csrn_normalize_options options = options_of(CSRN_TARGET_MEDIAN, 1);
+    const csrn_io_output output = {.compression =
+                                       f == 2 ? CSRN_IO_COMPRESSION_GZIP : CSRN_IO_COMPRESSION_KEEP,
+                                   .level = 2 * f,
+                                   .force = 1};
+    csrn_io_normalization n;
+    csrn_io_error error;
+    size_t size[2];
+    make_file(&c, H5T_STD_I32LE, H5T_STD_I32LE, 0);
+    remove(sample_path("pieces.h5ad"));
+    assert_int_equal(write_pieces(&c, &options, output, &n, NULL, &error), CSRN_IO_OK);
+    char *one = read_file("pieces.h5ad", &size[0]);
+    for (c.threads = 2; c.threads < 7; c.threads++) {
+      assert_int_equal(write_pieces(&c, &options, output, &n, NULL, &error), CSRN_IO_OK);
+      assert_true(n.plan.n_workers >= c.threads);
+      char *many = read_file("pieces.h5ad", &size[1]);
+      assert_int_equal(size[0], size[1]);
+      assert_memory_equal(one, many, size[0]);
+      free(many);
+    }
+    free(one);
   }
 }
 
@@ -544,6 +587,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(every_chunk),
       cmocka_unit_test(types),
       cmocka_unit_test(units_and_threads),
+      cmocka_unit_test(layout),
       cmocka_unit_test(values_close_to_counts),
       cmocka_unit_test(little_memory),
       cmocka_unit_test(compression),
