@@ -386,6 +386,28 @@ static void sizes_of_zero(void **state) {
   }
 }
 
+/* Values that belong to no row, and no column either. */
+static void values_outside_of_rows(void **state) {
+  (void)state;
+  const int64_t indptr[] = {5, 5};
+  const float values[10] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+  const int32_t indices[10] = {0};
+  csrn_csr A = {.n_rows = 1,
+                .n_cols = 0,
+                .nnz = 10,
+                .indptr_type = CSRN_I64,
+                .indices_type = CSRN_I32,
+                .data_type = CSRN_F32};
+  A.indptr = place_input(indptr, 2, sizeof *indptr);
+  A.indices = place_input(indices, 10, sizeof *indices);
+  A.data = place_input(values, 10, sizeof *values);
+  double *sums = place_output(1, sizeof *sums), got = 1;
+  expect_ok(csrn_axis_sum(test.ctx, &A, CSRN_PER_COLUMN, sums, CSRN_F64));
+  expect_ok(csrn_axis_sum(test.ctx, &A, CSRN_PER_ROW, sums, CSRN_F64));
+  fetch(&got, sums, sizeof got);
+  assert_true(got == 0);
+}
+
 /* Row sums never look at indices: they may be absent, and then their type is nothing. */
 static void rows_need_no_indices(void **state) {
   (void)state;
@@ -425,6 +447,7 @@ int main(int argc, char **argv) {
       TEST(overflow_is_an_error_for_every_result),
       TEST(a_negative_sum_has_no_u64),
       TEST(sizes_of_zero),
+      TEST(values_outside_of_rows),
       TEST(rows_need_no_indices),
   };
   return fixture_run(argc, argv, "axis_sum", tests, COUNT(tests));

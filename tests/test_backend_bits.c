@@ -116,7 +116,9 @@ static const sample_values kinds_of_reals[] = {SAMPLE_COUNTS, SAMPLE_POSITIVE, S
                                                SAMPLE_WILD};
 static const sample_values kinds_of_integers[] = {SAMPLE_LOW, SAMPLE_COUNTS, SAMPLE_FINITE};
 
-static void every_type_on(int64_t n_rows, int64_t mean, int64_t n_cols, uint64_t seed) {
+/* Every type with values of every kind; on random shapes, or, if it is not NULL, on `fixed`. */
+static void every_type_with(const sample_shape *fixed, int64_t n_rows, int64_t mean, int64_t n_cols,
+                            uint64_t seed) {
   static size_t turn; /* of the shapes */
   int64_t wrong = 0;
   for (int t = 0; t < N_DATA_TYPES; t++) {
@@ -126,7 +128,7 @@ static void every_type_on(int64_t n_rows, int64_t mean, int64_t n_cols, uint64_t
     for (size_t k = 0; k < n_kinds; k++, seed++) {
       if (fixture_is_brief() && k != turn % n_kinds)
         continue;
-      sample_shape shape = random_shape(n_rows, mean, n_cols, seed);
+      sample_shape shape = fixed ? *fixed : random_shape(n_rows, mean, n_cols, seed);
       wrong += compare_on(&shape, data_types[t], kinds[k], seed);
       host_release();
     }
@@ -134,6 +136,10 @@ static void every_type_on(int64_t n_rows, int64_t mean, int64_t n_cols, uint64_t
   turn++;
   if (wrong)
     fail_msg("%" PRId64 " elements differ from the generic kernels", wrong);
+}
+
+static void every_type_on(int64_t n_rows, int64_t mean, int64_t n_cols, uint64_t seed) {
+  every_type_with(NULL, n_rows, mean, n_cols, seed);
 }
 
 static void very_short_rows(void **state) {
@@ -144,6 +150,20 @@ static void very_short_rows(void **state) {
 static void short_rows(void **state) {
   (void)state;
   every_type_on(400, 60, 500, 331);
+}
+
+/* Rows on either side of what a piece of a sum, and what a tile in shared memory has room for, where rows are
+ * short on average, and a little less so. */
+static void long_rows_among_short_ones(void **state) {
+  (void)state;
+  static const int64_t n_rows[] = {400, 100}, at[] = {4095, 4096, 4097, 5000, 8191, 8192, 8193};
+  for (size_t k = 0; k < COUNT(n_rows); k++) {
+    int64_t lengths[400];
+    for (int64_t i = 0; i < n_rows[k]; i++)
+      lengths[i] = i % 13 == 5 && i / 13 < (int64_t)COUNT(at) ? at[i / 13] : i % 7;
+    const sample_shape shape = {lengths, n_rows[k], 9000, 0, 0};
+    every_type_with(&shape, 0, 0, 0, 541 + k);
+  }
 }
 
 static void rows_of_a_warp(void **state) {
@@ -167,7 +187,8 @@ static void many_columns(void **state) {
   every_type_on(60, 500, 200000, 451);
 }
 
-/* Rows that all blocks share (cuda_walk.h: 64 pieces of 4,096 and more), among others. */
+/* Rows of more than 64 pieces of 4,096 among others: a block's own, or, where there are as many columns (of
+ * every other matrix here), shared by all blocks (cuda_walk.h). */
 static void giant_rows(void **state) {
   (void)state;
   static const struct {
@@ -180,9 +201,9 @@ static void giant_rows(void **state) {
                   {CSRN_I64, SAMPLE_FINITE}};
   enum { GIANT = 64 * 4096 };
   static const int64_t lengths[] = {10, GIANT, 0, GIANT + 1, 5000, GIANT + 24575, 1};
-  const sample_shape shape = {lengths, COUNT(lengths), 3000, 0, 0};
   int64_t wrong = 0;
   for (size_t i = 0; i < (fixture_is_brief() ? 2 : COUNT(matrices)); i++) {
+    const sample_shape shape = {lengths, COUNT(lengths), i % 2 ? 3000 : GIANT + 1, 0, 0};
     wrong += compare_on(&shape, matrices[i].type, matrices[i].kind, 481 + i);
     host_release();
   }
@@ -209,8 +230,15 @@ static void a_single_bit_is_found(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      TEST(very_short_rows), TEST(short_rows),   TEST(rows_of_a_warp), TEST(rows_of_a_block),
-      TEST(one_column),      TEST(many_columns), TEST(giant_rows),     TEST(a_single_bit_is_found),
+      TEST(very_short_rows),
+      TEST(long_rows_among_short_ones),
+      TEST(short_rows),
+      TEST(rows_of_a_warp),
+      TEST(rows_of_a_block),
+      TEST(one_column),
+      TEST(many_columns),
+      TEST(giant_rows),
+      TEST(a_single_bit_is_found),
   };
   return fixture_run(argc, argv, "backend_bits", tests, COUNT(tests));
 }

@@ -188,9 +188,8 @@ __global__ void __launch_bounds__(COUNT_THREADS)
         const I c = now[k].c[j];
         if (is_small(now[k].x.x[j], &count) && static_cast<uint64_t>(c) < static_cast<uint64_t>(n_shared))
           atomicAdd(&shares[c], count);
-        else
-          add_other(A.control, A.n_cols, now[k].x.x[j], static_cast<int64_t>(c), mine + base + k * step + j,
-                    sums);
+        else if (const int64_t i = mine + base + k * step + j; i >= all.begin && i < all.end)
+          add_other(A.control, A.n_cols, now[k].x.x[j], static_cast<int64_t>(c), i, sums);
       }
     added += BATCH * chunk;
     if (added > ADDITIONS_PER_FLUSH - BATCH * chunk) {

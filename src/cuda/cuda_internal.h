@@ -192,7 +192,8 @@ struct csrn_launch {
 
 /* Launches kernel(arguments...) on the context's stream. `status` is that of what came before: nothing is
  * launched after a failure, so that a sequence of launches needs one look at the end. Where kernels can wait
- * by themselves, one is launched while the one before it ends ("programmatic dependent launch"). */
+ * by themselves, one is launched while the one before it ends ("programmatic dependent launch"); in a graph,
+ * whose edges the caller may want to look at, it is not. */
 template <typename... Parameters, typename... Arguments>
 csrn_status csrn_cuda_launch(csrn_context *ctx, csrn_status status, const csrn_launch &shape,
                              void (*kernel)(Parameters...), const Arguments &...arguments) {
@@ -209,7 +210,7 @@ csrn_status csrn_cuda_launch(csrn_context *ctx, csrn_status status, const csrn_l
   early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   early.val.programmaticStreamSerializationAllowed = 1;
   config.attrs = &early;
-  config.numAttrs = csrn_cuda_state_of(ctx)->overlaps ? 1 : 0;
+  config.numAttrs = csrn_cuda_state_of(ctx)->overlaps && !csrn_cuda_is_captured(config.stream) ? 1 : 0;
   cudaError_t error = cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
   return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(ctx, error, "a kernel launch");
 }

@@ -117,19 +117,24 @@ template <typename Op> struct csrn_has_tiles {
 
 /* The sum of a row in shared memory by G threads. */
 template <int G, typename T>
-__device__ __forceinline__ typename csrn_sum_of<T>::lane sum_kept(const T *kept, int n) {
+__device__ __forceinline__ typename csrn_sum_of<T>::total sum_kept(const T *kept, int n) {
   using S = typename csrn_sum_of<T>::lane;
   constexpr int R = CSRN_LANES / G;
-  S lanes[R];
-#pragma unroll
-  for (int j = 0; j < R; j++)
-    lanes[j] = 0;
-#pragma unroll 2
-  for (int base = group_lane<G>(); base < n; base += CSRN_LANES)
+  typename csrn_sum_of<T>::total total = 0;
+  for (int from = 0; from < n; from += CSRN_BLOCK) {
+    const int to = n - from < CSRN_BLOCK ? n : from + CSRN_BLOCK;
+    S lanes[R];
 #pragma unroll
     for (int j = 0; j < R; j++)
-      lanes[j] += base + G * j < n ? static_cast<S>(kept[base + G * j]) : S(0);
-  return combine_lanes<G>(lanes, group_mask<G>());
+      lanes[j] = 0;
+#pragma unroll 2
+    for (int base = from + group_lane<G>(); base < to; base += CSRN_LANES)
+#pragma unroll
+      for (int j = 0; j < R; j++)
+        lanes[j] += base + G * j < to ? static_cast<S>(kept[base + G * j]) : S(0);
+    total += combine_lanes<G>(lanes, group_mask<G>());
+  }
+  return total;
 }
 
 /* What becomes of a row in shared memory takes its place. */

@@ -191,7 +191,7 @@ static void reserving(void **) {
 static void nothing_is_allocated_after_reserve(void **) {
   ledger book;
   static const int64_t lengths[] = {10, 64 * 4096 + 1, 0, 300};
-  const sample_shape giants = {lengths, COUNT(lengths), 200, 0, 0};
+  const sample_shape giants = {lengths, COUNT(lengths), 64 * 4096 + 1, 0, 0};
   for (int which = 0; which < N_DATA_TYPES + 1; which++) {
     const sample m = which < N_DATA_TYPES ? guest_matrix(data_types[which], 642)
                                           : sample_make(&giants, CSRN_U8, SAMPLE_COUNTS, 643);

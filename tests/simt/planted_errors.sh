@@ -45,15 +45,16 @@ if ! (cd "$build_dir" && bin/test_axis_sum_cuda_host cuda "" "$tests") >"$work/l
 fi
 
 status=0
-plant "a read beyond the end" cuda_walk.h 'x[k] = i < n ? values[i] : T(0);' \
-  'x[k] = values[i < n ? i : n]; if (i >= n) x[k] = T(0);' || status=1
-plant "a tail left out" cuda_walk.h 'for (; base < n; base += CSRN_LANES * SHORT)' \
-  'for (; base + CSRN_LANES * SHORT <= n; base += CSRN_LANES * SHORT)' || status=1
-plant "a barrier before the sums are read left out" cuda_walk.h "        sums[first / CSRN_BLOCK] = sum;
-    }
-    __syncthreads();" "        sums[first / CSRN_BLOCK] = sum;
-    }" || status=1
+plant "a read beyond the end" cuda_row.h 'x[k] = CSRN_WARP * k + lane < n ? values[CSRN_WARP * k] : T(0);' \
+  'x[k] = values[CSRN_WARP * k]; if (CSRN_WARP * k + lane >= n) x[k] = T(0);' || status=1
+plant "a tail left out" cuda_row.h 'return n > base ? add_batch<FEW, I>(A, op, begin + base, n - base, sum) : sum;' \
+  'return sum;' || status=1
+plant "a barrier before the sums are read left out" cuda_walk.h '      __syncthreads();
+      for (int64_t first = from; first < to; first += CSRN_BLOCK)' '      for (int64_t first = from; first < to; first += CSRN_BLOCK)' ||
+  status=1
+plant "a barrier before a tile is read left out" cuda_short.h 'bring(op.data, its, kept);
+    __syncthreads();' 'bring(op.data, its, kept);' || status=1
 # On one multiprocessor, so that a block has several rows; with the warp first that is not waited for.
-CSRN_SIMT_MULTIPROCESSORS=1 CSRN_SIMT_ORDER=backward plant "a barrier between two rows left out" cuda_walk.h '__syncthreads(); /* before the next row' \
-  '/* before the next row' || status=1
+CSRN_SIMT_MULTIPROCESSORS=1 CSRN_SIMT_ORDER=backward plant "a barrier between two rows left out" cuda_walk.h '__syncthreads(); /* before the next sums' \
+  '/* before the next sums' || status=1
 exit "$status"
