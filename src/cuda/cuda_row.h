@@ -56,10 +56,11 @@ constexpr int long_threads_at_once = is_heavy<Op>              ? 384
                                      : Op::SUMS &&Op::FINISHES ? 512
                                                                : 640;
 template <int G, typename Op>
-constexpr int row_threads_at_once = is_heavy<Op>                                    ? 512
-                                    : G<CSRN_WARP ? 768 : sizeof(typename Op::T)> 4 ? 640
-                                    : Op::SUMS                                      ? 1024
-                                                                                    : 896;
+constexpr int row_threads_at_once = is_heavy<Op> || (G < CSRN_WARP && long_threads_at_once<Op> < 640) ? 512
+                                    : sizeof(typename Op::T) > 4                                      ? 640
+                                    : G < CSRN_WARP                                                   ? 768
+                                    : Op::SUMS                                                        ? 1024
+                                                                                                      : 896;
 
 /* ---- What all kernels of a walk ask ------------------------------------------- */
 

@@ -227,7 +227,7 @@ __device__ __forceinline__ int fitting_rows(const int64_t *ends, int from, int n
 
 /* A block for every rows_per_tile rows: one tile, or several where rows are longer there than on average. */
 template <int G, typename Op>
-__global__ void __launch_bounds__(TILE_THREADS, 1024 / TILE_THREADS)
+__global__ void __launch_bounds__(TILE_THREADS, (sizeof(typename Op::T) > 4 ? 768 : 1024) / TILE_THREADS)
     walk_tiles_kernel(csrn_walk w, Op op, int rows_per_tile) {
   using T = typename Op::T;
   CSRN_DYNAMIC_SHARED(shared);
