@@ -68,7 +68,10 @@ def layout(x: Any) -> str:
 
 def result_dtype(dtype: np.dtype) -> np.dtype:
     """Return the type of normalized values of `dtype`, as scanpy has it; raise TypeError for what are no numbers."""
-    dtype = np.dtype(dtype)
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError:  # of another package
+        raise TypeError(f"the values are {dtype}: expected a CSR or CSC matrix or an array, of numpy or on a GPU") from None
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise TypeError(f"the values are {dtype.name}, expected integers, bool, float16, float32 or float64")
     return np.dtype(np.float64 if dtype.kind == "f" and dtype.itemsize == 8 else np.float32)

@@ -369,3 +369,11 @@ def test_read_only_and_empty_arrays_have_addresses():
     assert np.array_equal(csrnorm.axis_sum(x, axis=1), expected)
     for array in (x.data, np.empty(0), np.ones((2, 3), order="F")[:, :1], np.ones(3)[1:]):
         assert csrnorm._arrays.address(array) == array.ctypes.data
+
+
+def test_types_of_values_of_another_package_are_refused():
+    class Tensor:
+        dtype, shape, ndim = "of another package", (3, 3), 2
+
+    with pytest.raises(TypeError, match="expected a CSR or CSC matrix or an array"):
+        csrnorm.normalize(Tensor())
