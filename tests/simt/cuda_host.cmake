@@ -60,7 +60,7 @@ target_include_directories(csrnorm_simt_flags SYSTEM INTERFACE ${CCCL_INCLUDE_DI
 target_compile_options(csrnorm_simt_flags INTERFACE
   -ffp-contract=off -fno-strict-aliasing -fvisibility=hidden -Wall -Wextra -Wshadow -Wpointer-arith -Wvla
   # What is loaded under a condition is used under the same one, which GCC cannot see.
-  "$<IF:$<CXX_COMPILER_ID:GNU>,-Wno-unknown-pragmas;-Wno-maybe-uninitialized,-Wno-pass-failed>")
+  "$<IF:$<CXX_COMPILER_ID:GNU>,-Wno-unknown-pragmas;-Wno-uninitialized;-Wno-maybe-uninitialized,-Wno-pass-failed>")
 if(CSRNORM_WERROR)
   target_compile_options(csrnorm_simt_flags INTERFACE -Werror)
 endif()
