@@ -208,7 +208,7 @@ def test_totals_on_a_device_wait_for_its_errors(monkeypatch):
         csr=_library.Csr(), per=lambda axis: 0, handle=5, empty=lambda *_: SimpleNamespace(get=lambda: np.zeros(1)),
         data=SimpleNamespace(address=0, dtype=np.dtype("f4")),
     )  # fmt: skip
-    monkeypatch.setattr(_cuda, "DeviceView", lambda x, written: view)
+    monkeypatch.setattr(_cuda, "DeviceView", lambda x, written, **_: view)
     monkeypatch.setattr(_cuda, "_DeviceArray", lambda *_: SimpleNamespace(address=0))
     monkeypatch.setattr(_cuda, "call", lambda *_, **__: None)
     monkeypatch.setattr(_cuda, "is_device", lambda x: True)
