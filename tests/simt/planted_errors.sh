@@ -46,7 +46,7 @@ fi
 
 status=0
 plant "a read beyond the end" cuda_row.h 'x[k] = CSRN_WARP * k + lane < n ? values[CSRN_WARP * k] : T(0);' \
-  'x[k] = values[CSRN_WARP * k]; if (CSRN_WARP * k + lane >= n) x[k] = T(0);' || status=1
+  '{ x[k] = values[CSRN_WARP * k]; if (CSRN_WARP * k + lane >= n) x[k] = T(0); }' || status=1
 plant "a tail left out" cuda_row.h 'return n > base ? add_batch<FEW, I>(A, op, begin + base, n - base, sum) : sum;' \
   'return sum;' || status=1
 plant "a barrier before the sums are read left out" cuda_walk.h '      __syncthreads();
