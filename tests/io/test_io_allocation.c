@@ -4,6 +4,7 @@
  */
 #include "io_fixture.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,12 +20,14 @@ void *__wrap_realloc(void *old, size_t size);
 char *__wrap_strdup(const char *text);
 char *__wrap_strndup(const char *text, size_t n);
 
-static int fail_at = -1; /* the allocation that gets nothing, counted down; below 0: none */
+/* The allocation that gets nothing, counted down by all threads; below 0: none. */
+static _Atomic int fail_at = -1;
 
 static bool is_granted(void) {
-  if (fail_at < 0)
-    return true;
-  return fail_at-- != 0;
+  int left = atomic_load(&fail_at);
+  while (left >= 0 && !atomic_compare_exchange_weak(&fail_at, &left, left - 1))
+    continue;
+  return left != 0;
 }
 
 void *__wrap_malloc(size_t size) {
