@@ -11,6 +11,8 @@ if command -v "${CUDACXX:-nvcc}" >/dev/null || [[ -x /usr/local/cuda/bin/nvcc ]]
   build_packages+=(g++)
 fi
 
+has_gpu() { command -v nvidia-smi >/dev/null; }
+
 say() { printf '\n==> %s\n' "$*"; }
 note() { printf '    %s\n' "$*"; }
 
