@@ -149,10 +149,10 @@ static bool get(const csrn_hdf5_driven *file, haddr_t address, size_t size, char
     const bool given_up = n < 0 && errno != EINTR && failed++ > 0;
     if (given_up)
       note(file->fault, errno);
-    if (given_up || n == 0)
+    if (given_up || n == 0) {
       memset(to, 0, size);
-    if (given_up || n == 0)
       return !given_up;
+    }
     to += n > 0 ? n : 0;
     address += n > 0 ? (haddr_t)n : 0;
     size -= n > 0 ? (size_t)n : 0;
@@ -188,6 +188,14 @@ static _Thread_local struct {
   size_t size;
   csrn_hdf5_span *span;
 } postponed;
+
+/* Says so, for the next call of libhdf5. */
+static void postpone(const void *bytes, size_t size, csrn_hdf5_span *span) {
+  *span = (csrn_hdf5_span){NULL, 0};
+  postponed.bytes = bytes;
+  postponed.size = size;
+  postponed.span = span;
+}
 
 /* Whether an access is that; then it is not to be made here. */
 static bool postpones(csrn_hdf5_driven *file, H5FD_mem_t type, haddr_t address, size_t size,
@@ -225,10 +233,7 @@ static herr_t write_bytes(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t
 
 herr_t csrn_hdf5_find_chunk(hid_t dataset, const hsize_t *offset, size_t size, uint32_t *mask, void *to,
                             csrn_hdf5_span *span) {
-  *span = (csrn_hdf5_span){NULL, 0};
-  postponed.bytes = to;
-  postponed.size = size;
-  postponed.span = span;
+  postpone(to, size, span);
   const herr_t result = H5Dread_chunk(dataset, H5P_DEFAULT, offset, mask, to);
   postponed.span = NULL;
   return result;
@@ -236,10 +241,7 @@ herr_t csrn_hdf5_find_chunk(hid_t dataset, const hsize_t *offset, size_t size, u
 
 herr_t csrn_hdf5_place_chunk(hid_t dataset, const hsize_t *offset, size_t size, uint32_t mask,
                              const void *from, csrn_hdf5_span *span) {
-  *span = (csrn_hdf5_span){NULL, 0};
-  postponed.bytes = from;
-  postponed.size = size;
-  postponed.span = span;
+  postpone(from, size, span);
   const herr_t result = H5Dwrite_chunk(dataset, H5P_DEFAULT, mask, offset, size, from);
   postponed.span = NULL;
   return result;

@@ -163,15 +163,21 @@ static void *grow(csrn_stream_worker *worker, int which, size_t bytes) {
   return grown;
 }
 
+/* Whether a chunk lies in the file as chunks should: *size bytes of it. */
+static bool is_stored(const csrn_stream_array *array, const part *p, hsize_t *size) {
+  *size = 0;
+  return H5Dget_chunk_storage_size(array->id, p->offset, size) >= 0 && *size > 0 &&
+         *size <= 2 * csrn_codec_bound(chunk_bytes(array));
+}
+
 /* One chunk into the buffer of coded bytes, or, if it does not lie there as it should, through libhdf5 into
  * its place among the values. */
 static csrn_io_status fetch_chunk(csrn_stream_worker *worker, const csrn_stream_array *array, const part *p,
                                   char *values, size_t used, place *chunk) {
   const size_t element = csrn_dtype_size(array->type);
-  hsize_t size = 0;
+  hsize_t size;
   *chunk = (place){.offset = used};
-  if (H5Dget_chunk_storage_size(array->id, p->offset, &size) < 0 || size == 0 ||
-      size > 2 * csrn_codec_bound(chunk_bytes(array)))
+  if (!is_stored(array, p, &size))
     return transfer(array, p, values + (size_t)p->begin * element, NULL) ? CSRN_IO_OK
                                                                          : read_failed(worker, array);
   uint8_t *coded = grow(worker, CODED, used + size);
@@ -300,12 +306,11 @@ csrn_io_status csrn_stream_fetch_raw(csrn_stream_worker *worker, const csrn_stre
   return table ? CSRN_IO_OK : CSRN_IO_FAILED;
 }
 
-/* Whether a chunk is found, and lies in the file as chunks should. */
+/* Whether a chunk is stored, and where. */
 static bool find_place(csrn_stream_worker *worker, const csrn_stream_array *array, int64_t i, place *found) {
   const part p = part_of(array, 0, i);
-  hsize_t size = 0;
-  if (H5Dget_chunk_storage_size(array->id, p.offset, &size) < 0 || size == 0 ||
-      size > 2 * csrn_codec_bound(chunk_bytes(array)))
+  hsize_t size;
+  if (!is_stored(array, &p, &size))
     return false;
   void *coded = grow(worker, CODED, size);
   *found = (place){.size = size};

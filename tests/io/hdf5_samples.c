@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 const int64_t sample_indptr[SAMPLE_ROWS + 1] = {0, 2, 2, 5, 6};
@@ -77,6 +78,19 @@ const char *sample_path(const char *name) {
   char *path = paths[next++ % 8];
   snprintf(path, sizeof paths[0], "%s/%s", directory, name);
   return path;
+}
+
+char *sample_read_bytes(const char *path, size_t *n) {
+  struct stat status;
+  assert_int_equal(stat(path, &status), 0);
+  *n = (size_t)status.st_size;
+  char *bytes = malloc(*n + 1);
+  FILE *file = fopen(path, "rb");
+  assert_non_null(bytes);
+  assert_non_null(file);
+  assert_int_equal(fread(bytes, 1, *n, file), *n);
+  fclose(file);
+  return bytes;
 }
 
 /* ---- Making ---- */

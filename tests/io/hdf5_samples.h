@@ -31,6 +31,8 @@ extern const double sample_dense[SAMPLE_ROWS * SAMPLE_COLUMNS];
 int sample_setup(void **state);
 int sample_teardown(void **state);
 const char *sample_path(const char *name);
+/* The bytes of a whole file, to be freed. */
+char *sample_read_bytes(const char *path, size_t *n);
 extern csrn_context *sample_context;
 /* The test that comes after the others: whatever failed, every identifier has been closed. */
 void sample_nothing_open(void **state);

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- Ways to damage ---- */
@@ -297,24 +296,11 @@ static void write_bytes(const char *path, const void *bytes, size_t n) {
   fclose(file);
 }
 
-static unsigned char *read_bytes(const char *path, size_t *n) {
-  struct stat status;
-  assert_int_equal(stat(path, &status), 0);
-  *n = (size_t)status.st_size;
-  unsigned char *bytes = malloc(*n);
-  FILE *file = fopen(path, "rb");
-  assert_non_null(bytes);
-  assert_non_null(file);
-  assert_int_equal(fread(bytes, 1, *n, file), *n);
-  fclose(file);
-  return bytes;
-}
-
 static void truncated(void **state) {
   (void)state;
   size_t n;
   sample_h5ad("whole.h5ad", NULL);
-  unsigned char *bytes = read_bytes(sample_path("whole.h5ad"), &n);
+  char *bytes = sample_read_bytes(sample_path("whole.h5ad"), &n);
   for (size_t keep = 8; keep < n; keep += 97) {
     write_bytes(sample_path("part.h5ad"), bytes, keep);
     sample_refused(sample_path("part.h5ad"), NULL, CSRN_IO_FAILED, "cannot open it as an HDF5 file", NULL);

@@ -25,18 +25,6 @@ typedef struct scenario {
 
 /* ---- What is in the folder ------------------------------------------------------ */
 
-static char *read_all(const char *path, size_t *n) {
-  struct stat status;
-  assert_int_equal(stat(path, &status), 0);
-  *n = (size_t)status.st_size;
-  char *bytes = malloc(*n + 1);
-  FILE *file = fopen(path, "rb");
-  assert_true(bytes && file);
-  assert_int_equal(fread(bytes, 1, *n, file), *n);
-  fclose(file);
-  return bytes;
-}
-
 static void write_all(const char *path, const char *bytes, size_t n) {
   FILE *file = fopen(path, "wb");
   assert_non_null(file);
@@ -67,7 +55,7 @@ static uint64_t hash_folder(void) {
     size_t n;
     if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
       continue;
-    char *bytes = read_all(sample_path(entry->d_name), &n);
+    char *bytes = sample_read_bytes(sample_path(entry->d_name), &n);
     sum += hash(hash(1, entry->d_name, strlen(entry->d_name)), bytes, n);
     free(bytes);
   }
@@ -147,7 +135,7 @@ static csrn_io_status work(const scenario *s, csrn_io_error *error) {
 
 static const char *of_folder(const scenario *s, char **bytes, size_t *n) {
   const char *name = s->place == OVER_ITSELF ? s->input : s->output;
-  *bytes = s->place == NEW ? NULL : read_all(sample_path(name), n);
+  *bytes = s->place == NEW ? NULL : sample_read_bytes(sample_path(name), n);
   return name;
 }
 

@@ -192,19 +192,6 @@ static void types(void **state) {
   }
 }
 
-static char *read_file(const char *name, size_t *n) {
-  FILE *file = fopen(sample_path(name), "rb");
-  assert_non_null(file);
-  assert_int_equal(fseek(file, 0, SEEK_END), 0);
-  *n = (size_t)ftell(file);
-  rewind(file);
-  char *bytes = malloc(*n + 1);
-  assert_non_null(bytes);
-  assert_int_equal(fread(bytes, 1, *n, file), *n);
-  fclose(file);
-  return bytes;
-}
-
 /* Units of one value and of everything, one thread and many. */
 static void units_and_threads(void **state) {
   (void)state;
@@ -234,11 +221,11 @@ static void layout(void **state) {
     make_file(&c, H5T_STD_I32LE, H5T_STD_I32LE, 0);
     remove(sample_path("pieces.h5ad"));
     assert_int_equal(write_pieces(&c, &options, output, &n, NULL, &error), CSRN_IO_OK);
-    char *one = read_file("pieces.h5ad", &size[0]);
+    char *one = sample_read_bytes(sample_path("pieces.h5ad"), &size[0]);
     for (c.threads = 2; c.threads < 7; c.threads++) {
       assert_int_equal(write_pieces(&c, &options, output, &n, NULL, &error), CSRN_IO_OK);
       assert_true(n.plan.n_workers >= c.threads);
-      char *many = read_file("pieces.h5ad", &size[1]);
+      char *many = sample_read_bytes(sample_path("pieces.h5ad"), &size[1]);
       assert_int_equal(size[0], size[1]);
       assert_memory_equal(one, many, size[0]);
       free(many);
