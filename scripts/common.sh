@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# What quickstart and test share: messages, installing what is missing, building. Sourced, never run.
+# What quickstart, test and gpu-verify share: messages, installing what is missing, building. Sourced, never run.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 jobs=$(nproc 2>/dev/null || echo 2)
@@ -11,7 +11,7 @@ if command -v "${CUDACXX:-nvcc}" >/dev/null || [[ -x /usr/local/cuda/bin/nvcc ]]
   build_packages+=(g++)
 fi
 
-has_gpu() { command -v nvidia-smi >/dev/null; }
+has_gpu() { nvidia-smi -L 2>/dev/null | grep -q '^GPU'; }
 
 say() { printf '\n==> %s\n' "$*"; }
 note() { printf '    %s\n' "$*"; }
