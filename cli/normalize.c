@@ -239,6 +239,7 @@ static int write_matrix(job *j) {
   j->output.threads = csrn_context_threads(j->session.ctx);
   csrn_io_status status =
       csrn_io_write(j->session.input, &j->matrix, &j->output, &j->session.progress, &j->session.error);
+  cli_session_end_progress(&j->session);
   return status ? cli_session_fail(&j->session, status) : CLI_OK;
 }
 
@@ -253,9 +254,13 @@ static int run_steps(job *j) {
   return code;
 }
 
-/* All in memory, if it has the room. */
+/* Whether all in memory has the room. */
+static int affords(const job *j) {
+  return cli_session_affords(&j->session, j->memory, j->out_type);
+}
+
 static int run_whole(job *j) {
-  const int code = cli_session_affords(&j->session, j->memory, j->out_type);
+  const int code = affords(j);
   return code ? code : run_steps(j);
 }
 
@@ -263,6 +268,7 @@ static int run_whole(job *j) {
 static int stream(job *j) {
   csrn_io_status status = csrn_io_normalize(j->session.input, j->session.reader, &j->output, &j->pieces,
                                             &j->session.progress, &j->session.error);
+  cli_session_end_progress(&j->session);
   j->report = j->pieces.report;
   j->matrix.csr.nnz = csrn_io_describe(j->session.input)->nnz;
   if (status)
@@ -368,8 +374,10 @@ static int run_job(job *j) {
                                     &j->session.error);
   if (status)
     return cli_session_fail(&j->session, status);
-  if (cli_flag(a, "dry-run"))
-    return print_plan(j);
+  if (cli_flag(a, "dry-run")) {
+    code = j->pieces.plan.streams ? CLI_OK : affords(j);
+    return code ? code : print_plan(j);
+  }
   code = j->pieces.plan.streams ? stream(j) : run_whole(j);
   if (code)
     return code;

@@ -72,10 +72,13 @@ static int position_of(const cli_command *command, int found) {
   return -1;
 }
 
-/* The option that getopt did not know: a letter, which may stand between others, or the word just passed. */
+/* The option that getopt did not know: a letter, which may stand between others, or the word just passed; or
+ * one that takes no value and was given one. */
 static int refuse_unknown(const cli_arguments *arguments, char **argv) {
   if (optopt > 0 && optopt < 256)
     return cli_usage(arguments, "unknown option -%c", optopt);
+  if (optopt >= 256)
+    return cli_usage(arguments, "option --%s takes no value", arguments->command->options[optopt - 256].name);
   return cli_usage(arguments, "unknown option %s", argv[optind - 1]);
 }
 

@@ -41,7 +41,7 @@ struct cli_arguments {
     "threads", 0, "N", "CPU threads (default: all that OpenMP grants)"                                       \
   }
 #define CLI_OPTION_MEMORY                                                                                    \
-  { "memory", 0, "SIZE", "memory to do with (default: a quarter of the machine's); K, M, G as suffix" }
+  { "memory", 0, "SIZE", "memory to do with (default: a quarter of the machine's); K, M, G, T as suffix" }
 #define CLI_OPTIONS_SELECT                                                                                   \
   {"layer", 0, "NAME", "layer of an .h5ad instead of X; \"raw\" for raw/X"},                                 \
       {"genome", 0, "NAME", "genome of a 10x file"},                                                         \

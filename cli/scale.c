@@ -133,6 +133,7 @@ static int scale_in_pieces(job *j) {
   scaling->device = cli_session_device(s);
   s->plan = &scaling->plan;
   csrn_io_status status = csrn_io_scale(s->input, s->reader, &j->output, scaling, &s->progress, &s->error);
+  cli_session_end_progress(s);
   return status ? cli_session_fail(s, status) : CLI_OK;
 }
 
@@ -148,6 +149,7 @@ static int scale_whole(job *j) {
     return code;
   j->output.threads = csrn_context_threads(s->ctx);
   csrn_io_status status = csrn_io_write(s->input, &j->matrix, &j->output, &s->progress, &s->error);
+  cli_session_end_progress(s);
   return status ? cli_session_fail(s, status) : CLI_OK;
 }
 

@@ -73,7 +73,7 @@ static int report_progress(void *user, const char *step, int64_t done, int64_t t
   return 0;
 }
 
-static void erase_progress(cli_session *session) {
+void cli_session_end_progress(cli_session *session) {
   if (session->drawn)
     fprintf(stderr, "\r%90s\r", "");
   session->drawn = false;
@@ -133,7 +133,7 @@ int cli_session_begin(cli_session *session, const cli_arguments *arguments) {
 }
 
 void cli_session_end(cli_session *session) {
-  erase_progress(session);
+  cli_session_end_progress(session);
   csrn_io_close(session->input);
   if (session->reader != session->ctx)
     csrn_context_destroy(session->reader);
@@ -141,7 +141,7 @@ void cli_session_end(cli_session *session) {
 }
 
 int cli_session_fail(const cli_session *session, csrn_io_status status) {
-  erase_progress((cli_session *)(uintptr_t)session);
+  cli_session_end_progress((cli_session *)(uintptr_t)session);
   cli_fail(session->arguments, "%s", session->error.text);
   return status == CSRN_IO_USAGE ? CLI_USAGE : CLI_FAILED;
 }
@@ -280,7 +280,7 @@ int cli_session_open(cli_session *session) {
 int cli_session_read(cli_session *session, csrn_io_matrix *matrix) {
   csrn_io_status status =
       csrn_io_read(session->input, session->reader, matrix, &session->progress, &session->error);
-  erase_progress(session);
+  cli_session_end_progress(session);
   return status ? cli_session_fail(session, status) : CLI_OK;
 }
 

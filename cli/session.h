@@ -19,7 +19,7 @@ typedef struct cli_auto {
 
 typedef struct cli_session {
   const cli_arguments *arguments;
-  csrn_context *ctx;            /* computes; its arrays are placed by place.h */
+  csrn_context *ctx;            /* computes; its arrays are in host memory */
   csrn_context *reader;         /* a CPU context for what files hold; ctx itself if that is one */
   int32_t device;               /* of ctx, as --device counts them */
   csrn_context_options options; /* of ctx */
@@ -45,6 +45,9 @@ int cli_session_read(cli_session *session, csrn_io_matrix *matrix);
  * than that (0: any); else prints how much it takes. */
 int cli_session_affords(const cli_session *session, int64_t memory, csrn_dtype out_type);
 void cli_session_end(cli_session *session);
+
+/* Clears the progress on the terminal: before anything else is printed. */
+void cli_session_end_progress(cli_session *session);
 
 /* Prints the sentence of the file library or of the context; returns the exit code. */
 int cli_session_fail(const cli_session *session, csrn_io_status status);

@@ -18,6 +18,15 @@ const cli_option cli_sums_options[] = {
     CLI_OPTIONS_END,
 };
 
+typedef struct job {
+  cli_session session;
+  csrn_io_matrix matrix;
+  csrn_io_summing summing; /* of the file in pieces */
+  csrn_dtype type;
+  void *sums;
+  int64_t n;
+} job;
+
 static csrn_dtype sums_type(csrn_dtype data_type) {
   if (data_type == CSRN_F32 || data_type == CSRN_F64)
     return CSRN_F64;
@@ -35,33 +44,6 @@ static void print_sums(FILE *stream, const void *sums, csrn_dtype type, int64_t 
       fprintf(stream, "%" PRIu64 "\n", ((const uint64_t *)sums)[i]);
   }
 }
-
-static void print_json(const cli_session *session, const void *sums, csrn_dtype type, int64_t n) {
-  cli_json json = {.stream = stdout};
-  cli_json_open(&json, NULL, '{');
-  cli_json_string(&json, "input", session->arguments->operand);
-  cli_json_string(&json, "axis", cli_value(session->arguments, "axis"));
-  cli_json_string(&json, "type", csrn_dtype_name(type));
-  cli_session_json(session, &json);
-  cli_json_open(&json, "sums", '[');
-  for (int64_t i = 0; i < n; i++) {
-    if (type == CSRN_F64)
-      cli_json_real(&json, NULL, ((const double *)sums)[i]);
-    else
-      cli_json_integer(&json, NULL, ((const int64_t *)sums)[i]);
-  }
-  cli_json_close(&json, ']');
-  cli_json_close(&json, '}');
-}
-
-typedef struct job {
-  cli_session session;
-  csrn_io_matrix matrix;
-  csrn_io_summing summing; /* of the file in pieces */
-  csrn_dtype type;
-  void *sums;
-  int64_t n;
-} job;
 
 static int allocate(job *j, int64_t n, csrn_dtype data_type) {
   j->n = n;
@@ -82,6 +64,7 @@ static int sum_in_pieces(job *j) {
   j->summing.device = cli_session_device(s);
   s->plan = &j->summing.plan;
   csrn_io_status status = csrn_io_sums(s->input, s->reader, &j->summing, &s->progress, &s->error);
+  cli_session_end_progress(s);
   return status ? cli_session_fail(s, status) : CLI_OK;
 }
 
@@ -122,17 +105,45 @@ static int sum_whole(job *j) {
   return csrn_axis_sum(s->ctx, &matrix->csr, axis, j->sums, j->type) ? cli_session_core_fail(s) : CLI_OK;
 }
 
+static void json_sums(const job *j, cli_json *json) {
+  cli_json_open(json, "sums", '[');
+  for (int64_t i = 0; i < j->n; i++) {
+    if (j->type == CSRN_F64)
+      cli_json_real(json, NULL, ((const double *)j->sums)[i]);
+    else
+      cli_json_integer(json, NULL, ((const int64_t *)j->sums)[i]);
+  }
+  cli_json_close(json, ']');
+}
+
+/* With the sums, unless they are in the file `path`. */
+static void print_json(const job *j, const char *path) {
+  const cli_arguments *a = j->session.arguments;
+  cli_json json = {.stream = stdout};
+  cli_json_open(&json, NULL, '{');
+  cli_json_string(&json, "input", a->operand);
+  if (path)
+    cli_json_string(&json, "output", path);
+  cli_json_string(&json, "axis", cli_value(a, "axis"));
+  cli_json_string(&json, "type", csrn_dtype_name(j->type));
+  cli_session_json(&j->session, &json);
+  if (!path)
+    json_sums(j, &json);
+  cli_json_close(&json, '}');
+}
+
 static int give(job *j) {
   const cli_arguments *a = j->session.arguments;
   const char *path = cli_value(a, "output");
   if (path) {
     csrn_io_status status =
         csrn_io_write_vector(path, cli_flag(a, "force"), j->sums, j->type, j->n, &j->session.error);
-    return status ? cli_session_fail(&j->session, status) : CLI_OK;
+    if (status)
+      return cli_session_fail(&j->session, status);
   }
   if (cli_flag(a, "json"))
-    print_json(&j->session, j->sums, j->type, j->n);
-  else
+    print_json(j, path);
+  else if (!path)
     print_sums(stdout, j->sums, j->type, j->n);
   return CLI_OK;
 }

@@ -3,6 +3,8 @@
  * same directory, synced, and renamed. Whatever fails or interrupts before the rename
  * leaves what was under the output's name as it was.
  */
+#define _GNU_SOURCE /* renameat2() */
+
 #include "io_internal.h"
 
 #include <errno.h>
@@ -81,6 +83,10 @@ static csrn_io_status check_directory(const csrn_io_output *output, const char *
                       directory, strerror(errno));
 }
 
+static csrn_io_status exists(const csrn_io_output *output, csrn_io_error *error) {
+  return csrn_io_fail(error, CSRN_IO_FAILED, "%s: exists already; --force replaces it", output->path);
+}
+
 static csrn_io_status check_place(const csrn_io_output *output, csrn_io_error *error) {
   char target[PATH_MAX];
   struct stat status;
@@ -95,9 +101,7 @@ static csrn_io_status check_place(const csrn_io_output *output, csrn_io_error *e
                         output->path);
   if (!S_ISREG(status.st_mode))
     return csrn_io_fail(error, CSRN_IO_FAILED, "%s: exists and is not a regular file", output->path);
-  if (!output->force)
-    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: exists already; --force replaces it", output->path);
-  return CSRN_IO_OK;
+  return output->force ? CSRN_IO_OK : exists(output, error);
 }
 
 csrn_io_status csrn_io_vector_check(const char *path, int force, csrn_io_error *error) {
@@ -174,13 +178,36 @@ static bool sync_path(const char *path, const struct stat *like) {
   return done;
 }
 
+/* rename(), but what has come under the new name meanwhile stays: errno is EEXIST then. Some file systems can
+ * do this only with a second link to the file. */
+static int rename_to_new(const char *from, const char *to) {
+#ifdef RENAME_NOREPLACE
+  if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+    return 0;
+  if (errno != EINVAL && errno != ENOSYS)
+    return -1;
+#endif
+  if (link(from, to) == 0) {
+    unlink(from);
+    return 0;
+  }
+  if (errno == EEXIST)
+    return -1;
+  if (access(to, F_OK) != 0)
+    return rename(from, to); /* the best that such a file system has */
+  errno = EEXIST;
+  return -1;
+}
+
 /* The rename is the moment at which the result exists. */
 static csrn_io_status publish(const csrn_io_output *output, const char *target, csrn_io_error *error) {
   char directory[PATH_MAX];
   struct stat old;
-  const bool replaces = stat(target, &old) == 0;
-  if (!sync_path(temporary, replaces ? &old : NULL) || rename(temporary, target) != 0)
+  const bool replaces = output->force && stat(target, &old) == 0;
+  if (!sync_path(temporary, replaces ? &old : NULL))
     return failed(error, output);
+  if ((output->force ? rename : rename_to_new)(temporary, target) != 0)
+    return !output->force && errno == EEXIST ? exists(output, error) : failed(error, output);
   has_temporary = 0;
   directory_of(target, directory);
   sync_path(directory, NULL); /* some file systems refuse; the result stands */

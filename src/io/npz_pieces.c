@@ -179,8 +179,7 @@ static size_t deflate_piece(int level, const void *bytes, size_t n, bool last, v
   return code == (last ? Z_STREAM_END : Z_OK) ? size : 0;
 }
 
-/* A piece that is written at once. */
-static csrn_io_status write_small(writing *w, const void *bytes, size_t n, bool last) {
+static csrn_io_status write_piece(writing *w, const void *bytes, size_t n, bool last) {
   const uint32_t crc = (uint32_t)crc32_z(0, bytes, n);
   if (!w->deflated)
     return csrn_zip_append(&w->zip, bytes, n, n, crc) ? CSRN_IO_OK : failed(w, w->job->error);
@@ -193,6 +192,18 @@ static csrn_io_status write_small(writing *w, const void *bytes, size_t n, bool 
     status = failed(w, w->job->error);
   free(piece);
   return status;
+}
+
+/* What is no array of units, at once; in several pieces where it is large, since zlib counts in 32 bits. */
+static csrn_io_status write_bytes(writing *w, const void *bytes, size_t n, bool last) {
+  const size_t most = (size_t)1 << 24;
+  const char *from = bytes;
+  for (; n > most; from += most, n -= most) {
+    const csrn_io_status status = write_piece(w, from, most, false);
+    if (status)
+      return status;
+  }
+  return write_piece(w, from, n, last);
 }
 
 /* The piece of a unit, in the order of the units. */
@@ -223,14 +234,14 @@ static csrn_io_status begin_array(writing *w, const char *name, csrn_dtype type,
   csrn_npy_header(type, n, header);
   if (!csrn_zip_begin(&w->zip, name, w->deflated))
     return failed(w, w->job->error);
-  return write_small(w, header, sizeof header, false);
+  return write_bytes(w, header, sizeof header, false);
 }
 
 /* Its end: behind no unit, that of the stream is still to come. */
 static csrn_io_status end_array(writing *w) {
   csrn_io_status status = CSRN_IO_OK;
   if (w->job->matrix.cut.n_units == 0)
-    status = write_small(w, "", 0, true);
+    status = write_bytes(w, "", 0, true);
   return status ? status : csrn_zip_end(&w->zip) ? CSRN_IO_OK : failed(w, w->job->error);
 }
 
@@ -239,9 +250,9 @@ static csrn_io_status write_member(writing *w, const char *name, const char head
                                    const void *bytes, size_t n) {
   if (!csrn_zip_begin(&w->zip, name, w->deflated))
     return failed(w, w->job->error);
-  csrn_io_status status = write_small(w, header, CSRN_NPY_HEADER, false);
+  csrn_io_status status = write_bytes(w, header, CSRN_NPY_HEADER, false);
   if (!status)
-    status = write_small(w, bytes, n, true);
+    status = write_bytes(w, bytes, n, true);
   return status ? status : csrn_zip_end(&w->zip) ? CSRN_IO_OK : failed(w, w->job->error);
 }
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import pty
 import re
 import resource
 import signal
@@ -186,6 +187,11 @@ class Results(Command):
         out = self.dir / "sums.npy"
         self.good("sums", self.npz, "--axis", "rows", "-o", out)
         self.assertEqual(read_npy(out.read_bytes()), [float(x) for x in text])
+        report = json.loads(self.good("sums", self.npz, "--axis", "rows", "--json"))
+        self.assertEqual(report["sums"], [float(x) for x in text])
+        report = json.loads(self.good("sums", self.npz, "--axis", "rows", "--json", "-f", "-o", out))
+        self.assertEqual((report["output"], report["type"]), (str(out), "float64"))
+        self.assertNotIn("sums", report)
         wide = [2**62, 2**62 - 1, 5, 1, 2, 3]
         write_npz(self.npz, data=wide, kind="q")
         self.assertEqual(self.good("sums", self.npz, "--axis", "rows").split(), [str(2**63 - 1), "5", "0", "6"])
@@ -254,6 +260,8 @@ class Results(Command):
         self.assertIn("4 cells x 3 genes", text)
         self.assertRegex(text, r"passes over the values: 2")
         self.assertFalse(out.exists())
+        for options in ([], ["--dry-run"]):
+            self.bad(1, "more than the 10 of --memory", "normalize", self.mtx, "-o", out, "--memory", "10", *options)
         plan = json.loads(self.good("normalize", self.npz, "--dry-run", "--json"))
         self.assertEqual([plan[k] for k in ("dry_run", "output", "n_cells", "nnz", "output_type", "passes")],
                          [True, None, 4, 6, "float32", 2])
@@ -312,6 +320,41 @@ class Pieces(Command):
         whole = json.loads(self.good("normalize", self.sim, "-o", self.dir / "o.npz", "--json"))
         self.assertFalse(whole["in_pieces"])
         self.assertEqual([whole[k] for k in ("target_sum", "nnz")], [report[k] for k in ("target_sum", "nnz")])
+
+    def on_terminal(self, *arguments):
+        """The lines that a terminal shows in the end."""
+        ours, its = pty.openpty()
+        with subprocess.Popen([PROGRAM, *map(str, arguments)], stdout=its, stderr=its) as program:
+            os.close(its)
+            text = b""
+            try:
+                while part := os.read(ours, 65536):
+                    text += part
+            except OSError:  # how Linux tells that nobody writes any more
+                pass
+            os.close(ours)
+        self.assertEqual(program.returncode, 0, text)
+        self.assertIn(b" s left ", text)
+        lines = []
+        for line in text.decode().replace("\r\n", "\n").split("\n"):
+            shown = ""
+            for part in line.split("\r"):
+                shown = part + shown[len(part):]
+            lines.append(shown.rstrip())
+        return lines
+
+    def test_progress(self):
+        """Nothing of it stays, and nothing is printed beside it."""
+        mtx, by = self.dir / "sim.mtx", self.dir / "by.txt"
+        by.write_text("1\n" * 300)
+        for commands in (["normalize", "-o", self.out], ["normalize", "-o", mtx], ["sums", "--axis", "rows"],
+                         ["scale", "--axis", "rows", "--by", by, "--op", "divide", "-f", "-o", self.out],
+                         ["scale", "--axis", "rows", "--by", by, "--op", "divide", "-f", "-o", mtx]):
+            lines = self.on_terminal(commands[0], self.sim, *commands[1:])
+            self.assertRegex(lines[0], rf"^({re.escape(str(self.sim))}: |[0-9.]+$)")
+            self.assertNotIn(" s left", "\n".join(lines))
+        lines = self.on_terminal("sums", mtx, "--axis", "columns")
+        self.assertRegex(lines[0], "^[0-9.]+$")
 
     def test_same_file_for_any_threads(self):
         """And for any memory that is enough for pieces: the same values in the same places; deflated they may differ by
@@ -431,6 +474,7 @@ class Failures(Command):
         self.bad(2, "unknown option --frobnicate", *n, "--frobnicate", output=out)
         self.bad(2, "unknown option -z", *n, "-zq", output=out)
         self.bad(2, "unknown option -z", *n, "-qz", output=out)
+        self.bad(2, "option --quiet takes no value", *n, "--quiet=1", output=out)
         self.bad(2, "needs a value", "normalize", self.npz, "-o")
         self.bad(2, "--output is missing", "normalize", self.npz)
         self.bad(2, "INPUT is missing", "normalize", "-o", out)

@@ -75,6 +75,15 @@ static bool fails(fault_kind kind) {
   return true;
 }
 
+/* The same for what never works. */
+static bool refuses(fault_kind kind) {
+  if (plan.number == 0 || plan.kind != kind)
+    return false;
+  plan.happened = true;
+  errno = plan.number;
+  return true;
+}
+
 /* How much of a write at `offset` the disk has room for; -1: none of it. */
 static ssize_t room_for(size_t n, long offset) {
   if (plan.number != 0 || (long)n <= plan.room - offset)
@@ -166,6 +175,16 @@ int fsync(int file) {
 
 int rename(const char *from, const char *to) {
   return is_meant(to) && fails(FAULT_RENAME) ? -1 : (int)syscall(SYS_rename, from, to);
+}
+
+int renameat2(int from_folder, const char *from, int to_folder, const char *to, unsigned flags) {
+  if (is_meant(to) && (fails(FAULT_RENAME) || refuses(FAULT_NOREPLACE) || refuses(FAULT_LINK)))
+    return -1;
+  return (int)syscall(SYS_renameat2, from_folder, from, to_folder, to, flags);
+}
+
+int link(const char *from, const char *to) {
+  return is_meant(to) && refuses(FAULT_LINK) ? -1 : (int)syscall(SYS_link, from, to);
 }
 
 #pragma GCC visibility pop

@@ -9,10 +9,12 @@
 #include <stdbool.h>
 
 typedef enum fault_kind {
-  FAULT_READ,  /* read(), pread(), and what stdio reads */
-  FAULT_WRITE, /* write(), pwrite(), ftruncate(), and what stdio writes */
-  FAULT_SYNC,  /* fsync() */
-  FAULT_RENAME /* rename() */
+  FAULT_READ,      /* read(), pread(), and what stdio reads */
+  FAULT_WRITE,     /* write(), pwrite(), ftruncate(), and what stdio writes */
+  FAULT_SYNC,      /* fsync() */
+  FAULT_RENAME,    /* rename(), renameat2() */
+  FAULT_NOREPLACE, /* renameat2(), however often it is called */
+  FAULT_LINK       /* renameat2() and link(), however often they are called */
 } fault_kind;
 
 /* Call `at` (from 0) of that kind fails with errno `number`, and no other. */

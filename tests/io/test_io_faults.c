@@ -258,6 +258,18 @@ static void try_all(const scenario *s) {
   end(&t);
 }
 
+/* File systems that cannot rename to a name that has to be free, or have no second names either. */
+static void try_lesser_systems(const scenario *s) {
+  trial t = begin(s);
+  for (int kind = FAULT_NOREPLACE; kind <= FAULT_LINK; kind++) {
+    bool harmless;
+    faults_fail(folder_path(), (fault_kind)kind, 0, EINVAL);
+    assert_int_equal(try_once(&t, "", "rename of kind", kind, &harmless), s->place == NEW);
+    assert_int_equal(harmless, s->place == NEW);
+  }
+  end(&t);
+}
+
 /* ---- Files ------------------------------------------------------------------------- */
 
 /* What an .h5ad has beside its matrix: a layer, a dense array, categories, texts in chunks, a link to X. */
@@ -402,6 +414,13 @@ static void archives(void **state) {
   try_all(&(scenario){"in.npz", "in.npz", OVER_ITSELF, NORMALIZE});
 }
 
+static void lesser_systems(void **state) {
+  (void)state;
+  make_h5ad(0);
+  try_lesser_systems(&(scenario){"in.h5ad", "out.h5ad", NEW, NORMALIZE});
+  try_lesser_systems(&(scenario){"in.h5ad", "in.h5ad", OVER_ITSELF, NORMALIZE});
+}
+
 static int setup(void **state) {
   csrn_context_options options = CSRN_CONTEXT_OPTIONS_INIT;
   options.threads = 1;
@@ -415,13 +434,10 @@ static int teardown(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(h5ad_csr),
-      cmocka_unit_test(h5ad_csc),
-      cmocka_unit_test(h5ad_dense),
-      cmocka_unit_test(tenx),
-      cmocka_unit_test(texts),
-      cmocka_unit_test(archives),
-      cmocka_unit_test(sample_nothing_open),
+      cmocka_unit_test(h5ad_csr),       cmocka_unit_test(h5ad_csc),
+      cmocka_unit_test(h5ad_dense),     cmocka_unit_test(tenx),
+      cmocka_unit_test(texts),          cmocka_unit_test(archives),
+      cmocka_unit_test(lesser_systems), cmocka_unit_test(sample_nothing_open),
   };
   return cmocka_run_group_tests_name("faults", tests, setup, teardown);
 }

@@ -317,6 +317,34 @@ static void test_interrupted(void **state) {
   csrn_io_matrix_free(&matrix);
 }
 
+/* Somebody else's file of that name, made while this one is written. */
+static int make_another(void *user, const char *step, int64_t done, int64_t total) {
+  (void)step;
+  (void)done;
+  (void)total;
+  io_write_text(user, "before");
+  return 0;
+}
+
+static void test_overtaken(void **state) {
+  (void)state;
+  csrn_io_matrix matrix;
+  io_random_matrix(&matrix, 2000, 300, CSRN_F64, CSRN_I32, CSRN_I64, 9);
+  for (size_t i = 0; i < COUNT(names); i++) {
+    const csrn_io_progress progress = {make_another, (void *)(uintptr_t)names[i]};
+    csrn_io_output output = {.path = io_path(names[i])};
+    memset(&io_error, 0, sizeof io_error);
+    assert_int_equal(csrn_io_write(NULL, &matrix, &output, &progress, &io_error), CSRN_IO_FAILED);
+    io_says(io_path(names[i]), "exists already", "--force");
+    expect_old_content(names[i], true);
+    output.force = 1;
+    assert_int_equal(csrn_io_write(NULL, &matrix, &output, &progress, &io_error), CSRN_IO_OK);
+    assert_int_equal(io_count_files(), 1);
+    unlink(io_path(names[i]));
+  }
+  csrn_io_matrix_free(&matrix);
+}
+
 /* What a signal handler does, in the middle of writing. */
 static int abandon(void *user, const char *step, int64_t done, int64_t total) {
   (void)step;
@@ -364,6 +392,7 @@ int main(void) {
       TEST(test_onto_itself),
       TEST(test_full_disk),
       TEST(test_full_disk_for_vector),
+      TEST(test_overtaken),
       TEST(test_interrupted),
       TEST(test_abandoned),
   };

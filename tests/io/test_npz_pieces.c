@@ -274,6 +274,32 @@ static void test_empty(void **state) {
   }
 }
 
+/* Row bounds of more than what is deflated at once. */
+static void test_many_rows(void **state) {
+  (void)state;
+  enum { MANY = 5000000 };
+  int32_t *indptr = calloc(MANY + 1, sizeof *indptr), index = 2;
+  float value = 3;
+  assert_non_null(indptr);
+  indptr[MANY] = 1;
+  csrn_io_matrix matrix = {.cells = CSRN_PER_ROW}, pieces;
+  matrix.csr = (csrn_csr){MANY, 5, 1, indptr, &index, &value, CSRN_I32, CSRN_I32, CSRN_F32};
+  const csrn_io_output output = {.path = io_path("in.npz"), .force = 1};
+  assert_int_equal(io_write_as(NULL, &matrix, &output), CSRN_IO_OK);
+  const pieces_case c = {.unit = 1, .threads = 2};
+  csrn_io_normalization n;
+  csrn_normalize_options options = options_of(0);
+  if (normalize_pieces(&c, NULL, &options, NULL, &n))
+    fail_msg("%s", io_error.text);
+  assert_true(n.plan.streams);
+  assert_int_equal(stat_of("out.npz", "indptr.npy").comp_method, ZIP_CM_DEFLATE);
+  io_read_file("out.npz", NULL, &pieces);
+  assert_int_equal(pieces.csr.n_rows, MANY);
+  assert_memory_equal(pieces.csr.indptr, indptr, (MANY + 1) * sizeof *indptr);
+  csrn_io_matrix_free(&pieces);
+  free(indptr);
+}
+
 /* ---- Sums and scaling ------------------------------------------------------------------ */
 
 static csrn_axis stored(const csrn_io_matrix *matrix, csrn_axis axis) {
@@ -499,9 +525,10 @@ int main(int argc, char **argv) {
   if (!pieces_arguments(argc, argv))
     return 77;
   const struct CMUnitTest tests[] = {
-      TEST(test_normalize), TEST(test_single_values), TEST(test_other_types),  TEST(test_empty),
-      TEST(test_sums),      TEST(test_scaling),       TEST(test_members),      TEST(test_large_zip),
-      TEST(test_damaged),   TEST(test_bad_index),     TEST(test_interruption), TEST(test_little_memory),
+      TEST(test_normalize),     TEST(test_single_values), TEST(test_other_types), TEST(test_empty),
+      TEST(test_many_rows),     TEST(test_sums),          TEST(test_scaling),     TEST(test_members),
+      TEST(test_large_zip),     TEST(test_damaged),       TEST(test_bad_index),   TEST(test_interruption),
+      TEST(test_little_memory),
   };
   return io_run(tests);
 }
