@@ -342,3 +342,43 @@ def test_blocks_on_a_device_keep_their_layout(stand_in, layout):
     lazy = types.SimpleNamespace(_meta=cupy_like(simulated().asformat(layout)))
     with sys.modules["stand_in"].cuda.Device(DEVICE):
         assert _dask._meta(lazy, np.float32).format == layout
+
+
+# ---- AnnData -------------------------------------------------------------------------------------------------------
+
+
+def annotated(x, **places):
+    """What normalize_total() looks at of an AnnData, which itself takes no stand-ins."""
+    empty = {"layers": {}, "obsm": {}, "raw": None, "uns": {}, "is_view": False, "isbacked": False}
+    return types.SimpleNamespace(X=x, **{**empty, **places})
+
+
+@pytest.mark.parametrize("where", ["layers", "obsm", "raw", "X"])
+@pytest.mark.parametrize("shared", [True, False])
+def test_another_array_of_the_same_buffer_keeps_its_values(stand_in, where, shared):
+    """As test_unusual_anndata.py has it for the host."""
+    x = simulated()
+    mine, other = cupy_like(x), cupy_like(x if shared else x.copy())
+    if where == "X":
+        adata = annotated(other, layers={"mine": mine})
+    else:
+        place = types.SimpleNamespace(X=other) if where == "raw" else {"other": other}
+        adata = annotated(mine, **{where: place})
+    before, values = x.copy(), mine.data
+    csrnorm.pp.normalize_total(adata, target_sum=9, layer="mine" if where == "X" else None)
+    assert np.array_equal(mine.data.host, csrnorm.normalize(before, 9, copy=True).x.data)
+    assert np.array_equal(other.data.host, before.data), "counts were lost"
+    assert (mine.data is values) != shared, "in place where nobody else has the buffer"
+
+
+def test_parts_of_one_buffer_share_it(stand_in):
+    host = np.arange(24, dtype=np.float32)
+    whole = Array(host)
+    for part, shared in (
+        (Array(host[8:]), True), (Array(host[8:].reshape(4, 4)), True), (Array(host[:0]), False),
+        (Array(np.arange(24, dtype=np.float32)), False), (Array(host[::-1], strides=(-4,)), True),
+    ):  # fmt: skip
+        assert _cuda.share_values(whole, part) == _cuda.share_values(part, whole) == shared
+    assert not _cuda.share_values(Array(host[:8]), Array(host[8:]))
+    columns = Array(host.reshape(4, 6)[:, 1:2], strides=(24, 4))
+    assert _cuda.share_values(columns, Array(host[18:20])) and not _cuda.share_values(columns, Array(host[20:]))
