@@ -1,7 +1,7 @@
 """csrnorm: normalization of sparse count matrices where they lie.
 
-scanpy's ``normalize_total`` and ``log1p`` to the bit, in the caller's buffers, on all cores; and the sums, scalings and
-medians that they are made of.
+scanpy's ``normalize_total``, on counts to the bit, and ``log1p``, within 1 ulp of the true value, in the caller's buffers,
+on all cores; and the sums, scalings and medians that they are made of.
 
 >>> import numpy as np, scipy.sparse as sp, csrnorm
 >>> counts = sp.csr_matrix(np.array([[1, 0, 3], [0, 2, 2], [0, 0, 0]], dtype=np.float32))

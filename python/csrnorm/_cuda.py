@@ -4,9 +4,9 @@ Neither package is imported. Arrays are taken through ``__cuda_array_interface__
 stream that is current in the package they come from, without waiting for it. A library without CUDA answers
 ``NotBuiltError``, a machine without a GPU ``NoDeviceError``.
 
-Names for other modules of the package: ``is_device``, ``copied``, ``on_host``, ``row_totals``, and by the names that
-they have for matrices in host memory ``normalize``, ``log1p``, ``axis_sum``, ``axis_mul_or_truediv``,
-``median_positive``, ``highly_expressed``, ``check_indices``.
+Names for other modules of the package: ``is_device``, ``copied``, ``on_host``, ``share_values``, ``row_totals``, and by
+the names that they have for matrices in host memory ``normalize``, ``normalize_with``, ``log1p``, ``axis_sum``,
+``axis_mul_or_truediv``, ``median_positive``, ``highly_expressed``, ``check_indices``.
 """
 
 from __future__ import annotations
@@ -170,7 +170,8 @@ class DeviceView:
 
 def copied(x: Any) -> Any:
     """Return a copy on the same device."""
-    return x.clone() if hasattr(x, "clone") else x.copy()
+    with _where(x):
+        return x.clone() if hasattr(x, "clone") else x.copy()
 
 
 def on_host(array: Any) -> np.ndarray:
@@ -178,11 +179,30 @@ def on_host(array: Any) -> np.ndarray:
     return array.get() if hasattr(array, "get") else array.cpu().numpy()
 
 
+def _extent(x: Any) -> tuple[int, int]:
+    """Return where the values of a matrix or array begin in GPU memory, and where they end."""
+    parts = _parts(x)
+    interface = (x if parts is None else parts[2]).__cuda_array_interface__
+    first, step = interface["data"][0], np.dtype(interface["typestr"]).itemsize
+    size, strides = int(np.prod(interface["shape"], dtype=np.int64)), interface.get("strides")
+    if strides is None or not size:
+        return first, first + size * step
+    reach = [(length - 1) * stride for length, stride in zip(interface["shape"], strides)]
+    return first + sum(way for way in reach if way < 0), first + sum(way for way in reach if way > 0) + step
+
+
+def share_values(x: Any, other: Any) -> bool:
+    """Say whether the values of two matrices or arrays in GPU memory may lie in one buffer."""
+    (first, end), (other_first, other_end) = _extent(x), _extent(other)
+    return first < other_end and other_first < end
+
+
 def _converted(x: Any, dtype: Any) -> Any:
     """Return a matrix or array of another type: a new one in any case."""
     if hasattr(x, "clone"):
         return x.to(getattr(_package_of(x), np.dtype(dtype).name), copy=True)
-    return x.astype(dtype)
+    with _where(x):
+        return x.astype(dtype)
 
 
 def _device_number(data: Any) -> int:
@@ -193,7 +213,16 @@ def _device_number(data: Any) -> int:
 
 def _on(package: Any, device: int) -> Any:
     """Make `device` the current one of cupy, which allocates there, and has a current stream for each."""
-    return package.cuda.Device(device) if hasattr(getattr(package, "cuda", None), "Device") else nullcontext()
+    # torch looks at the device of its tensors itself; its `cuda.Device` is a type.
+    is_cupy = not _is_torch(package) and hasattr(getattr(package, "cuda", None), "Device")
+    return package.cuda.Device(device) if is_cupy else nullcontext()
+
+
+def _where(x: Any) -> Any:
+    """Make the device current on which the matrix or array `x` lies: what cupy then does with it is done there."""
+    parts = _parts(x)
+    array = x if parts is None else parts[2]
+    return _on(_package_of(array), _device_number(array))
 
 
 def _current_stream(package: Any, device: int) -> Any:
@@ -228,16 +257,32 @@ def normalize(
     return Normalized(x, factors, excluded, float("nan"))
 
 
-def row_totals(x: Any) -> np.ndarray:
-    """Return the float64 total of each row in host memory, where Dask puts those of all blocks together."""
-    view = DeviceView(x, written=False)
+def row_totals(x: Any, excluded: np.ndarray | None = None) -> np.ndarray:
+    """Return the float64 total of each row, without the columns of a boolean mask, in host memory, where Dask puts those
+    of all blocks together.
+    """
+    view = DeviceView(x, written=False, by_column=excluded is not None)
+    mask = None if excluded is None else view.array(excluded, bool)
     totals = view.empty(x.shape[0], np.float64)
     call(
-        "axis_sum", byref(view.csr), view.per(0), _DeviceArray(totals, "totals").address, code(np.dtype(np.float64)),
-        handle=view.handle,
+        "axis_sum_excluding", byref(view.csr), view.per(0),
+        None if mask is None else _DeviceArray(mask, "excluded").address, _DeviceArray(totals, "totals").address,
+        code(np.dtype(np.float64)), handle=view.handle,
     )  # fmt: skip
     check(lib.context_synchronize(view.handle), view.handle)  # else totals that were never written look like any others
     return on_host(totals)
+
+
+def normalize_with(x: Any, totals: np.ndarray, target: float, *, log1p: bool, base: float | None) -> Any:
+    """Scale each cell in place by the total and the target given."""
+    view = DeviceView(x, written=True)
+    chosen = options(axis=view.per(0), log1p=log1p, base=base)
+    given, goal = view.array(totals, np.float64), view.array([target], np.float64)
+    call(
+        "normalize_with", byref(view.csr), _DeviceArray(given, "totals").address, _DeviceArray(goal, "target").address,
+        byref(chosen), view.data.address, code(view.data.dtype), None, None, handle=view.handle,
+    )  # fmt: skip
+    return x
 
 
 def log1p(x: Any, base: float | None) -> Any:
@@ -268,7 +313,8 @@ def _total(sums: Any) -> Any:
     if hasattr(sums, "clone") and str(sums.dtype) == "torch.uint64":  # torch adds no unsigned integers on every device
         torch = _package_of(sums)
         return sums.view(torch.int64).sum().view(torch.uint64)
-    return sums.sum()
+    with _where(sums):
+        return sums.sum()
 
 
 def _dtype_of(values: Any) -> np.dtype:
@@ -329,7 +375,8 @@ def median_positive(values: Any) -> float:
         raise TypeError("values are a sparse matrix, expected an array of real numbers")
     if _dtype_of(values).kind not in "biuf":
         raise TypeError("values are no real numbers, expected an array of these")
-    row = values.reshape(1, -1)
+    with _where(values):
+        row = values.reshape(1, -1)  # a copy where values do not lie one after the other
     view = DeviceView(_converted(row, np.float64), written=False)
     if not view.data.size:
         return float("nan")

@@ -52,8 +52,10 @@ def _whole_rows(x: Any) -> Any:
 
 
 def _meta(x: Any, dtype: Any) -> Any:
-    """Return an empty block like those of the result: CSC becomes CSR."""
-    meta = x._meta.tocsr() if getattr(x._meta, "format", None) == "csc" else x._meta
+    """Return an empty block like those of the result: in host memory CSC becomes CSR."""
+    meta = x._meta
+    if getattr(meta, "format", None) == "csc" and not _cuda.is_device(meta):
+        meta = meta.tocsr()
     return meta.astype(dtype)
 
 
@@ -82,7 +84,7 @@ def _once(value: Any) -> Any:
 
 def _row_totals(block: Any, excluded: np.ndarray | None = None) -> np.ndarray:
     if _cuda.is_device(block):
-        return _cuda.row_totals(block)
+        return _cuda.row_totals(block, excluded)
     with one_thread():
         return _core.row_totals(block, excluded)
 
@@ -93,6 +95,13 @@ def _on_host(values: Any) -> np.ndarray:
         return np.asarray(values)
     synchronize()  # what went wrong on the device is an error of this block
     return _cuda.on_host(values)
+
+
+def _done(block: Any) -> Any:
+    """Return a block when the work on it is done: what went wrong on a device is an error of this block."""
+    if _cuda.is_device(block):
+        synchronize()
+    return block
 
 
 def _row_sums(block: Any, kind: Any) -> np.ndarray:
@@ -119,7 +128,7 @@ def _normalized(
 ) -> Any:
     """Normalize a block to a target. `own`: the target is the caller's number, and the totals are taken on the way."""
     if _cuda.is_device(block):
-        return _normalized_on_device(_cuda.copied(block), target, log1p, base)
+        return _done(_normalized_on_device(_cuda.copied(block), target, log1p, base, excluded))
     is_csc = getattr(block, "format", None) == "csc"
     block = _core.csc_to_csr(block) if is_csc else block
     copy = not is_csc  # a block may have other users: never in place
@@ -130,32 +139,28 @@ def _normalized(
         return _core.normalize_with(block, totals, target, log1p=log1p, base=base, copy=copy).x
 
 
-def _normalized_on_device(block: Any, target: float, log1p: bool, base: float | None) -> Any:
+def _normalized_on_device(
+    block: Any, target: float, log1p: bool, base: float | None, excluded: np.ndarray | None
+) -> Any:
     if np.isnan(target):  # no cell has counts
-        return _logarithm_on_device(block, base) if log1p else block
-    result = _cuda.normalize(
+        return _cuda.log1p(block, base) if log1p else block
+    if excluded is not None:
+        return _cuda.normalize_with(block, _cuda.row_totals(block, excluded), target, log1p=log1p, base=base)
+    return _cuda.normalize(
         block, target, exclude_highly_expressed=False, max_fraction=0.05, log1p=log1p, base=base
     ).x
-    synchronize()  # what went wrong on the device is an error of this block
-    return result
-
-
-def _logarithm_on_device(block: Any, base: float | None) -> Any:
-    result = _cuda.log1p(block, base)
-    synchronize()
-    return result
 
 
 def _logarithm(block: Any, base: float | None, kind: Any) -> Any:
     if _cuda.is_device(block):
-        return _logarithm_on_device(_cuda.copied(block), base)
+        return _done(_cuda.log1p(_cuda.copied(block), base))
     with one_thread():
         return _core.log1p(block, base=base, copy=True, dtype=kind)
 
 
 def _scaled(block: Any, factors: np.ndarray, axis: int, op: Callable, allow_divide_by_zero: bool) -> Any:
     with one_thread():
-        return _axis.axis_mul_or_truediv(block, factors, axis, op, allow_divide_by_zero=allow_divide_by_zero)
+        return _done(_axis.axis_mul_or_truediv(block, factors, axis, op, allow_divide_by_zero=allow_divide_by_zero))
 
 
 # ---- Normalization -------------------------------------------------------------------------------------------------
@@ -193,8 +198,6 @@ def normalize(
     dtype = _values_dtype(x)
     shared, excluded = {}, None
     if exclude_highly_expressed:
-        if _cuda.is_device(x._meta):
-            raise TypeError("exclude_highly_expressed is for blocks in host memory; these are in GPU memory")
         excluded = highly_expressed(x, max_fraction).compute()
         shared = {"excluded": _once(excluded)}
     own = kind == Target.TARGET_FIXED

@@ -428,6 +428,8 @@ def one_thread() -> Iterator[None]:
 def synchronize() -> None:
     """Wait for the work on GPUs that this thread has enqueued, and raise what went wrong there.
 
+    What a thread has not asked for when it ends, nobody learns.
+
     Examples
     --------
     >>> import csrnorm

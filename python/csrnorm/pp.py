@@ -1,8 +1,8 @@
 """scanpy's preprocessing functions on AnnData, by their names and with their parameters.
 
-Parameters, warnings, return values and side effects are those of scanpy 1.11.5, with ``obsm`` as in 1.12;
-``docs/python.md`` lists every difference that is meant. Neither scanpy nor anndata is imported: AnnData is known by its
-module, and messages go to scanpy's log where scanpy is loaded.
+Parameters, warnings, return values and side effects are those of scanpy 1.11.5, with ``obsm`` as in 1.12, without the
+warnings of numpy at some values; ``docs/python.md`` lists every difference that is meant. Neither scanpy nor anndata is
+imported: AnnData is known by its module, and messages go to scanpy's log where scanpy is loaded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import _axis, _core, _cuda, _dask
-from ._arrays import layout, result_dtype
+from ._arrays import layout, result_dtype, writable_in_place
 
 __all__ = ["log1p", "normalize_total"]
 
@@ -117,18 +117,27 @@ def _set(adata: Any, x: Any, layer: str | None, obsm: str | None = None) -> None
         adata.X = x
 
 
+def _is_written(x: Any) -> bool:
+    """Say whether normalization replaces the values of the CSR matrix `x` in their buffer."""
+    if getattr(x, "format", None) != "csr":
+        return False
+    if _cuda.is_device(x):
+        return x.data.dtype in (np.float32, np.float64)
+    return isinstance(getattr(x, "data", None), np.ndarray) and writable_in_place(x.data)
+
+
 def _is_shared(adata: Any, x: Any, layer: str | None, obsm: str | None) -> bool:
     """Say whether another array of `adata` has the buffer of the CSR matrix `x`, as ``layers["raw"] = csr_matrix(X)``
     has. scanpy gives CSR matrices a new buffer, so that the other one stays; dense arrays change together there too.
     """
-    if getattr(x, "format", None) != "csr" or not isinstance(getattr(x, "data", None), np.ndarray):
-        return False
     others = [value for key, value in adata.layers.items() if key != layer]
     others += [value for key, value in adata.obsm.items() if key != obsm]
     if not adata.isbacked:
         others += [] if layer is None and obsm is None else [adata.X]
         others += [] if adata.raw is None else [adata.raw.X]
     others = [other for other in others if other is not x]
+    if _cuda.is_device(x):
+        return any(_cuda.is_device(other) and _cuda.share_values(x, other) for other in others)
     buffers = [other if isinstance(other, np.ndarray) else getattr(other, "data", None) for other in others]
     return any(isinstance(buffer, np.ndarray) and np.may_share_memory(buffer, x.data) for buffer in buffers)
 
@@ -223,8 +232,8 @@ def normalize_total(
 
     if inplace and layer is None and obsm is None and adata.isbacked and adata.file._filemode == "r":
         raise ValueError('adata.X is in a file that was opened with backed="r", expected "r+" or inplace=False')
-    if inplace and _is_shared(adata, x, layer, obsm):
-        x.data = x.data.copy()
+    if inplace and _is_written(x) and _is_shared(adata, x, layer, obsm):
+        x.data = _cuda.copied(x.data) if _cuda.is_device(x) else x.data.copy()
 
     log = _log()
     if log1p and inplace and "log1p" in adata.uns:
@@ -294,7 +303,7 @@ def log1p(
     layer: str | None = None,
     obsm: str | None = None,
 ) -> Any:
-    """Take log(1 + x), as ``scanpy.pp.log1p``.
+    """Take log(1 + x), as ``scanpy.pp.log1p``. -1 becomes -inf and what is below NaN, without numpy's RuntimeWarning.
 
     Parameters
     ----------

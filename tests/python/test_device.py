@@ -21,6 +21,14 @@ from csrnorm import _cuda, _library
 
 #: The device on which everything lies; not the current one.
 DEVICE = 3
+#: Which devices have been made current, one within the other.
+CURRENT = [0]
+
+
+def on_its_device(host, **options):
+    """An array as cupy makes it: where it was made belongs to the matrix, and its stream to that device."""
+    assert CURRENT[-1] == DEVICE, "made on the device that is current, not on that of the matrix"
+    return Array(host, **options)
 
 
 class Array:
@@ -38,19 +46,22 @@ class Array:
         return self.host
 
     def __mul__(self, number):
-        return Array(self.host * number)
+        return on_its_device(self.host * number)
+
+    def copy(self):
+        return on_its_device(self.host.copy())
 
     def astype(self, dtype):
-        return Array(self.host.astype(dtype))
+        return on_its_device(self.host.astype(dtype))
 
     def ravel(self):
-        return Array(self.host.ravel())
+        return on_its_device(self.host.ravel())
 
     def reshape(self, *shape):
-        return Array(self.host.reshape(*shape))
+        return on_its_device(self.host.reshape(*shape))
 
     def sum(self):
-        return Array(np.asarray(self.host.sum()))
+        return on_its_device(np.asarray(self.host.sum()))
 
 
 class Stream:
@@ -62,10 +73,15 @@ class Stream:
 
 def cupy_like(x, **options):
     """What cupyx.scipy.sparse.csr_matrix and csc_matrix show."""
+
+    def made(host):
+        on_its_device(host.data)
+        return cupy_like(host, **options)
+
     return types.SimpleNamespace(
         format=x.format, shape=x.shape, ndim=2, dtype=x.dtype, data=Array(x.data, **options),
-        indices=Array(x.indices), indptr=Array(x.indptr), copy=lambda: cupy_like(x.copy(), **options),
-        astype=lambda dtype: cupy_like(x.astype(dtype), **options),
+        indices=Array(x.indices), indptr=Array(x.indptr), copy=lambda: made(x.copy()),
+        astype=lambda dtype: made(x.astype(dtype)),
     )  # fmt: skip
 
 
@@ -92,25 +108,22 @@ def on_device(request):
 @pytest.fixture
 def stand_in(monkeypatch):
     """A package with a current stream; a context of the CPU in place of the GPU's; the streams that were set."""
-    streams, current, last = [], [0], {0: Stream(0x50), DEVICE: Stream(0x51)}
+    streams, last = [], {0: Stream(0x50), DEVICE: Stream(0x51)}
 
     @contextlib.contextmanager
     def device(number):
-        current.append(number)
-        yield
-        current.pop()
+        CURRENT.append(number)
+        try:
+            yield
+        finally:
+            CURRENT.pop()
 
     package = types.ModuleType("stand_in")
-    package.cuda = types.SimpleNamespace(get_current_stream=lambda: last[current[-1]], Device=device)
-
-    def made(host):
-        assert current[-1] == DEVICE, "made on the device that is current, not on that of the matrix"
-        return Array(host)
-
-    package.empty = lambda size, dtype: made(np.full(size, 77).astype(dtype))
-    package.arange = lambda size, dtype: made(np.arange(size, dtype=dtype))
-    package.asarray = lambda values, dtype: made(np.array(getattr(values, "host", values), dtype=dtype))
-    package.ascontiguousarray = lambda values: made(np.ascontiguousarray(values.host))
+    package.cuda = types.SimpleNamespace(get_current_stream=lambda: last[CURRENT[-1]], Device=device)
+    package.empty = lambda size, dtype: on_its_device(np.full(size, 77).astype(dtype))
+    package.arange = lambda size, dtype: on_its_device(np.arange(size, dtype=dtype))
+    package.asarray = lambda values, dtype: on_its_device(np.array(getattr(values, "host", values), dtype=dtype))
+    package.ascontiguousarray = lambda values: on_its_device(np.ascontiguousarray(values.host))
     package.last = last
     monkeypatch.setitem(sys.modules, "stand_in", package)
     monkeypatch.setattr(Array, "__module__", "stand_in.core")
@@ -230,6 +243,8 @@ def test_dense_arrays_on_the_device(stand_in):
     result = csrnorm.normalize(device, "mean", log1p=True)
     assert result.x is device and np.array_equal(device.host, expected.x)
     assert np.array_equal(result.factors.host, expected.factors)
+    made = csrnorm.normalize(Array(x), "mean", log1p=True, copy=True).x
+    assert np.array_equal(made.host, expected.x) and np.array_equal(x, simulated().toarray())
     assert np.array_equal(csrnorm.axis_sum(Array(x), axis=1).host, csrnorm.axis_sum(x, axis=1))
     with pytest.raises(TypeError, match="dense array on a device, where only rows"):
         csrnorm.axis_sum(device, axis=0)
@@ -255,6 +270,15 @@ def test_the_stream_lives_until_another_is_set(stand_in):
     assert alive() is None and stand_in == [0x60, 0x61]
 
 
+def test_torch_finds_the_device_of_its_tensors_itself():
+    def not_called(*_arguments):
+        raise AssertionError("torch.cuda.Device is a type")
+
+    torch = types.SimpleNamespace(cuda=types.SimpleNamespace(current_stream=None, Device=not_called))
+    with _cuda._on(torch, DEVICE):
+        pass
+
+
 def test_arrays_of_the_host_are_not_taken_for_a_device():
     assert not _cuda.is_device(simulated()) and not _cuda.is_device(np.ones((2, 2)))
 
@@ -266,8 +290,9 @@ def test_blocks_of_dask_on_a_device(stand_in):
     x = simulated()
     kept = x.data.copy()
     block = cupy_like(x)
-    totals = csrnorm.axis_sum(x, axis=1)
-    assert np.array_equal(_dask._row_totals(block), totals)
+    totals, excluded = csrnorm.axis_sum(x, axis=1), csrnorm.highly_expressed_genes(x, 0.1)
+    assert np.array_equal(_dask._row_totals(block), totals) and excluded.any()
+    assert np.array_equal(_dask._row_totals(block, excluded), _core.row_totals(x, excluded))
     assert np.array_equal(_dask._row_sums(block, np.float32), totals.astype(np.float32))
     assert np.array_equal(_dask._column_sums(block), csrnorm.axis_sum(x, axis=0)[None])
     assert np.array_equal(_dask._marked(block, 0.1), csrnorm.highly_expressed_genes(x, 0.1)[None])
@@ -276,7 +301,84 @@ def test_blocks_of_dask_on_a_device(stand_in):
         made = _dask._normalized(block, target, True, 2.0, own=own)
         expected = _core.normalize(x, log1p=True, base=2.0, copy=True).x
         assert np.array_equal(bits(made.data.host), bits(expected.data))
+    for layout in ("csr", "csc"):
+        made = _dask._normalized(cupy_like(x.asformat(layout, copy=True)), target, True, 2.0, excluded, own=False)
+        expected = _core.normalize_with(x, _core.row_totals(x, excluded), target, log1p=True, base=2.0, copy=True).x
+        assert made.format == layout and np.array_equal(bits(made.data.host), bits(expected.asformat(layout).data))
     made = _dask._logarithm(block, None, np.float32)
     assert np.array_equal(bits(made.data.host), bits(_core.log1p(x, copy=True).data))
     assert np.array_equal(bits(_dask._normalized(block, np.nan, False, None, own=False).data.host), bits(kept))
     assert np.array_equal(bits(x.data), bits(kept)), "a block may have other users"
+
+
+def test_errors_on_the_device_are_those_of_the_block(stand_in, monkeypatch):
+    """What the device finds out is asked for before a block is given away, by every function that makes one."""
+    from csrnorm import _dask
+
+    def synchronize():
+        raise csrnorm.InvalidMatrixError("an index is none")
+
+    x = simulated()
+    excluded = np.arange(x.shape[1]) < 3
+    monkeypatch.setattr(_dask, "synchronize", synchronize)
+    for work in (
+        lambda block: _dask._normalized(block, 9.0, False, None),
+        lambda block: _dask._normalized(block, 9.0, False, None, excluded, own=False),
+        lambda block: _dask._normalized(block, np.nan, True, None, own=False),
+        lambda block: _dask._logarithm(block, None, np.float32),
+        lambda block: _dask._scaled(block, np.ones(x.shape[1], np.float32), 1, mul, True),
+        lambda block: _dask._row_sums(block, np.float32),
+        lambda block: _dask._column_sums(block),
+        lambda block: _dask._marked(block, 0.1),
+    ):
+        with pytest.raises(csrnorm.InvalidMatrixError):
+            work(cupy_like(x))
+
+
+@pytest.mark.parametrize("layout", ["csr", "csc"])
+def test_blocks_on_a_device_keep_their_layout(stand_in, layout):
+    from csrnorm import _dask
+
+    lazy = types.SimpleNamespace(_meta=cupy_like(simulated().asformat(layout)))
+    with sys.modules["stand_in"].cuda.Device(DEVICE):
+        assert _dask._meta(lazy, np.float32).format == layout
+
+
+# ---- AnnData -------------------------------------------------------------------------------------------------------
+
+
+def annotated(x, **places):
+    """What normalize_total() looks at of an AnnData, which itself takes no stand-ins."""
+    empty = {"layers": {}, "obsm": {}, "raw": None, "uns": {}, "is_view": False, "isbacked": False}
+    return types.SimpleNamespace(X=x, **{**empty, **places})
+
+
+@pytest.mark.parametrize("where", ["layers", "obsm", "raw", "X"])
+@pytest.mark.parametrize("shared", [True, False])
+def test_another_array_of_the_same_buffer_keeps_its_values(stand_in, where, shared):
+    """As test_unusual_anndata.py has it for the host."""
+    x = simulated()
+    mine, other = cupy_like(x), cupy_like(x if shared else x.copy())
+    if where == "X":
+        adata = annotated(other, layers={"mine": mine})
+    else:
+        place = types.SimpleNamespace(X=other) if where == "raw" else {"other": other}
+        adata = annotated(mine, **{where: place})
+    before, values = x.copy(), mine.data
+    csrnorm.pp.normalize_total(adata, target_sum=9, layer="mine" if where == "X" else None)
+    assert np.array_equal(mine.data.host, csrnorm.normalize(before, 9, copy=True).x.data)
+    assert np.array_equal(other.data.host, before.data), "counts were lost"
+    assert (mine.data is values) != shared, "in place where nobody else has the buffer"
+
+
+def test_parts_of_one_buffer_share_it(stand_in):
+    host = np.arange(24, dtype=np.float32)
+    whole = Array(host)
+    for part, shared in (
+        (Array(host[8:]), True), (Array(host[8:].reshape(4, 4)), True), (Array(host[:0]), False),
+        (Array(np.arange(24, dtype=np.float32)), False), (Array(host[::-1], strides=(-4,)), True),
+    ):  # fmt: skip
+        assert _cuda.share_values(whole, part) == _cuda.share_values(part, whole) == shared
+    assert not _cuda.share_values(Array(host[:8]), Array(host[8:]))
+    columns = Array(host.reshape(4, 6)[:, 1:2], strides=(24, 4))
+    assert _cuda.share_values(columns, Array(host[18:20])) and not _cuda.share_values(columns, Array(host[20:]))

@@ -12,6 +12,7 @@ from conftest import simulated, sparse
 from gpu_arrays import Cupy, Torch, cp, gpu, package, reals, same_bits  # noqa: F401
 
 import csrnorm
+from csrnorm import _core, _cuda
 
 MATRICES = {"counts": simulated, "reals": reals}
 
@@ -58,6 +59,21 @@ def test_log1p(package, layout, dtype, base):
     found = package.host(package.values(matrix))
     same_bits(found[~np.isnan(found)], expected.data[~np.isnan(expected.data)])
     assert np.array_equal(np.isnan(found), np.isnan(expected.data))
+
+
+@pytest.mark.parametrize("layout", ["csr", "csc"])
+@pytest.mark.parametrize("kind", MATRICES)
+def test_with_totals_without_some_genes(package, kind, layout):
+    """What blocks of Dask go through with exclusion."""
+    x = MATRICES[kind]().asformat(layout)
+    excluded = csrnorm.highly_expressed_genes(x, 0.1)
+    totals = _core.row_totals(x, excluded)
+    matrix = package.matrix(x)
+    assert excluded.any() and np.array_equal(_cuda.row_totals(matrix, excluded), totals)
+    expected = _core.normalize_with(x, totals, 12.5, log1p=True, base=2.0, copy=True).x
+    assert _cuda.normalize_with(matrix, totals, 12.5, log1p=True, base=2.0) is matrix
+    csrnorm.synchronize()
+    same_bits(package.host(package.values(matrix)), expected.data)
 
 
 def test_copies(package):

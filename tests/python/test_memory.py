@@ -76,6 +76,20 @@ def test_integers_take_the_result_alone(dtype):
     assert traced_peak(lambda: csrnorm.normalize(x)) < 4 * NNZ + indices + extra + ALLOWED
 
 
+@pytest.mark.parametrize(("dtype", "copies"), [("float32", 1), ("int32", 0), ("int64", 0)])
+def test_counts_that_are_a_layer_too_are_copied_where_they_would_be_written(dtype, copies):
+    anndata = pytest.importorskip("anndata")
+    x = matrix(dtype)
+    before = x.data[::1000].copy()
+    adata = anndata.AnnData(x)
+    adata.layers["counts"] = sparse.csr_matrix(x)  # scipy shares the buffers
+    assert np.shares_memory(adata.X.data, adata.layers["counts"].data)
+    result = 0 if copies else 4 * NNZ + x.indices.nbytes + x.indptr.nbytes
+    peak = traced_peak(lambda: csrnorm.pp.normalize_total(adata))
+    assert copies * x.data.nbytes <= peak < copies * x.data.nbytes + result + ALLOWED
+    assert np.array_equal(adata.layers["counts"].data[::1000], before)
+
+
 def resident(field):
     """VmRSS (now) or VmHWM (the highest since the last reset) in bytes."""
     with open("/proc/self/status") as status:

@@ -194,6 +194,20 @@ def test_only_what_was_asked_for_is_timed(matrix, monkeypatch):
     assert set(timing.missing) <= {"csrnorm, GPU"}
 
 
+@pytest.mark.parametrize(("missing", "code"), [("Seurat", 0), ("csrnorm, GPU", 0), ("csrnorm", 1), ("csrnorm, two calls", 1)])
+def test_a_report_without_csrnorm_is_a_failure(tmp_path, monkeypatch, capsys, missing, code):
+    pytest.importorskip("matplotlib")
+    import peers
+
+    run = a_run(10_000, 0.01, 0.02) | {"missing": {missing: "could not be loaded"}}
+    run["results"] = [row for row in run["results"] if row["candidate"] != missing and row["state"] == "ok"]
+    machine = {"machine": "a machine", "processor": "p", "threads": 2, "python": "3"}
+    (tmp_path / "peers.json").write_text(json.dumps({"environment": machine, "runs": [run]}))
+    monkeypatch.setattr(sys, "argv", ["peers.py", "--report-only", "--output", str(tmp_path / "peers")])
+    assert peers.main() == code
+    assert (f"{missing}: could not be loaded" in capsys.readouterr().out) == bool(code)
+
+
 def test_a_broken_package_does_not_end_the_comparison(matrix, monkeypatch):
     def load(name, threads):
         raise OSError("a library of it is not there")

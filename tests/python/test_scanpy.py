@@ -1,4 +1,5 @@
-"""scanpy's functions beside csrnorm's: the same bits, and the same parameters, warnings, results and side effects.
+"""scanpy's functions beside csrnorm's: the same bits for counts, and the same parameters, warnings, results and side
+effects.
 
 Where csrnorm means to differ, docs/python.md says so and a test here holds the difference.
 """
@@ -69,11 +70,18 @@ def test_a_difference_of_one_ulp_is_seen():
         assert_same(theirs.X, ours.X)
 
 
-def test_real_valued_matrices_to_the_bit():
-    x = simulated(120, 300)
-    x.data *= np.random.default_rng(2).random(x.nnz, dtype=np.float32)
-    theirs, ours = both(x, target_sum=1e4)
-    assert_same(theirs.X, ours.X)
+@pytest.mark.parametrize("options", OPTIONS, ids=IDS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layout", [sparse.csr_matrix, sparse.csc_matrix])
+def test_real_values_within_rounding(dtype, layout, options):
+    """Totals of reals are added in another order, and the median of an even number of cells is rounded once."""
+    x = simulated(120, 300, dtype=dtype)
+    x.data *= np.random.default_rng(2).random(x.nnz, dtype=dtype)
+    theirs, ours = both(layout(x), key_added="factor", **options)
+    assert type(ours.X) is type(theirs.X) and ours.X.dtype == theirs.X.dtype
+    rtol = {"float32": 4, "float64": 16}[dtype] * np.finfo(dtype).eps
+    np.testing.assert_allclose(dense(ours.X), dense(theirs.X), rtol=rtol, atol=0)
+    np.testing.assert_allclose(ours.obs["factor"], theirs.obs["factor"], rtol=rtol, atol=0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "bool"])
@@ -245,6 +253,42 @@ def test_integers_are_added_before_they_are_rounded():
     x = sparse.csr_matrix(np.array([[2**24 + 1, 2**24 + 1]], dtype=np.int32))
     factor = csrnorm.pp.normalize_total(anndata.AnnData(x), target_sum=1.0, inplace=False)["norm_factor"]
     assert factor[0] == np.float32(2**25 + 2)
+
+
+def test_reals_are_added_in_lanes():
+    """One and three times half its last place: one by one each is lost, two of them together are not."""
+    x = sparse.csr_matrix(np.array([[1] + [2.0**-53] * 3]))
+    theirs, ours = (module.pp.normalize_total(anndata.AnnData(x.copy()), target_sum=1, inplace=False)["norm_factor"]
+                    for module in (sc, csrnorm))  # fmt: skip
+    assert theirs[0] == 1 and ours[0] == 1 + 2.0**-52
+
+
+def test_the_median_of_an_even_number_of_cells_is_rounded_once():
+    half = 2.0**-24  # of the last place of a float32 at one
+    x = sparse.csr_matrix(np.float32([[1, half], [1, 2.75 * half]]))
+    results = [module.pp.normalize_total(anndata.AnnData(x.copy()), inplace=False) for module in (sc, csrnorm)]
+    theirs, ours = (result["norm_factor"].tolist() for result in results)
+    # Totals 1 + half (a tie) and 1 + 2.75 half; scanpy rounds them to 1 and 1 + 2 half, whose mean is a tie again.
+    assert theirs == [1, 1 + 2 * half] and ours == [1 - 2 * half, 1]
+
+
+def test_excluded_genes_are_compared_with_the_total_as_it_is():
+    x = np.float32([[1, 1 - 2.0**-24], [1, 1]])
+    options = {"exclude_highly_expressed": True, "max_fraction": 0.5, "target_sum": 1, "inplace": False}
+    found = [[module.pp.normalize_total(anndata.AnnData(kind(x)), **options)["norm_factor"].tolist()
+              for module in (sc, csrnorm)] for kind in (sparse.csr_matrix, np.array)]  # fmt: skip
+    # Half of the first total is below 1; of the total in float32, which is 2, it is not.
+    assert found == [[[2, 2], [1 - 2.0**-24, 1]]] * 2
+
+
+def test_minus_one_has_no_warning():
+    """As numpy's logarithms do have, in scanpy."""
+    for module, expected in ((sc, 1), (csrnorm, 0)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = module.pp.log1p(np.array([[-1.0, -2.0, 0.0]]))
+        assert np.array_equal(found, [[-np.inf, np.nan, 0]], equal_nan=True)
+        assert any(warning.category is RuntimeWarning for warning in caught) == bool(expected)
 
 
 def test_a_numpy_number_as_target_keeps_float32():
