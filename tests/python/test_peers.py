@@ -216,3 +216,28 @@ def test_a_broken_package_does_not_end_the_comparison(matrix, monkeypatch):
     monkeypatch.setattr(candidates, "load", load)
     timing = peers_measure.Timing(matrix, 1, ["scipy"])
     assert timing.missing == {"scipy": "OSError: a library of it is not there"}
+
+
+def test_record_of_a_gpu_as_a_plot(tmp_path):
+    """A record with figures by hand: the GPU is as fast as the CPU half way, by logarithms, between two sizes."""
+    pytest.importorskip("matplotlib")
+    import plot_gpu_record
+
+    def host(operation, arrays, values, ms, check="ok"):
+        return {"operation": operation, "arrays": arrays, "values": values, "min_ms": ms, "check": check}
+
+    fixed, median = plot_gpu_record.PANELS
+    results = [host(fixed, "pinned", 1_000_000, 2), host(fixed, "cpu", 1_000_000, 1), host(fixed, "cpu", 100_000_000, 200),
+               host(fixed, "pinned", 100_000_000, 100), host(fixed, "pageable", 100_000_000, 9, "wrong"),
+               host(median, "cpu", 1_000_000, 1), host(median, "pinned", 1_000_000, 3)]
+    matrix = {"environment": {"cpu": "a CPU", "processors": 4, "n_rows": 10, "nnz": 10_000},
+              "results": [host(fixed, "", 10_000, 0.5)]}
+    short = {"environment": matrix["environment"] | {"n_rows": 100}, "results": [host(fixed, "", 10_000, 0.25)]}
+    record = {"device": "a GPU", "gpu_bench": {"host": {"link_both_gb_per_s": 100, "results": results},
+                                               "matrices": [matrix, short]}}
+    assert plot_gpu_record.host_times(record, fixed) == {
+        "cpu": ([1_000_000, 100_000_000], [1, 200]), "pageable": ([], []), "pinned": ([1_000_000, 100_000_000], [2, 100])}
+    assert plot_gpu_record.device_times(record, fixed) == ([10_000], [0.5])
+    found = plot_gpu_record.plot(record, tmp_path / "plot.png")
+    assert found == {fixed: pytest.approx(1e7), median: None}
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
