@@ -47,11 +47,13 @@ static inline bool csrn_hdf5_is_sound(const csrn_hdf5_file *file) {
 /* Where the bytes of a chunk lie in a file, for whoever asked for them to read or write them himself: what
  * takes time about that needs no lock. */
 typedef struct csrn_hdf5_span {
-  struct csrn_hdf5_driven *file; /* NULL: libhdf5 has done it */
+  struct csrn_hdf5_driven *file; /* NULL: there is nothing left to do */
   uint64_t address;
 } csrn_hdf5_span;
 
-/* H5Dread_chunk() and H5Dwrite_chunk() of `size` bytes, but for reading and writing them. */
+/* H5Dread_chunk() and H5Dwrite_chunk() of `size` bytes, but for reading and writing them. A chunk that has
+ * not as many is not found: of datasets without filters H5Dget_chunk_storage_size() says what a chunk should
+ * have, and H5Dread_chunk() reads what the file says, into whatever room there is. */
 herr_t csrn_hdf5_find_chunk(hid_t dataset, const hsize_t *offset, size_t size, uint32_t *mask, void *to,
                             csrn_hdf5_span *span);
 herr_t csrn_hdf5_place_chunk(hid_t dataset, const hsize_t *offset, size_t size, uint32_t mask,
