@@ -1,7 +1,8 @@
 /*
- * Chunks that libhdf5 1.10 must not see: it takes for granted that a chunk, once its filters are undone, is
- * as large as its dataset says, and reads beyond one that is not. So each is looked at before libhdf5 reads
- * it, as far as its filters are known here.
+ * What libhdf5 1.10 must not be asked to read. It takes for granted that a chunk, once its filters are
+ * undone, is as large as its dataset says, and reads beyond one that is not. So each is looked at before
+ * libhdf5 reads it, as far as its filters are known here. And elements of a virtual dataset whose file is not
+ * there, or not opened, are zeros to it.
  */
 #include "hdf5_util.h"
 
@@ -68,6 +69,25 @@ static size_t stored_bytes(hid_t dataset, hid_t type) {
   return class == H5T_INTEGER || class == H5T_FLOAT || class == H5T_ENUM || class == H5T_STRING
              ? H5Tget_size(type)
              : 0;
+}
+
+bool csrn_hdf5_is_elsewhere(hid_t properties, char *name, size_t size) {
+  size_t n = 0;
+  name[0] = '\0';
+  if (H5Pget_layout(properties) != H5D_VIRTUAL || H5Pget_virtual_count(properties, &n) < 0)
+    return false;
+  for (size_t i = 0; i < n; i++)
+    if (H5Pget_virtual_filename(properties, i, name, size) < 0 || strcmp(name, "."))
+      return true;
+  return false;
+}
+
+static bool is_elsewhere(hid_t dataset) {
+  char name[3]; /* enough to tell it from ".", this file */
+  hid_t properties = H5Dget_create_plist(dataset);
+  const bool found = properties >= 0 && csrn_hdf5_is_elsewhere(properties, name, sizeof name);
+  csrn_hdf5_close(properties);
+  return found;
 }
 
 /* False if the dataset has no chunks, or cannot be looked at. */
@@ -158,6 +178,9 @@ static bool advance(const looking *look, hsize_t *offset, hsize_t end_row) {
 
 int csrn_hdf5_has_bad_chunk(hid_t dataset, hsize_t start, hsize_t n, hsize_t *where) {
   looking look;
+  *where = 0;
+  if (is_elsewhere(dataset))
+    return 1;
   if (!begin(&look, dataset))
     return 0;
   const hsize_t end_row = start < look.extent[0] && n < look.extent[0] - start ? start + n : look.extent[0];
