@@ -10,6 +10,10 @@
  *
  * Bytes of chunks it can be asked only to find or to make room for: they are then read and written without
  * the lock that libhdf5 needs.
+ *
+ * Files that another names (by external links, by virtual datasets) are never opened, so that none but the
+ * input is read, and none but the output written: libhdf5 opens them like the file that names them, where it
+ * would write into what an external link of the output leads to.
  */
 #define _GNU_SOURCE
 #include "hdf5_util.h"
@@ -55,6 +59,8 @@ static int open_descriptor(const char *name, unsigned flags) {
               0666);
 }
 
+/* Properties that libhdf5 copies from an open file, to open another, lack the driver's information, since the
+ * driver does not say how to get it from the file (`fapl_get`). */
 static H5FD_t *open_file(const char *name, unsigned flags, hid_t access, haddr_t largest) {
   const driver_info *info = H5Pget_driver_info(access);
   struct stat status;

@@ -34,9 +34,9 @@ typedef struct csrn_hdf5_file {
 
 /* ---- hdf5_driver.c: files, and what the system refused ---- */
 
-/* Each takes `fault` along until the file is closed. A read that fails is a failure of libhdf5's call, or of
- * an object that seems not to be there; a write that fails is told by nobody but the fault. Negative on
- * failure. */
+/* Each takes `fault` along until the file is closed. No other file is ever opened: an external link dangles.
+ * A read that fails is a failure of libhdf5's call, or of an object that seems not to be there; a write that
+ * fails is told by nobody but the fault. Negative on failure. */
 hid_t csrn_hdf5_open_file(const char *path, csrn_hdf5_fault *fault);
 hid_t csrn_hdf5_create_file(const char *path, hid_t properties, csrn_hdf5_fault *fault);
 /* Whether the system has done all it was asked for; to stop early by. */
@@ -274,6 +274,8 @@ csrn_hdf5_indices csrn_hdf5_indices_in(const csrn_hdf5_input *input, const csrn_
 csrn_io_status csrn_hdf5_copy_h5ad(csrn_hdf5_input *input, const csrn_io_matrix *matrix,
                                    const csrn_io_output *output, const csrn_hdf5_file *file,
                                    const csrn_io_progress *progress);
+/* Whether the input has places for what is added to a copy of it; to be asked before anything is written. */
+csrn_io_status csrn_hdf5_check_places(const csrn_hdf5_file *input, const csrn_io_output *output);
 /* Adds obs/<key_added> and uns/log1p as `output` asks. */
 csrn_io_status csrn_hdf5_annotate(const csrn_hdf5_file *file, const csrn_io_output *output, int64_t n_cells);
 
