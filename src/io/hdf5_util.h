@@ -115,8 +115,7 @@ int csrn_hdf5_integers(hid_t object, int n, int64_t *values);
 
 /* Whether the first n_filters are an optional shuffle and at most one compressor that codec.c has. */
 bool csrn_hdf5_find_codec(hid_t properties, int n_filters, csrn_codec *codec);
-/* Whether a dataset is virtual, with elements in another file, which is not opened; its name to name[size].
- */
+/* Whether a dataset is virtual, with elements in another file, whose name goes to name[size]. */
 bool csrn_hdf5_is_elsewhere(hid_t properties, char *name, size_t size);
 /* Whether a chunk with a part of rows [start, start + n) is not as large as its dataset says, or damaged, or
  * all elements are in another file; *where: its first row. To be asked before H5Dread(). */
