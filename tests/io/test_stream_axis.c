@@ -228,7 +228,7 @@ static void chunks_in_plan(void **state) {
   stream_case c = {"g", 1 << 17, COUNTS, CSRN_F32, 0, 1, 0};
   make_matrix(&c, 0, H5T_STD_I32LE, H5T_STD_I32LE, 0);
   const int64_t usual = plan_with(1000);
-  assert_true(plan_with(1 << 23) >= usual + (1 << 23) * 5 - (1 << 17) * 5);
+  assert_true(plan_with(1 << 23) >= usual + 5 * ((INT64_C(1) << 23) - (1 << 17)));
   assert_true(plan_with(8) >= usual + (1 << 17) / 10 * (int64_t)sizeof(csrn_stream_place));
   c.chunk = 16;
   make_matrix(&c, 0, H5T_STD_I32LE, H5T_STD_I32LE, 0);
