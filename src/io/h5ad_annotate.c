@@ -211,6 +211,27 @@ static csrn_io_status record_log1p(const csrn_hdf5_file *file, double base) {
   return fault ? csrn_hdf5_failed(file, "write", "uns/log1p") : CSRN_IO_OK;
 }
 
+/* ---- Links ---- */
+
+static csrn_io_status check_place(const csrn_hdf5_file *input, const char *group, const char *what) {
+  if (csrn_hdf5_kind_of(input->id, group) != CSRN_HDF5_MISSING ||
+      H5Lexists(input->id, group, H5P_DEFAULT) <= 0)
+    return CSRN_IO_OK;
+  return csrn_hdf5_refuse(
+      input, "%s is a link to another file, or to nothing, so that %s cannot be added to it", group, what);
+}
+
+csrn_io_status csrn_hdf5_check_places(const csrn_hdf5_file *input, const csrn_io_output *output) {
+  csrn_io_status status = CSRN_IO_OK;
+  if (output->key_added)
+    status = check_place(input, "obs", output->key_added);
+  if (!status && output->log1p)
+    status = check_place(input, "uns", "log1p");
+  return status;
+}
+
+/* ---- Both ---- */
+
 csrn_io_status csrn_hdf5_annotate(const csrn_hdf5_file *file, const csrn_io_output *output, int64_t n_cells) {
   csrn_io_status status = CSRN_IO_OK;
   if (output->key_added)

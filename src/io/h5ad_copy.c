@@ -2,7 +2,8 @@
  * Copies an .h5ad with other values in one matrix. What lies beside the way to that
  * matrix is copied by H5Ocopy(), which takes compressed chunks as they are; groups on the
  * way are made anew with their attributes, and the dataset of the values is written with
- * the chunks and filters it had. A soft link to what changes becomes a copy of what it was.
+ * the chunks and filters it had. A soft link to what changes becomes a copy of what it was, and so a group
+ * that has one in it is made anew, too; once, whatever hard links lead to it, which may be its own.
  *
  * H5Ocopy() must unpack texts of variable length, and overruns a buffer unless the filter
  * reports the sizes of its own as deflate does. Of plugins (zstd for one) that cannot be
@@ -15,6 +16,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Groups made anew that do not lie on the way to the matrix: where each lies, and its copy. */
+struct copied_groups {
+  struct {
+    haddr_t from, to;
+  } * pairs;
+  size_t n;
+};
+
 struct copy {
   csrn_hdf5_input *input;
   const csrn_io_matrix *matrix;
@@ -22,6 +31,7 @@ struct copy {
   const csrn_hdf5_file *file;
   const csrn_io_progress *progress;
   hid_t link_properties; /* of H5Ocopy() */
+  struct copied_groups *groups;
 };
 
 /* One group whose links are being copied. `rest` is the way from it to the matrix:
@@ -199,6 +209,38 @@ static herr_t find_link(hid_t from, const char *name, const H5L_info_t *info, vo
   return info->type == H5L_TYPE_SOFT ? leads_to_values(user, from, name) : 0;
 }
 
+/* ---- Groups that were copied ---- */
+
+/* Makes `name` a link to the copy of a group, if there is one: 1, 0, or -1. */
+static int link_to_copy(const struct copy *copy, hid_t group, hid_t to, const char *name) {
+  H5O_info_t info;
+  if (H5Oget_info2(group, &info, H5O_INFO_BASIC) < 0)
+    return -1;
+  for (size_t i = 0; i < copy->groups->n; i++)
+    if (copy->groups->pairs[i].from == info.addr) {
+      hid_t made = H5Oopen_by_addr(copy->file->id, copy->groups->pairs[i].to);
+      const int fault = made < 0 || H5Olink(made, to, name, H5P_DEFAULT, H5P_DEFAULT) < 0;
+      csrn_hdf5_close(made);
+      return fault ? -1 : 1;
+    }
+  return 0;
+}
+
+static csrn_io_status remember_copy(const struct copy *copy, hid_t group, hid_t made, const char *name) {
+  struct copied_groups *groups = copy->groups;
+  H5O_info_t from, to;
+  if (H5Oget_info2(group, &from, H5O_INFO_BASIC) < 0 || H5Oget_info2(made, &to, H5O_INFO_BASIC) < 0)
+    return csrn_hdf5_failed(copy->file, "copy", name);
+  const size_t bytes = (groups->n + 1) * sizeof *groups->pairs;
+  void *longer = realloc(groups->pairs, bytes);
+  if (!longer)
+    return csrn_hdf5_no_memory(copy->file, "the list of groups", bytes);
+  groups->pairs = longer;
+  groups->pairs[groups->n].from = from.addr;
+  groups->pairs[groups->n++].to = to.addr;
+  return CSRN_IO_OK;
+}
+
 /* ---- What stays ---- */
 
 static int copy_soft_link(hid_t from, hid_t to, const char *name, const H5L_info_t *info) {
@@ -225,25 +267,34 @@ static csrn_io_status copy_whole(const struct copy *copy, hid_t from, hid_t to, 
   return CSRN_IO_OK;
 }
 
-static csrn_io_status copy_object(const struct copy *copy, hid_t from, hid_t to, const char *name) {
-  hid_t object = H5Oopen(from, name, H5P_DEFAULT);
-  if (object < 0)
-    return csrn_hdf5_failed(&copy->input->file, "open", name);
-  H5I_type_t kind = H5Iget_type(object);
-  csrn_io_status status = CSRN_IO_OK;
+/* Whether an object has in it what H5Ocopy() does not copy as it should be: 1, 0, or -1. */
+static herr_t must_be_remade(const struct copy *copy, hid_t object, H5I_type_t kind) {
   herr_t found = kind == H5I_DATATYPE
                      ? 0
                      : H5Ovisit2(object, H5_INDEX_NAME, H5_ITER_NATIVE, find_reading, NULL, H5O_INFO_BASIC);
   if (found == 0 && kind == H5I_GROUP)
     found = H5Lvisit(object, H5_INDEX_NAME, H5_ITER_NATIVE, find_link, (void *)(uintptr_t)copy);
-  if (found < 0)
+  return found;
+}
+
+static csrn_io_status copy_object(const struct copy *copy, hid_t from, hid_t to, const char *name) {
+  hid_t object = H5Oopen(from, name, H5P_DEFAULT);
+  if (object < 0)
+    return csrn_hdf5_failed(&copy->input->file, "open", name);
+  const H5I_type_t kind = H5Iget_type(object);
+  const int linked = kind == H5I_GROUP ? link_to_copy(copy, object, to, name) : 0;
+  const herr_t found = linked ? 0 : must_be_remade(copy, object, kind);
+  csrn_io_status status = CSRN_IO_OK;
+  if (linked < 0)
+    status = csrn_hdf5_failed(copy->file, "link", name);
+  else if (found < 0)
     status = csrn_hdf5_failed(&copy->input->file, "look through", name);
   else if (found > 0 && kind == H5I_GROUP)
     status = copy_group(copy, from, to, name, NULL);
   else if (found > 0)
     status = copy_texts(copy, object, to, name);
   csrn_hdf5_close(object);
-  return found == 0 ? copy_whole(copy, from, to, name, kind) : status;
+  return found == 0 && !linked ? copy_whole(copy, from, to, name, kind) : status;
 }
 
 static csrn_io_status copy_link(const struct copy *copy, hid_t from, hid_t to, const char *name,
@@ -355,6 +406,8 @@ static csrn_io_status copy_group(const struct copy *copy, hid_t from, hid_t to, 
   hid_t made = properties < 0 ? -1 : H5Gcreate2(to, name, H5P_DEFAULT, properties, H5P_DEFAULT);
   csrn_io_status status = made < 0 ? csrn_hdf5_failed(copy->file, "copy", name)
                                    : csrn_hdf5_copy_attributes(copy->file, group, made, name);
+  if (!status && !rest)
+    status = remember_copy(copy, group, made, name);
   if (!status)
     status = copy_links(copy, group, made, rest);
   csrn_hdf5_close(made);
@@ -397,7 +450,8 @@ static csrn_io_status copy_links(const struct copy *copy, hid_t from, hid_t to, 
 csrn_io_status csrn_hdf5_copy_h5ad(csrn_hdf5_input *input, const csrn_io_matrix *matrix,
                                    const csrn_io_output *output, const csrn_hdf5_file *file,
                                    const csrn_io_progress *progress) {
-  struct copy copy = {input, matrix, output, file, progress, H5Pcreate(H5P_OBJECT_COPY)};
+  struct copied_groups groups = {NULL, 0};
+  struct copy copy = {input, matrix, output, file, progress, H5Pcreate(H5P_OBJECT_COPY), &groups};
   hid_t from = H5Gopen2(input->file.id, "/", H5P_DEFAULT), to = H5Gopen2(file->id, "/", H5P_DEFAULT);
   csrn_io_status status = CSRN_IO_OK;
   /* The categories of obs were references to other datasets before anndata 0.8. */
@@ -407,6 +461,7 @@ csrn_io_status csrn_hdf5_copy_h5ad(csrn_hdf5_input *input, const csrn_io_matrix 
     status = csrn_hdf5_copy_attributes(file, from, to, "the file");
   if (!status)
     status = copy_links(&copy, from, to, input->matrix);
+  free(groups.pairs);
   csrn_hdf5_close(copy.link_properties);
   csrn_hdf5_close(to);
   csrn_hdf5_close(from);

@@ -44,7 +44,11 @@ static csrn_io_status refuse_missing(const csrn_hdf5_input *input, const char *l
       csrn_hdf5_kind_of(file, "var") == CSRN_HDF5_MISSING)
     return csrn_hdf5_refuse(&input->file, "an HDF5 file, but neither AnnData (no X, obs or var) nor 10x "
                                           "(no group with barcodes, data, indices and indptr)");
-  return csrn_hdf5_refuse(&input->file, "X is missing; layers: %s", layers);
+  return csrn_hdf5_refuse(&input->file,
+                          H5Lexists(file, "X", H5P_DEFAULT) > 0
+                              ? "X is a link to another file, or to nothing; layers: %s"
+                              : "X is missing; layers: %s",
+                          layers);
 }
 
 /* Finds the matrix and stores its path. */

@@ -212,10 +212,12 @@ csrn_io_status csrn_hdf5_write_copy(csrn_hdf5_input *input, const csrn_io_matrix
   csrn_hdf5_fault fault = {.writes = true};
   csrn_hdf5_file file = {-1, output->path, error, &fault};
   csrn_io_output filled = *output;
-  csrn_io_status status = check_structure(input, matrix, &file);
-  if (status)
-    return status;
   input->file.error = error;
+  csrn_io_status status = check_structure(input, matrix, &file);
+  if (!status)
+    status = csrn_hdf5_check_places(&input->file, output);
+  if (status)
+    return csrn_hdf5_settle(&input->file, status);
   file.id = create_file(path, input, &fault);
   if (file.id < 0)
     status = csrn_hdf5_failed(&file, "create", "the file");

@@ -189,7 +189,13 @@ static csrn_io_status find_storage(const csrn_hdf5_file *file, csrn_hdf5_array *
   if (properties < 0)
     return csrn_hdf5_failed(file, "read the properties of", array->path);
   csrn_io_status status = CSRN_IO_OK;
-  if (H5Pget_layout(properties) == H5D_CHUNKED && H5Pget_chunk(properties, array->rank, array->chunk) < 0)
+  char other[256];
+  if (csrn_hdf5_is_elsewhere(properties, other, sizeof other))
+    status =
+        csrn_hdf5_refuse(file, "%s is a virtual dataset of what is in another file, %s, which is not read",
+                         array->path, other);
+  else if (H5Pget_layout(properties) == H5D_CHUNKED &&
+           H5Pget_chunk(properties, array->rank, array->chunk) < 0)
     status = csrn_hdf5_failed(file, "read the chunks of", array->path);
   if (!status)
     status = find_filters(file, properties, array);

@@ -1,7 +1,8 @@
 /*
- * Chunks that libhdf5 1.10 must not see: it takes for granted that a chunk, once its filters are undone, is
- * as large as its dataset says, and reads beyond one that is not. So each is looked at before libhdf5 reads
- * it, as far as its filters are known here.
+ * What libhdf5 1.10 must not be asked to read. It takes for granted that a chunk, once its filters are
+ * undone, is as large as its dataset says, and reads beyond one that is not. So each is looked at before
+ * libhdf5 reads it, as far as its filters are known here. And elements of a virtual dataset whose file is not
+ * there, or not opened, are zeros to it.
  */
 #include "hdf5_util.h"
 
@@ -70,6 +71,25 @@ static size_t stored_bytes(hid_t dataset, hid_t type) {
              : 0;
 }
 
+bool csrn_hdf5_is_elsewhere(hid_t properties, char *name, size_t size) {
+  size_t n = 0;
+  name[0] = '\0';
+  if (H5Pget_layout(properties) != H5D_VIRTUAL || H5Pget_virtual_count(properties, &n) < 0)
+    return false;
+  for (size_t i = 0; i < n; i++)
+    if (H5Pget_virtual_filename(properties, i, name, size) < 0 || strcmp(name, "."))
+      return true;
+  return false;
+}
+
+static bool is_elsewhere(hid_t dataset) {
+  char name[3]; /* enough to tell it from ".", this file */
+  hid_t properties = H5Dget_create_plist(dataset);
+  const bool found = properties >= 0 && csrn_hdf5_is_elsewhere(properties, name, sizeof name);
+  csrn_hdf5_close(properties);
+  return found;
+}
+
 /* False if the dataset has no chunks, or cannot be looked at. */
 static bool begin(looking *look, hid_t dataset) {
   unsigned options = 0;
@@ -123,14 +143,25 @@ static bool is_whole(looking *look, const hsize_t *offset, size_t n) {
                                                              n - checksum, look->decoded, look->raw));
 }
 
+/* The same where there are no filters: that the file, too, says so many bytes. They are not read. */
+static bool is_plainly_whole(looking *look, const hsize_t *offset) {
+  uint32_t mask;
+  csrn_hdf5_span span;
+  if (!look->decoded)
+    look->decoded = malloc(look->raw);
+  return look->decoded &&
+         csrn_hdf5_find_chunk(look->dataset, offset, look->raw, &mask, look->decoded, &span) >= 0;
+}
+
 static bool is_sound(looking *look, const hsize_t *offset) {
   hsize_t n = 0;
   if (H5Dget_chunk_storage_size(look->dataset, offset, &n) < 0 || n == 0) {
     H5Eclear2(H5E_DEFAULT); /* it was never written */
     return true;
   }
-  return n == look->raw ? look->n_filters == 0 || look->partial || is_whole(look, offset, (size_t)n)
-                        : look->n_filters > 0 && is_whole(look, offset, (size_t)n);
+  if (look->n_filters == 0)
+    return n == look->raw && is_plainly_whole(look, offset);
+  return (n == look->raw && look->partial) || is_whole(look, offset, (size_t)n);
 }
 
 /* The next offset of a chunk in row-major order; false behind the last of the rows before `end_row`. */
@@ -147,6 +178,9 @@ static bool advance(const looking *look, hsize_t *offset, hsize_t end_row) {
 
 int csrn_hdf5_has_bad_chunk(hid_t dataset, hsize_t start, hsize_t n, hsize_t *where) {
   looking look;
+  *where = 0;
+  if (is_elsewhere(dataset))
+    return 1;
   if (!begin(&look, dataset))
     return 0;
   const hsize_t end_row = start < look.extent[0] && n < look.extent[0] - start ? start + n : look.extent[0];

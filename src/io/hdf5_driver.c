@@ -10,6 +10,10 @@
  *
  * Bytes of chunks it can be asked only to find or to make room for: they are then read and written without
  * the lock that libhdf5 needs.
+ *
+ * Files that another names (by external links, by virtual datasets) are never opened, so that none but the
+ * input is read, and none but the output written: libhdf5 opens them like the file that names them, where it
+ * would write into what an external link of the output leads to.
  */
 #define _GNU_SOURCE
 #include "hdf5_util.h"
@@ -55,6 +59,8 @@ static int open_descriptor(const char *name, unsigned flags) {
               0666);
 }
 
+/* Properties that libhdf5 copies from an open file, to open another, lack the driver's information, since the
+ * driver does not say how to get it from the file (`fapl_get`). */
 static H5FD_t *open_file(const char *name, unsigned flags, hid_t access, haddr_t largest) {
   const driver_info *info = H5Pget_driver_info(access);
   struct stat status;
@@ -197,23 +203,38 @@ static void postpone(const void *bytes, size_t size, csrn_hdf5_span *span) {
   postponed.span = span;
 }
 
+static bool is_postponed(H5FD_mem_t type, const void *bytes) {
+  return postponed.span && type == H5FD_MEM_DRAW && postponed.bytes == bytes;
+}
+
 /* Whether an access is that; then it is not to be made here. */
 static bool postpones(csrn_hdf5_driven *file, H5FD_mem_t type, haddr_t address, size_t size,
                       const void *bytes) {
-  if (!postponed.span || type != H5FD_MEM_DRAW || postponed.bytes != bytes || postponed.size != size)
+  if (!is_postponed(type, bytes) || postponed.size != size)
     return false;
   *postponed.span = (csrn_hdf5_span){file, address};
   postponed.span = NULL;
   return true;
 }
 
+/* What csrn_hdf5_failed() then has to say. */
+static herr_t refuse_size(size_t size) {
+  H5Epush2(H5E_DEFAULT, __FILE__, __func__, __LINE__, H5E_ERR_CLS, H5E_IO, H5E_READERROR,
+           "a chunk has %zu bytes instead of %zu", size, postponed.size);
+  return -1;
+}
+
 /* Elements that cannot be read are zeros, and the fault tells: libhdf5 1.10 crashes where it copies them and
- * fails. */
+ * fails. But of a chunk no more bytes are read than there is room for, and no fewer. */
 static herr_t read_bytes(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t address, size_t size,
                          void *buffer) {
   csrn_hdf5_driven *file = (csrn_hdf5_driven *)(void *)base;
   (void)transfer;
-  if (postpones(file, type, address, size, buffer) || get(file, address, size, buffer))
+  if (postpones(file, type, address, size, buffer))
+    return 0;
+  if (is_postponed(type, buffer))
+    return refuse_size(size);
+  if (get(file, address, size, buffer))
     return 0;
   return type == H5FD_MEM_DRAW ? 0 : -1;
 }
@@ -234,7 +255,9 @@ static herr_t write_bytes(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t
 herr_t csrn_hdf5_find_chunk(hid_t dataset, const hsize_t *offset, size_t size, uint32_t *mask, void *to,
                             csrn_hdf5_span *span) {
   postpone(to, size, span);
-  const herr_t result = H5Dread_chunk(dataset, H5P_DEFAULT, offset, mask, to);
+  herr_t result = H5Dread_chunk(dataset, H5P_DEFAULT, offset, mask, to);
+  if (result >= 0 && postponed.span) /* libhdf5 has not asked for any bytes */
+    result = refuse_size(0);
   postponed.span = NULL;
   return result;
 }

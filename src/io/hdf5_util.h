@@ -34,9 +34,9 @@ typedef struct csrn_hdf5_file {
 
 /* ---- hdf5_driver.c: files, and what the system refused ---- */
 
-/* Each takes `fault` along until the file is closed. A read that fails is a failure of libhdf5's call, or of
- * an object that seems not to be there; a write that fails is told by nobody but the fault. Negative on
- * failure. */
+/* Each takes `fault` along until the file is closed. No other file is ever opened: an external link dangles.
+ * A read that fails is a failure of libhdf5's call, or of an object that seems not to be there; a write that
+ * fails is told by nobody but the fault. Negative on failure. */
 hid_t csrn_hdf5_open_file(const char *path, csrn_hdf5_fault *fault);
 hid_t csrn_hdf5_create_file(const char *path, hid_t properties, csrn_hdf5_fault *fault);
 /* Whether the system has done all it was asked for; to stop early by. */
@@ -47,11 +47,13 @@ static inline bool csrn_hdf5_is_sound(const csrn_hdf5_file *file) {
 /* Where the bytes of a chunk lie in a file, for whoever asked for them to read or write them himself: what
  * takes time about that needs no lock. */
 typedef struct csrn_hdf5_span {
-  struct csrn_hdf5_driven *file; /* NULL: libhdf5 has done it */
+  struct csrn_hdf5_driven *file; /* NULL: there is nothing left to do */
   uint64_t address;
 } csrn_hdf5_span;
 
-/* H5Dread_chunk() and H5Dwrite_chunk() of `size` bytes, but for reading and writing them. */
+/* H5Dread_chunk() and H5Dwrite_chunk() of `size` bytes, but for reading and writing them. A chunk that has
+ * not as many is not found: of datasets without filters H5Dget_chunk_storage_size() says what a chunk should
+ * have, and H5Dread_chunk() reads what the file says, into whatever room there is. */
 herr_t csrn_hdf5_find_chunk(hid_t dataset, const hsize_t *offset, size_t size, uint32_t *mask, void *to,
                             csrn_hdf5_span *span);
 herr_t csrn_hdf5_place_chunk(hid_t dataset, const hsize_t *offset, size_t size, uint32_t mask,
@@ -113,8 +115,10 @@ int csrn_hdf5_integers(hid_t object, int n, int64_t *values);
 
 /* Whether the first n_filters are an optional shuffle and at most one compressor that codec.c has. */
 bool csrn_hdf5_find_codec(hid_t properties, int n_filters, csrn_codec *codec);
-/* Whether a chunk with a part of rows [start, start + n) is not as large as its dataset says, or damaged;
- * *where: its first row. To be asked before H5Dread(). */
+/* Whether a dataset is virtual, with elements in another file, whose name goes to name[size]. */
+bool csrn_hdf5_is_elsewhere(hid_t properties, char *name, size_t size);
+/* Whether a chunk with a part of rows [start, start + n) is not as large as its dataset says, or damaged, or
+ * all elements are in another file; *where: its first row. To be asked before H5Dread(). */
 int csrn_hdf5_has_bad_chunk(hid_t dataset, hsize_t start, hsize_t n, hsize_t *where);
 /* The same as a sentence. */
 csrn_io_status csrn_hdf5_check_chunks(const csrn_hdf5_file *file, hid_t dataset, const char *path,
@@ -269,6 +273,8 @@ csrn_hdf5_indices csrn_hdf5_indices_in(const csrn_hdf5_input *input, const csrn_
 csrn_io_status csrn_hdf5_copy_h5ad(csrn_hdf5_input *input, const csrn_io_matrix *matrix,
                                    const csrn_io_output *output, const csrn_hdf5_file *file,
                                    const csrn_io_progress *progress);
+/* Whether the input has places for what is added to a copy of it; to be asked before anything is written. */
+csrn_io_status csrn_hdf5_check_places(const csrn_hdf5_file *input, const csrn_io_output *output);
 /* Adds obs/<key_added> and uns/log1p as `output` asks. */
 csrn_io_status csrn_hdf5_annotate(const csrn_hdf5_file *file, const csrn_io_output *output, int64_t n_cells);
 

@@ -236,8 +236,8 @@ const char *csrn_io_libraries(void);
 
 /* ---- Small text files of numbers, for `csrnorm sums -o` and `csrnorm scale --by` -- */
 
-/* One number a line, in C's decimal or hexadecimal notation; also .npy of float64 and
- * float32. *values comes from malloc(). */
+/* One number a line, in C's decimal or hexadecimal notation; also .npy of numbers of any
+ * type. *values comes from malloc(). */
 csrn_io_status csrn_io_read_vector(const char *path, double **values, int64_t *n, csrn_io_error *error);
 
 /* Says whether csrn_io_write_vector() could begin, as csrn_io_output_check() does. */

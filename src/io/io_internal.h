@@ -1,7 +1,7 @@
 /*
  * What the file formats share: a reader per format behind csrn_io_open(), a writer per
  * format behind csrn_io_write(), and the names of cells and genes that travel from one
- * format to another. io.c holds the dispatch and everything about temporary files.
+ * format to another. io.c holds the dispatch, io_output.c everything about temporary files.
  */
 #ifndef CSRN_IO_INTERNAL_H
 #define CSRN_IO_INTERNAL_H

@@ -391,5 +391,5 @@ csrn_io_status csrn_stream_send(csrn_stream_worker *worker, const csrn_stream_ar
   const csrn_hdf5_file file = file_of(worker, array);
   if (array->coded || array->raw)
     move_bytes(worker, array, n, false);
-  return csrn_hdf5_is_sound(&file) ? CSRN_IO_OK : csrn_hdf5_failed(&file, "write", array->path);
+  return csrn_hdf5_settle(&file, CSRN_IO_OK);
 }

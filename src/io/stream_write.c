@@ -238,8 +238,10 @@ static csrn_io_status end_preparing(writing *w, csrn_io_status copied) {
 static int report_copying(void *user, const char *step, int64_t done, int64_t total) {
   writing *w = user;
   csrn_stream_pool *pool = &w->job->pool;
-  if (!w->preparing || atomic_load(&w->prepared))
+  if (!w->preparing)
     return !csrn_io_proceed(w->job->progress, step, done, total);
+  if (atomic_load(&w->prepared)) /* if it has failed, a copy is of no use */
+    return w->its_status || !csrn_io_proceed(w->job->progress, step, done, total);
   pthread_mutex_lock(&pool->state);
   const int stops = pool->status != CSRN_IO_OK;
   pthread_mutex_unlock(&pool->state);

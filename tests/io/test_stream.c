@@ -431,7 +431,7 @@ static void no_values(void **state) {
   expect_same(&c, options_of(CSRN_TARGET_MEDIAN, 1), (csrn_io_output){0});
 }
 
-/* Chunk `i` of X/data replaced by `bytes` of which filters were skipped as `mask` says. */
+/* The chunk of X/data at `first` replaced by `bytes` of which filters were skipped as `mask` says. */
 static void replace_chunk(hsize_t first, uint32_t mask, const void *bytes, size_t n) {
   hid_t file = H5Fopen(sample_path("in.h5ad"), H5F_ACC_RDWR, H5P_DEFAULT);
   hid_t data = H5Dopen2(file, "X/data", H5P_DEFAULT);
@@ -476,15 +476,37 @@ static void expect_failure(const stream_case *c, const csrn_io_progress *progres
 
 static void damaged_chunks(void **state) {
   (void)state;
-  static const char *const filters[] = {"g", "sg", "l", ""};
+  static const char *const filters[] = {"g", "sg", "l"};
   const unsigned char junk[] = "these bytes are no compressed values";
   for (size_t f = 0; f < sizeof filters / sizeof filters[0]; f++) {
     const stream_case c = {filters[f], 1000, COUNTS, CSRN_F32, 1000, 3, 0};
     make_file(&c, H5T_STD_I32LE, H5T_STD_I32LE, 0);
     replace_chunk(12000, 0, junk, sizeof junk);
     replace_chunk(15000, 0, junk, sizeof junk);
-    if (filters[f][0])
-      expect_failure(&c, NULL, "cannot read X/data: the chunk that begins at 1"); /* whichever is met first */
+    expect_failure(&c, NULL, "cannot read X/data: the chunk that begins at 1"); /* whichever is met first */
+  }
+}
+
+/* Without filters libhdf5 says how long a chunk should be, and reads as much as there is. */
+static void chunks_of_other_sizes(void **state) {
+  (void)state;
+  static const char *const paths[] = {"X/data", "X/indices"};
+  static unsigned char bytes[1 << 16];
+  static const size_t sizes[] = {100, 4004, sizeof bytes};
+  for (size_t i = 0; i < 6; i++) {
+    const stream_case c = {"", 1000, COUNTS, CSRN_F32, 2000, 2, 0};
+    const hsize_t last = (hsize_t)total_length() / 1000 * 1000, whole = (hsize_t)total_length();
+    char words[100];
+    snprintf(words, sizeof words, "cannot read %s: a chunk has %zu bytes instead of 4000", paths[i / 3],
+             sizes[i % 3]);
+    make_file(&c, H5T_STD_I32LE, H5T_STD_I32LE, 0);
+    hid_t file = H5Fopen(sample_path("in.h5ad"), H5F_ACC_RDWR, H5P_DEFAULT);
+    hid_t id = H5Dopen2(file, paths[i / 3], H5P_DEFAULT);
+    assert_true(H5Dset_extent(id, &last) >= 0 && H5Dset_extent(id, &whole) >= 0);
+    assert_true(H5Dwrite_chunk(id, H5P_DEFAULT, 0, &last, sizes[i % 3], bytes) >= 0);
+    H5Dclose(id);
+    H5Fclose(file);
+    expect_failure(&c, NULL, words);
   }
 }
 
@@ -582,6 +604,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(no_values),
       cmocka_unit_test(skipped_filters),
       cmocka_unit_test(damaged_chunks),
+      cmocka_unit_test(chunks_of_other_sizes),
       cmocka_unit_test(bad_rows),
       cmocka_unit_test(exclusion),
       cmocka_unit_test(dense),

@@ -3,8 +3,8 @@
  * features and with some; sums and scaling by rows and columns of every layout. All against
  * the matrix in memory, to the bit.
  */
-#include "hdf5_util.h"
 #include "pieces_device.h"
+#include "stream.h"
 #include "stream_samples.h"
 
 #include <stdlib.h>
@@ -200,6 +200,81 @@ static void names_in_plan(void **state) {
   assert_true(n.plan.memory > before + 900000 && n.plan.memory < before + 1100000);
   const int64_t expected = (int64_t)ROWS + (int64_t)COLUMNS * input->genes.n_columns;
   assert_true(before > 12000000 + expected * 32);
+  csrn_io_close(input);
+}
+
+/* Bytes that normalization of "in.h5ad" to an .h5ad needs with one worker, with indices in chunks of so many.
+ */
+static int64_t plan_with(int64_t chunk) {
+  csrn_normalize_options options = options_of(0);
+  csrn_io_normalization n = {.options = &options};
+  csrn_io_output output = {.path = sample_path("none.h5ad")};
+  csrn_io_error error;
+  const hsize_t nnz = (hsize_t)total_length();
+  hid_t file = H5Fopen(sample_path("in.h5ad"), H5F_ACC_RDWR, H5P_DEFAULT);
+  hid_t storage = sample_storage((hsize_t)chunk, "g");
+  H5Ldelete(file, "X/indices", H5P_DEFAULT);
+  sample_dataset(file, "X/indices", H5T_STD_I32LE, storage, 1, &nnz, 0, NULL);
+  H5Pclose(storage);
+  H5Fclose(file);
+  csrn_context *ctx = context_of(&(stream_case){.threads = 1});
+  csrn_io_input *input = sample_open(sample_path("in.h5ad"), NULL);
+  assert_int_equal(csrn_io_normalize_plan(input, ctx, &output, &n, &error), CSRN_IO_OK);
+  csrn_io_close(input);
+  csrn_context_destroy(ctx);
+  return n.plan.memory;
+}
+
+/* A worker holds a chunk of the indices whole to copy it, and an entry for each chunk of a unit; libhdf5
+ * holds an index of the chunks of both files. */
+static void chunks_in_plan(void **state) {
+  (void)state;
+  const int64_t unit = 1 << 17, nnz = total_length(), key = 300;
+  const int64_t entry = 64 + (int64_t)sizeof(csrn_stream_place);
+  stream_case c = {"g", 1 << 17, COUNTS, CSRN_F32, 0, 1, 0};
+  make_matrix(&c, 0, H5T_STD_I32LE, H5T_STD_I32LE, 0);
+  const int64_t usual = plan_with(1000);
+  assert_true(plan_with(1 << 23) >= usual + 5 * ((INT64_C(1) << 23) - 2 * unit));
+  assert_true(plan_with(8) >= usual + unit / 9 * entry + nnz / 8 * 2 * key);
+  c.chunk = 16;
+  make_matrix(&c, 0, H5T_STD_I32LE, H5T_STD_I32LE, 0);
+  assert_true(plan_with(1000) >= usual + unit / 17 * entry + nnz / 16 * 2 * key);
+}
+
+static int count_copying(void *user, const char *step, int64_t done, int64_t total) {
+  (void)done;
+  (void)total;
+  *(int *)user += !strcmp(step, "copying");
+  return 0;
+}
+
+/* When the totals have failed nothing else is copied. */
+static void useless_copy(void **state) {
+  (void)state;
+  enum { GROUPS = 400 };
+  const stream_case c = {"g", 1000, COUNTS, CSRN_F32, 1000, 2, 0};
+  const hsize_t first = 0;
+  csrn_normalize_options options = options_of(0);
+  csrn_io_normalization n = {.options = &options};
+  csrn_io_output output = {.path = sample_path("none.h5ad")};
+  csrn_io_error error;
+  int copied = 0;
+  make_matrix(&c, 0, H5T_STD_I32LE, H5T_STD_I32LE, 0);
+  hid_t file = H5Fopen(sample_path("in.h5ad"), H5F_ACC_RDWR, H5P_DEFAULT);
+  hid_t data = H5Dopen2(file, "X/data", H5P_DEFAULT);
+  assert_true(H5Dwrite_chunk(data, H5P_DEFAULT, 0, &first, 4, "junk") >= 0);
+  H5Dclose(data);
+  for (int i = 0; i < GROUPS; i++) {
+    char name[20];
+    snprintf(name, sizeof name, "group%d", i);
+    sample_frame(file, name, 3, "row");
+  }
+  H5Fclose(file);
+  csrn_io_input *input = sample_open(sample_path("in.h5ad"), NULL);
+  const csrn_io_progress progress = {count_copying, &copied};
+  assert_int_equal(csrn_io_normalize(input, sample_context, &output, &n, &progress, &error), CSRN_IO_FAILED);
+  assert_non_null(strstr(error.text, "the chunk that begins at 0 is damaged"));
+  assert_int_equal(copied, 0);
   csrn_io_close(input);
 }
 
@@ -454,6 +529,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(sums_keep_nothing),   cmocka_unit_test(sums),
       cmocka_unit_test(extreme_sums),        cmocka_unit_test(scaling),
       cmocka_unit_test(sample_nothing_open), cmocka_unit_test(limits),
+      cmocka_unit_test(chunks_in_plan),      cmocka_unit_test(useless_copy),
   };
   return cmocka_run_group_tests_name("sums, scaling and 10x files in pieces", tests, sample_setup,
                                      sample_teardown);
