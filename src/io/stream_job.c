@@ -94,7 +94,8 @@ static double worker_bytes(const csrn_io_input *opened, csrn_dtype out_type, int
                            const csrn_stream_request *request) {
   const csrn_hdf5_input *input = csrn_stream_state(opened);
   const double value = (double)csrn_dtype_size(input->data.type), out = (double)csrn_dtype_size(out_type);
-  const double rows = input->nnz > 0 ? (double)input->n_rows / (double)input->nnz * (double)unit : 0;
+  const double share = input->nnz > unit ? (double)unit / (double)input->nnz : 1;
+  const double rows = (double)input->n_rows * share;
   const double index = input->dense ? 0 : (double)csrn_dtype_size(input->indices.type);
   const double n = (double)unit, chunk = (double)index_chunk(input), longer = chunk > n ? chunk : n;
   const double span = chunk > n ? 2 * chunk : n + chunk;

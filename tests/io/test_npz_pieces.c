@@ -286,7 +286,7 @@ static void test_many_rows(void **state) {
   matrix.csr = (csrn_csr){MANY, 5, 1, indptr, &index, &value, CSRN_I32, CSRN_I32, CSRN_F32};
   const csrn_io_output output = {.path = io_path("in.npz"), .force = 1};
   assert_int_equal(io_write_as(NULL, &matrix, &output), CSRN_IO_OK);
-  const pieces_case c = {.unit = 1, .threads = 2};
+  const pieces_case c = {.unit = 100, .threads = 2};
   csrn_io_normalization n;
   csrn_normalize_options options = options_of(0);
   if (normalize_pieces(&c, NULL, &options, NULL, &n))
