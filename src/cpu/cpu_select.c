@@ -95,7 +95,7 @@ static int64_t count_all(selection *s) {
   s->lowest = UINT64_MAX;
   s->highest = s->any = 0;
   s->n_threads = csrn_cpu_threads_for(s->ctx, s->n);
-  csrn_cpu_parallel(s->n_threads, count_digits, s);
+  csrn_cpu_parallel(s->ctx, s->n_threads, count_digits, s);
   int64_t total = 0;
   if (s->highest == 0)
     return 0;
@@ -142,7 +142,7 @@ static void gather_range(void *arg, int thread, int n_threads) {
 static void gather(selection *s) {
   s->gathered = (double *)(void *)(s->bins + (int64_t)csrn_cpu_state_of(s->ctx)->threads * N_BINS);
   s->n_gathered = 0;
-  csrn_cpu_parallel(s->n_threads, gather_range, s);
+  csrn_cpu_parallel(s->ctx, s->n_threads, gather_range, s);
   s->values = s->gathered;
   s->n = s->n_gathered;
 }
@@ -242,7 +242,7 @@ csrn_status csrn_cpu_mean(csrn_context *ctx, const double *values, int64_t n, do
   for (int64_t i = 0; i < n; i += stretch) {
     work.begin = i;
     work.end = n - i < stretch ? n : i + stretch;
-    csrn_cpu_parallel(csrn_cpu_threads_for(ctx, work.end - i), sum_positive_blocks, &work);
+    csrn_cpu_parallel(ctx, csrn_cpu_threads_for(ctx, work.end - i), sum_positive_blocks, &work);
     for (int64_t k = 0; k * CSRN_BLOCK < work.end - i; k++)
       sum += work.sums[k];
   }
