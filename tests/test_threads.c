@@ -5,6 +5,7 @@
  */
 #include "battery.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 
 static const int thread_counts[] = {1, 2, 3, 7};
@@ -123,6 +124,52 @@ static void exact_sums_of_parts_out_of_range(void **state) {
   }
 }
 
+enum { MOST_THREADS = 64 };
+
+/* The numbers of this process's threads; none where the system does not say. */
+static int list_threads(long numbers[MOST_THREADS]) {
+  int n = 0;
+  DIR *folder = opendir("/proc/self/task");
+  const struct dirent *entry;
+  while (folder && n < MOST_THREADS && (entry = readdir(folder)))
+    if (entry->d_name[0] != '.')
+      numbers[n++] = strtol(entry->d_name, NULL, 10);
+  if (folder)
+    closedir(folder);
+  return n;
+}
+
+static void expect_no_new_threads(const long *before, int n_before) {
+  long after[MOST_THREADS];
+  const int n = list_threads(after);
+  for (int i = 0; i < n; i++) {
+    int k = 0;
+    while (k < n_before && before[k] != after[i])
+      k++;
+    assert_true(k < n_before);
+  }
+}
+
+/* Work of which there is enough for some of the threads only (checking the rows, taking the median) does not
+ * end the others, which would have to be made anew. */
+static void threads_stay(void **state) {
+  (void)state;
+  enum { ROWS = 9000, THREADS = 5 };
+  if (!test.watched)
+    skip();
+  fixture_restart(THREADS);
+  sample_shape shape = random_shape(ROWS, 5, 100, 179);
+  sample m = sample_make(&shape, CSRN_F32, SAMPLE_COUNTS, 179);
+  csrn_csr A = sample_place(&m, LAYOUT_DEFAULT);
+  double *sums = place_output(ROWS, sizeof *sums), *median = place_output(1, sizeof *median);
+  long before[MOST_THREADS];
+  expect_ok(csrn_axis_sum(test.ctx, &A, CSRN_PER_ROW, sums, CSRN_F64));
+  const int n_before = list_threads(before);
+  expect_ok(csrn_median_positive(test.ctx, sums, ROWS, median));
+  expect_ok(csrn_axis_sum(test.ctx, &A, CSRN_PER_ROW, sums, CSRN_F64));
+  expect_no_new_threads(before, n_before);
+}
+
 /* The defaults: some number of threads, at least one. */
 static void threads_by_default(void **state) {
   (void)state;
@@ -140,6 +187,7 @@ int main(int argc, char **argv) {
       TEST(fewer_rows_than_threads),
       TEST(many_columns_and_few_values),
       TEST(exact_sums_of_parts_out_of_range),
+      TEST(threads_stay),
       TEST(threads_by_default),
   };
   return fixture_run(argc, argv, "threads", tests, COUNT(tests));

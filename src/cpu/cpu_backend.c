@@ -188,7 +188,7 @@ static csrn_status cpu_check_rows(csrn_context *ctx, const csrn_csr *A) {
     return csrn_fail(ctx, CSRN_INVALID_MATRIX,
                      "A->indptr[n_rows] is %" PRId64 "; expected at most nnz = %" PRId64, last, A->nnz);
   row_check check = {A, false};
-  csrn_cpu_parallel(csrn_cpu_threads_for(ctx, A->n_rows), check_row_range, &check);
+  csrn_cpu_parallel(ctx, csrn_cpu_threads_for(ctx, A->n_rows), check_row_range, &check);
   if (!check.bad)
     return CSRN_OK;
   int64_t row = 0;

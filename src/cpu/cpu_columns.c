@@ -132,10 +132,10 @@ static void add_rows(column_sums *work, int64_t first, int64_t last) {
   rows.n_rows = last - first;
   work->A = &rows;
   work->excluded_rows = excluded ? excluded + first : NULL;
-  csrn_cpu_parallel(work->n_threads, clear_share, work);
+  csrn_cpu_parallel(work->ctx, work->n_threads, clear_share, work);
   const csrn_row_work visit = {work->ctx, &rows, 0, visit_rows, visit_giant, work};
   csrn_cpu_rows(&visit);
-  csrn_cpu_parallel(work->n_threads, merge_columns, work);
+  csrn_cpu_parallel(work->ctx, work->n_threads, merge_columns, work);
   work->A = A;
   work->excluded_rows = excluded;
 }

@@ -102,6 +102,7 @@ typedef enum csrn_slot {
 typedef struct csrn_cpu_state {
   const csrn_kernels *kernels;
   int32_t threads;
+  int32_t team; /* threads of the largest parallel region so far */
   bool by_work; /* their number was left to the library, which then uses fewer where there is little to do */
   struct {
     void *memory;
@@ -118,9 +119,10 @@ void *csrn_cpu_scratch(csrn_context *ctx, csrn_slot slot, size_t bytes);
 
 /* ---- Threads -------------------------------------------------------------- */
 
-/* Runs function(arg, thread, n_threads) on up to n_threads threads, in the default
- * floating-point mode; in the calling thread alone if n_threads is 1. */
-void csrn_cpu_parallel(int n_threads, void (*function)(void *arg, int thread, int n_threads), void *arg);
+/* Runs function(arg, thread, n_threads) on up to n_threads threads, no more than the context has, in the
+ * default floating-point mode; in the calling thread alone if n_threads is 1. */
+void csrn_cpu_parallel(const csrn_context *ctx, int n_threads,
+                       void (*function)(void *arg, int thread, int n_threads), void *arg);
 
 /* How many threads are worth using for `values` elements: at most those of the
  * context, one in a forked child, and one for few elements unless threads were asked for. */

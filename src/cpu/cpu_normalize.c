@@ -12,8 +12,7 @@
 
 /* Values of the rows that are summed and then divided together. Few, so that the sums of
  * the next rows already wait for memory while these are divided: of 256 to 65536 values
- * those up to 2048 came to 0.9 of the roofline on one core and larger ones to 0.72-0.83;
- * software prefetch of the next rows, to either cache level, made it 0.5-0.7. */
+ * those up to 2048 came to 0.9 of the roofline on one core and larger ones to 0.72-0.83. */
 enum { FUSED_NNZ = 1024 };
 
 typedef struct normalizer {

@@ -101,7 +101,8 @@ bool csrn_cpu_sum_giant(const csrn_row_source *source, int64_t begin, int64_t en
   for (int64_t i = begin; i < end; i += stretch) {
     giant_blocks blocks = {source, i, end - i < stretch ? end : i + stretch, sums};
     int64_t n = (blocks.end - blocks.begin + CSRN_BLOCK - 1) / CSRN_BLOCK;
-    csrn_cpu_parallel(csrn_cpu_threads_for(source->ctx, blocks.end - blocks.begin), sum_blocks, &blocks);
+    csrn_cpu_parallel(source->ctx, csrn_cpu_threads_for(source->ctx, blocks.end - blocks.begin), sum_blocks,
+                      &blocks);
     for (int64_t k = 0; k < n; k++) {
       if (csrn_cpu_is_real(type))
         real_sum += ((const double *)sums)[k];

@@ -16,8 +16,9 @@
 enum { FIRST_BITS = 15, NEXT_BITS = 12, N_BINS = 1 << FIRST_BITS };
 enum { FEW = 8192, FEW_BITS = 9 };
 
-/* As many values as one histogram has bins are gathered. */
-enum { MAX_GATHERED = N_BINS };
+/* As many values as one histogram has bins are gathered; so many at a time, since all threads count them
+ * together. */
+enum { MAX_GATHERED = N_BINS, GATHERED_TOGETHER = 128 };
 
 #define INFINITY_BITS 0x7ff0000000000000U
 
@@ -29,6 +30,8 @@ typedef struct selection {
   int bits;        /* how many it has */
   uint64_t prefix; /* all higher digits, the same for every candidate */
   int64_t *bins;   /* [threads][N_BINS] */
+  /* Of the keys of all candidates: the least, the greatest, the bits that one of them has. */
+  uint64_t lowest, highest, any;
   int n_threads;
   double *gathered;
   int64_t n_gathered;
@@ -48,29 +51,57 @@ static bool is_candidate(const selection *s, uint64_t key) {
   return key != 0 && (top == 63 || key >> top == s->prefix);
 }
 
+/* What one thread has seen. */
+static void note_keys(selection *s, uint64_t lowest, uint64_t highest, uint64_t any) {
+  uint64_t seen = __atomic_load_n(&s->lowest, __ATOMIC_RELAXED);
+  while (lowest < seen &&
+         !__atomic_compare_exchange_n(&s->lowest, &seen, lowest, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+    ;
+  seen = __atomic_load_n(&s->highest, __ATOMIC_RELAXED);
+  while (highest > seen &&
+         !__atomic_compare_exchange_n(&s->highest, &seen, highest, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+    ;
+  __atomic_fetch_or(&s->any, any, __ATOMIC_RELAXED);
+}
+
 static void count_digits(void *arg, int thread, int n_threads) {
-  const selection *s = arg;
+  selection *s = arg;
   int64_t *bins = s->bins + (int64_t)thread * N_BINS;
   const uint64_t mask = ((uint64_t)1 << s->bits) - 1;
+  uint64_t lowest = UINT64_MAX, highest = 0, any = 0;
   int64_t begin, end;
   memset(bins, 0, (size_t)(mask + 1) * sizeof *bins);
   csrn_cpu_range(s->n, 1024, thread, n_threads, &begin, &end);
   for (int64_t i = begin; i < end; i++) {
     uint64_t key = key_of(s->values[i]);
-    if (is_candidate(s, key))
-      bins[key >> s->shift & mask]++;
+    if (!is_candidate(s, key))
+      continue;
+    bins[key >> s->shift & mask]++;
+    lowest = key < lowest ? key : lowest;
+    highest = key > highest ? key : highest;
+    any |= key;
   }
+  note_keys(s, lowest, highest, any);
 }
 
-/* The counts of all threads in the first thread's bins; returns how many values. */
+/* The digit of a candidate. */
+static uint64_t digit_of(const selection *s, uint64_t key) {
+  return key >> s->shift & (((uint64_t)1 << s->bits) - 1);
+}
+
+/* The counts of all threads in the first thread's bins; returns how many values. Only from the lowest digit
+ * to the highest: totals of cells have few of the 2^15, and every other thread's bins come from its cache. */
 static int64_t count_all(selection *s) {
-  const int64_t n_bins = (int64_t)1 << s->bits;
+  s->lowest = UINT64_MAX;
+  s->highest = s->any = 0;
   s->n_threads = csrn_cpu_threads_for(s->ctx, s->n);
-  csrn_cpu_parallel(s->n_threads, count_digits, s);
+  csrn_cpu_parallel(s->ctx, s->n_threads, count_digits, s);
   int64_t total = 0;
-  for (int64_t bin = 0; bin < n_bins; bin++) {
+  if (s->highest == 0)
+    return 0;
+  for (uint64_t bin = digit_of(s, s->lowest); bin <= digit_of(s, s->highest); bin++) {
     for (int t = 1; t < s->n_threads; t++)
-      s->bins[bin] += s->bins[(int64_t)t * N_BINS + bin];
+      s->bins[bin] += s->bins[(uint64_t)t * N_BINS + bin];
     total += s->bins[bin];
   }
   return total;
@@ -78,26 +109,40 @@ static int64_t count_all(selection *s) {
 
 /* The bin that holds a rank, which becomes the rank within the bin. */
 static uint64_t find_bin(const selection *s, int64_t *rank) {
-  uint64_t bin = 0;
+  uint64_t bin = digit_of(s, s->lowest);
   while (*rank >= s->bins[bin])
     *rank -= s->bins[bin++];
   return bin;
+}
+
+static void add_gathered(selection *s, const double *values, int64_t n) {
+  const int64_t first = __atomic_fetch_add(&s->n_gathered, n, __ATOMIC_RELAXED);
+  memcpy(s->gathered + first, values, (size_t)n * sizeof *values);
 }
 
 static void gather_range(void *arg, int thread, int n_threads) {
   selection *s = arg;
   int64_t begin, end;
   csrn_cpu_range(s->n, 1024, thread, n_threads, &begin, &end);
-  for (int64_t i = begin; i < end; i++)
-    if (is_candidate(s, key_of(s->values[i])))
-      s->gathered[__atomic_fetch_add(&s->n_gathered, 1, __ATOMIC_RELAXED)] = s->values[i];
+  double found[GATHERED_TOGETHER];
+  int64_t n = 0;
+  for (int64_t i = begin; i < end; i++) {
+    if (!is_candidate(s, key_of(s->values[i])))
+      continue;
+    found[n++] = s->values[i];
+    if (n == GATHERED_TOGETHER) {
+      add_gathered(s, found, n);
+      n = 0;
+    }
+  }
+  add_gathered(s, found, n);
 }
 
 /* The candidates alone, in any order, as the values to go on with. */
 static void gather(selection *s) {
   s->gathered = (double *)(void *)(s->bins + (int64_t)csrn_cpu_state_of(s->ctx)->threads * N_BINS);
   s->n_gathered = 0;
-  csrn_cpu_parallel(s->n_threads, gather_range, s);
+  csrn_cpu_parallel(s->ctx, s->n_threads, gather_range, s);
   s->values = s->gathered;
   s->n = s->n_gathered;
 }
@@ -134,8 +179,10 @@ static double select_median(selection *s) {
       return isfinite(a + b) ? (a + b) / 2 : a / 2 + b / 2;
     }
     s->prefix = s->low_bound;
-    if (s->shift == 0) {
-      memcpy(&a, &s->prefix, sizeof a);
+    /* Counts add up to integers, whose lower digits are zeros. */
+    if ((s->any & (((uint64_t)1 << s->shift) - 1)) == 0) {
+      const uint64_t key = s->prefix << s->shift;
+      memcpy(&a, &key, sizeof a);
       return a;
     }
     int64_t left = s->bins[low_bin];
@@ -195,7 +242,7 @@ csrn_status csrn_cpu_mean(csrn_context *ctx, const double *values, int64_t n, do
   for (int64_t i = 0; i < n; i += stretch) {
     work.begin = i;
     work.end = n - i < stretch ? n : i + stretch;
-    csrn_cpu_parallel(csrn_cpu_threads_for(ctx, work.end - i), sum_positive_blocks, &work);
+    csrn_cpu_parallel(ctx, csrn_cpu_threads_for(ctx, work.end - i), sum_positive_blocks, &work);
     for (int64_t k = 0; k * CSRN_BLOCK < work.end - i; k++)
       sum += work.sums[k];
   }
