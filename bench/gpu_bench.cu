@@ -5,6 +5,7 @@
  * work that is enqueued without a gap. Needs neither HDF5 nor any file.
  *
  *   gpu_bench [--small]      one JSON object: {"host": {...}, "matrices": [...]}; progress on stderr
+ *   gpu_bench CELLS VALUES   of one matrix with so many values a cell alone: {"matrices": [...]}
  *
  * --small: matrices that only show that the program works. Exit codes: 0 measured; 1 a result
  * was wrong or an operation failed; 77 no device.
@@ -173,10 +174,10 @@ int measure(const matrix_size &size, bool quick) {
 } // namespace
 
 int main(int argc, char **argv) {
-  const bool quick = argc > 1 && !std::strcmp(argv[1], "--small");
+  const bool quick = argc > 1 && !std::strcmp(argv[1], "--small"), alone = argc == 3 && !quick;
   int32_t count = 0;
-  if (argc > 2 || (argc > 1 && !quick)) {
-    std::fprintf(stderr, "usage: gpu_bench [--small]\n");
+  if (argc > 1 && !alone && !(quick && argc == 2)) {
+    std::fprintf(stderr, "usage: gpu_bench [--small | CELLS VALUES]\n");
     return BENCH_USAGE;
   }
   if (csrn_device_count(CSRN_BACKEND_CUDA, &count)) {
@@ -192,12 +193,17 @@ int main(int argc, char **argv) {
   }
   collect_operations();
   int code = BENCH_OK;
-  const matrix_size *sizes = quick ? small : large;
-  const size_t n = quick ? sizeof small / sizeof *small : sizeof large / sizeof *large;
-  std::printf("{\"host\": ");
-  if (gpu_bench_host(quick))
-    code = BENCH_FAILED;
-  std::printf(",\n\"matrices\": [\n");
+  const matrix_size given = {alone ? argv[1] : "", alone ? argv[2] : ""};
+  const matrix_size *sizes = alone ? &given : quick ? small : large;
+  const size_t n = alone ? 1 : quick ? sizeof small / sizeof *small : sizeof large / sizeof *large;
+  std::printf("{");
+  if (!alone) {
+    std::printf("\"host\": ");
+    if (gpu_bench_host(quick))
+      code = BENCH_FAILED;
+    std::printf(",\n");
+  }
+  std::printf("\"matrices\": [\n");
   for (size_t i = 0; i < n; i++) {
     std::printf(i ? ", " : "");
     if (measure(sizes[i], quick))
