@@ -225,6 +225,22 @@ static void one_decrease_among_many_rows(void **state) {
 }
 
 /* After a failure the context works as before, and so does the next call. */
+/* Rows that all have the same elements, more than a single row is worked on by: there is room to note one of
+ * them only. */
+static void rows_that_overlap(void **state) {
+  (void)state;
+  enum { ROWS = 4000, VALUES = 300000 };
+  int64_t *lengths = host_array(ROWS, sizeof *lengths);
+  lengths[0] = VALUES;
+  sample_shape shape = {lengths, ROWS, VALUES, 0, 0};
+  sample m = sample_make(&shape, CSRN_U8, SAMPLE_LOW, 145);
+  for (int64_t i = 2; i < ROWS; i += 2)
+    m.indptr[i] = 0;
+  csrn_csr A = sample_place(&m, LAYOUT(I32, U8));
+  uint64_t *sums = place_output(ROWS, sizeof *sums);
+  expect_failure(CSRN_INVALID_MATRIX, csrn_axis_sum(test.ctx, &A, CSRN_PER_ROW, sums, CSRN_U64), "indptr");
+}
+
 static void a_failure_leaves_the_context_usable(void **state) {
   (void)state;
   make_arguments();
@@ -238,21 +254,14 @@ static void a_failure_leaves_the_context_usable(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      TEST(the_base_is_valid),
-      TEST(null_context),
-      TEST(null_matrix),
-      TEST(sizes_out_of_range),
-      TEST(sizes_beyond_memory),
-      TEST(absent_arrays),
-      TEST(wrong_types),
-      TEST(addresses_that_do_not_fit_their_type),
-      TEST(decreasing_indptr),
-      TEST(negative_indptr),
-      TEST(indptr_beyond_nnz),
-      TEST(first_indptr_beyond_nnz),
-      TEST(indptr_that_wraps),
-      TEST(one_decrease_among_many_rows),
-      TEST(a_failure_leaves_the_context_usable),
+      TEST(the_base_is_valid),   TEST(null_context),
+      TEST(null_matrix),         TEST(sizes_out_of_range),
+      TEST(sizes_beyond_memory), TEST(absent_arrays),
+      TEST(wrong_types),         TEST(addresses_that_do_not_fit_their_type),
+      TEST(decreasing_indptr),   TEST(negative_indptr),
+      TEST(indptr_beyond_nnz),   TEST(first_indptr_beyond_nnz),
+      TEST(indptr_that_wraps),   TEST(one_decrease_among_many_rows),
+      TEST(rows_that_overlap),   TEST(a_failure_leaves_the_context_usable),
   };
   return fixture_run(argc, argv, "errors_matrix", tests, COUNT(tests));
 }

@@ -389,7 +389,7 @@ typedef struct csrn_normalize_report {
  *     factor = (T)total / (T)target       rounded once
  *     out    = (T)x / factor              rounded once; a factor of 0 divides as 1
  *     out    = log1p(out) [/ log(base)]   if asked for: csrn_log1p()
- * which is scanpy's pp.normalize_total to the bit. Excluded genes are scaled too.
+ * which is scanpy's pp.normalize_total, of counts to the bit. Excluded genes are scaled too.
  * Without any positive total (target median or mean) values are only converted,
  * the factors are 0 and report->target is NaN; that is not an error.
  *

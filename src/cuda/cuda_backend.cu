@@ -4,6 +4,7 @@
  */
 #include "cuda_device.h"
 #include "cuda_host.h"
+#include "cuda_row.h"
 
 #include <cinttypes>
 #include <cstdio>
@@ -230,9 +231,13 @@ csrn_status csrn_cuda_synchronize(csrn_context *ctx) {
   if (status)
     return status;
   const size_t first = offsetof(csrn_cuda_control, sticky_flags);
-  cudaError_t error = cudaMemcpyAsync(reinterpret_cast<char *>(state->mirror) + first,
-                                      reinterpret_cast<const char *>(state->control) + first,
-                                      sizeof *state->control - first, cudaMemcpyDefault, state->stream);
+  /* Should two operations of this context ever have overlapped, their beginnings must not haunt the next
+   * ones. */
+  cudaError_t error = cudaMemsetAsync(&state->control->first, 0, sizeof state->control->first, state->stream);
+  if (error == cudaSuccess)
+    error = cudaMemcpyAsync(reinterpret_cast<char *>(state->mirror) + first,
+                            reinterpret_cast<const char *>(state->control) + first,
+                            sizeof *state->control - first, cudaMemcpyDefault, state->stream);
   if (error == cudaSuccess)
     error = cudaStreamSynchronize(state->stream);
   if (error != cudaSuccess)
@@ -248,57 +253,125 @@ namespace {
 
 /* ---- The beginning of an operation --------------------------------------------------- */
 
-/* A row is sound if it begins at 0 or later, ends where it begins or later, and at nnz or before. */
-__global__ void __launch_bounds__(CSRN_THREADS) check_rows_kernel(csrn_device_matrix A) {
-  csrn_after_previous();
-  const int64_t step = static_cast<int64_t>(gridDim.x) * CSRN_THREADS;
-  int64_t r = static_cast<int64_t>(blockIdx.x) * CSRN_THREADS + threadIdx.x;
+enum { BEGIN_THREADS = 512, BEGIN_BLOCKS_PER_UNIT = 2 };
+
+/* Looks at rows, of which no other kernel is sure yet: a row is sound if it begins at 0 or later, ends where
+ * it begins or later, and at nnz or before. Those that are long are listed. */
+__device__ void look_at_rows(const csrn_walk &w) {
+  const csrn_device_matrix &A = w.A;
+  const int64_t step = static_cast<int64_t>(gridDim.x) * BEGIN_THREADS;
+  int64_t r = static_cast<int64_t>(blockIdx.x) * BEGIN_THREADS + threadIdx.x;
   for (int64_t last = A.n_rows > 0 ? A.n_rows : 1; r < last; r += step) {
     const int64_t begin = A.indptr[r], end = A.n_rows > 0 ? A.indptr[r + 1] : begin;
-    if (begin >= 0 && begin <= end && end <= A.nnz)
-      continue;
-    raise_flag(A.control, CSRN_FLAG_INVALID_MATRIX);
-    atomicMax(&A.control->now.bad_row, ~static_cast<unsigned long long>(r));
-    if (A.n_rows == 0)
-      A.keep_bad_row(); /* no other kernel may run */
+    if (begin < 0 || begin > end || end > A.nnz) {
+      A.control->first.is_bad = 1;
+      atomicMax(&A.control->first.bad_row, ~static_cast<unsigned long long>(r));
+    } else if (w.list) {
+      list_row(w, r, end - begin);
+    }
   }
 }
 
+/* What csrn_context_synchronize() will say of the indptr. */
+__device__ void keep_bad_row(const csrn_device_matrix &A) {
+  const int64_t r = static_cast<int64_t>(~__ldcg(&A.control->first.bad_row));
+  A.control->bad_row = r;
+  A.control->bad_begin = A.indptr[r];
+  A.control->bad_end = A.indptr[r + (A.n_rows > 0)];
+}
+
 /* NaN alone is sound beside positive finite numbers of the output type. */
-__global__ void check_target_kernel(csrn_cuda_control *control, const double *target, bool as_float) {
-  csrn_after_previous();
-  const double value = as_float ? static_cast<double>(static_cast<float>(*target)) : *target;
-  if (!isnan(*target) && !(value > 0.0 && isfinite(value)))
+__device__ bool is_target(double target, bool as_float) {
+  const double value = as_float ? static_cast<double>(static_cast<float>(target)) : target;
+  return isnan(target) || (value > 0.0 && isfinite(value));
+}
+
+/* By one thread, when all rows have been looked at. */
+__device__ void begin_operation(const csrn_walk &w, const double *target, bool as_float, bool continues) {
+  csrn_cuda_control *control = w.A.control;
+  if (!continues) {
+    csrn_cuda_now *now = &control->now;
+    now->flags = now->refused = 0;
+    now->n_zero = now->n_negative = now->n_nonfinite = now->n_excluded = 0;
+    now->n_positive = now->n_candidates = now->largest = 0;
+    now->n_done = 0;
+  }
+  /* Other blocks have written these: read past the cache of this multiprocessor. */
+  control->now.left = {__ldcg(&control->first.left.n_long), __ldcg(&control->first.left.giants)};
+  if (__ldcg(&control->first.is_bad)) {
+    keep_bad_row(w.A);
+    raise_flag(control, CSRN_FLAG_INVALID_MATRIX);
+  }
+  if (target && !is_target(*target, as_float))
     raise_flag(control, CSRN_FLAG_INVALID_TARGET);
+  control->first = csrn_cuda_first{};
+}
+
+/* The first kernel of an operation on a matrix: the next one finds control->now as it has to be. The block
+ * that is the last to have looked at its rows does that, so that nothing has to be zeroed by another launch.
+ */
+__global__ void __launch_bounds__(BEGIN_THREADS, BEGIN_BLOCKS_PER_UNIT)
+    begin_kernel(csrn_walk w, const double *target, bool as_float, bool continues) {
+  __shared__ bool is_last;
+  csrn_after_previous();
+  csrn_cuda_control *control = w.A.control;
+  w.left = &control->first.left;
+  look_at_rows(w);
+  if (!continues)
+    for (int64_t b = static_cast<int64_t>(blockIdx.x) * BEGIN_THREADS + threadIdx.x; b < CSRN_SELECT_BINS;
+         b += static_cast<int64_t>(gridDim.x) * BEGIN_THREADS)
+      control->now.histogram[b] = 0;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0)
+    is_last = atomicAdd(&control->first.n_done, 1U) == gridDim.x - 1;
+  __syncthreads();
+  if (is_last && threadIdx.x == 0) {
+    __threadfence();
+    begin_operation(w, target, as_float, continues);
+  }
+}
+
+csrn_status launch_begin(csrn_context *ctx, const csrn_csr *A, const double *target, bool as_float,
+                         bool walks, bool continues) {
+  const int64_t most = int64_t(csrn_cuda_state_of(ctx)->n_units) * BEGIN_BLOCKS_PER_UNIT;
+  const csrn_launch shape = {csrn_cuda_blocks(A->n_rows + 1, BEGIN_THREADS, most), BEGIN_THREADS, 0};
+  csrn_walk w;
+  csrn_cuda_walk(ctx, A, &w);
+  if (!walks)
+    w.list = nullptr;
+  return csrn_cuda_launch(ctx, CSRN_OK, shape, begin_kernel, w, target, as_float, continues);
 }
 
 } // namespace
 
-csrn_status csrn_cuda_begin(csrn_context *ctx, const csrn_csr *A, const double *target, csrn_dtype out_type) {
+csrn_status csrn_cuda_begin(csrn_context *ctx, const csrn_csr *A, const double *target, csrn_dtype out_type,
+                            bool walks) {
   csrn_cuda_state *state = csrn_cuda_state_of(ctx);
-  state->n_walks = 0;
+  if (A)
+    return launch_begin(ctx, A, target, out_type == CSRN_F32, walks, false);
   const cudaError_t error =
       cudaMemsetAsync(&state->control->now, 0, sizeof state->control->now, state->stream);
-  if (error != cudaSuccess)
-    return csrn_cuda_fail(ctx, error, "the beginning of an operation");
-  csrn_status status = CSRN_OK;
-  if (A) {
-    const csrn_launch shape = {csrn_cuda_blocks(A->n_rows + 1, CSRN_THREADS, state->n_units * 4),
-                               CSRN_THREADS, 0};
-    status = csrn_cuda_launch(ctx, status, shape, check_rows_kernel, csrn_device_view(ctx, A));
-  }
-  if (target)
-    status = csrn_cuda_launch(ctx, status, {1, 1, 0}, check_target_kernel, state->control, target,
-                              out_type == CSRN_F32);
-  return status;
+  return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(ctx, error, "the beginning of an operation");
 }
 
-csrn_status csrn_cuda_continue(csrn_context *ctx) {
-  csrn_cuda_state *state = csrn_cuda_state_of(ctx);
-  state->n_walks = 0;
-  const cudaError_t error =
-      cudaMemsetAsync(&state->control->now.left, 0, sizeof state->control->now.left, state->stream);
-  return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(ctx, error, "the next part of an operation");
+csrn_status csrn_cuda_continue(csrn_context *ctx, const csrn_csr *A) {
+  return launch_begin(ctx, A, nullptr, false, true, true);
+}
+
+csrn_status csrn_cuda_allow_shared(csrn_context *ctx, csrn_status status, const void *kernel, size_t bytes) {
+  enum { WITHOUT_ASKING = 48 << 10 };
+  if (status || bytes == 0)
+    return status;
+  /* These are settings of a kernel on the current device. */
+  cudaError_t error = cudaSuccess;
+  if (bytes > WITHOUT_ASKING)
+    error =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  if (error == cudaSuccess)
+    error = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                 cudaSharedmemCarveoutMaxShared);
+  return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(ctx, error, "asking for shared memory");
 }
 
 /* ---- The table ----------------------------------------------------------------------- */
@@ -342,7 +415,7 @@ csrn_status find_row(csrn_context *ctx, const csrn_csr *A, int64_t offset, int64
 /* Its result is a status, so this one operation waits for the device. */
 csrn_status check_indices(csrn_context *ctx, const csrn_csr *A) {
   csrn_status status = csrn_cuda_synchronize(ctx); /* what was wrong before is not this matrix's fault */
-  status = status ? status : csrn_cuda_begin(ctx, A, nullptr, CSRN_NONE);
+  status = status ? status : csrn_cuda_begin(ctx, A, nullptr, CSRN_NONE, false);
   status = status ? status : csrn_cuda_check_columns(ctx, A);
   status = status ? status : csrn_cuda_synchronize(ctx);
   const csrn_cuda_control *seen = csrn_cuda_state_of(ctx)->mirror;
@@ -364,10 +437,10 @@ csrn_status axis_sum(csrn_context *ctx, const csrn_csr *A, csrn_axis axis, const
                      void *sums, csrn_dtype sums_type) {
   const unsigned columns = axis == CSRN_PER_COLUMN ? csrn_cuda_bit(CSRN_CUDA_COLUMNS) : 0;
   csrn_status status = csrn_cuda_need_for(ctx, csrn_cuda_bit(CSRN_CUDA_LISTS) | columns, A);
-  status = status ? status : csrn_cuda_begin(ctx, A, nullptr, CSRN_NONE);
+  status = status ? status : csrn_cuda_begin(ctx, A, nullptr, CSRN_NONE, true);
   if (status)
     return status;
-  return axis == CSRN_PER_ROW ? csrn_cuda_row_sums(ctx, A, excluded, sums, sums_type)
+  return axis == CSRN_PER_ROW ? csrn_cuda_row_sums(ctx, A, excluded, sums, sums_type, false)
                               : csrn_cuda_column_sums(ctx, A, excluded, sums, sums_type);
 }
 

@@ -225,7 +225,8 @@ __device__ fixed_point fixed_point_of(unsigned long long largest_bits) {
 
 template <typename Type> struct visit_rows {
   using T = Type;
-  static constexpr bool SUMS = false, FINISHES = true, WRITES = false, MASKED = false, GATED = true;
+  static constexpr bool SUMS = false, FINISHES = true, WRITES = false, MASKED = false, GATED = true,
+                        VISITS_FEW = false;
   struct input {
     bool skipped;
   };
@@ -247,7 +248,7 @@ template <typename Type> struct visit_rows {
     return {excluded_rows && excluded_rows[r]};
   }
   __device__ __forceinline__ row begin(const csrn_device_matrix &A, int64_t, typename csrn_sum_of<T>::total,
-                                       const input &given, int64_t, bool) const {
+                                       const input &given, bool) const {
     row its = {given.skipped, {0.0, 0.0}};
     if (mode == FIXED_POINT && !its.skipped) {
       const fixed_point f = fixed_point_of(A.control->now.largest);
@@ -257,9 +258,10 @@ template <typename Type> struct visit_rows {
     return its;
   }
 
+  __device__ __forceinline__ bool wants(const row &its, T) const {
+    return !its.skipped;
+  }
   __device__ __forceinline__ void visit(const csrn_device_matrix &A, const row &its, int64_t i, T x) const {
-    if (its.skipped)
-      return;
     const int64_t c = A.indices[i];
     if (!A.has_column(c)) {
       note_bad_column(A.control, i);
@@ -370,23 +372,6 @@ __global__ void __launch_bounds__(CSRN_THREADS)
 
 /* ---- Shared memory -------------------------------------------------------------------------- */
 
-/* These are settings of a kernel on a device, of the current one. The second asks for all of the memory that
- * a multiprocessor can share, or the driver might leave more of it to the cache, and fewer blocks would run.
- */
-csrn_status allow_shared(csrn_context *ctx, csrn_status status, const void *kernel, size_t bytes) {
-  enum { WITHOUT_ASKING = 48 << 10 };
-  if (status || bytes == 0)
-    return status;
-  cudaError_t error = cudaSuccess;
-  if (bytes > WITHOUT_ASKING)
-    error =
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
-  if (error == cudaSuccess)
-    error = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
-                                 cudaSharedmemCarveoutMaxShared);
-  return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(ctx, error, "asking for shared memory");
-}
-
 size_t shared_share(const csrn_context *ctx, int blocks) {
   /* The system keeps 1 KiB of each block's for itself; static shared memory counts too. */
   enum { OVERHEAD = 3 << 10, GRANULE = 1 << 10 };
@@ -413,7 +398,7 @@ csrn_status launch_count(csrn_context *ctx, const csrn_csr *A, const column_sums
   const T *data = static_cast<const T *>(A->data);
   /* Always the most, as this belongs to the kernel: another thread must not lower it before the launch. */
   const csrn_status status =
-      allow_shared(ctx, CSRN_OK, reinterpret_cast<const void *>(kernel), shared_share(ctx, 1));
+      csrn_cuda_allow_shared(ctx, CSRN_OK, reinterpret_cast<const void *>(kernel), shared_share(ctx, 1));
   return csrn_cuda_launch(ctx, status, shape, kernel, csrn_device_view(ctx, A), data, sums, n_shared,
                           csrn_cuda_lead(data));
 }
@@ -447,12 +432,12 @@ csrn_status add(csrn_context *ctx, const csrn_csr *A, csrn_columns_step step, co
                 const column_sums &sums) {
   visit_rows<T> visit = {static_cast<const T *>(A->data), excluded_rows, sums, COUNTS};
   if (step == CSRN_COLUMNS_COUNTS)
-    return excluded_rows ? csrn_cuda_walk_rows(ctx, A, visit) : count_all<T>(ctx, A, sums);
+    return excluded_rows ? csrn_cuda_walk_rows(ctx, A, visit, false) : count_all<T>(ctx, A, sums);
   if constexpr (T(0.5) != T(0)) {
     if (step == CSRN_COLUMNS_LARGEST)
       return find_largest<T>(ctx, A, sums);
     visit.mode = FIXED_POINT;
-    return excluded_rows ? csrn_cuda_walk_rows(ctx, A, visit) : add_fixed_point<T>(ctx, A, sums);
+    return excluded_rows ? csrn_cuda_walk_rows(ctx, A, visit, false) : add_fixed_point<T>(ctx, A, sums);
   }
   return CSRN_OK; /* integers are counts */
 }

@@ -17,6 +17,13 @@
 enum { CSRN_WARP = 32, CSRN_THREADS = 256 };
 constexpr unsigned FULL_WARP = 0xffffffffU;
 
+/* As many threads as a multiprocessor has room for on every device that code is compiled for, at least. */
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+constexpr int MOST_THREADS = 1024;
+#else
+constexpr int MOST_THREADS = 1536;
+#endif
+
 /* Data types with their C types: the one list from which kernels are made. */
 #define CSRN_CUDA_DATA_TYPES(X)                                                                              \
   X(CSRN_F32, float)                                                                                         \
@@ -36,9 +43,9 @@ void *simt_dynamic_shared(void);
 
 /* ---- The order of kernels ---------------------------------------------------- */
 
-/* To be called by every kernel before it touches memory. A kernel is launched while the one before it still
- * runs (see csrn_cuda_launch()): its blocks take the places that become free, and wait here until that one is
- * complete and what it wrote can be seen. */
+/* To be called by every kernel before it touches global memory. A kernel is launched while the one before it
+ * still runs (see csrn_cuda_launch()): its blocks take the places that become free, and wait here until that
+ * one is complete and what it wrote can be seen. */
 __device__ __forceinline__ void csrn_after_previous() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
@@ -93,17 +100,7 @@ struct csrn_device_matrix {
   /* The same, asked at the beginning of a kernel. */
   __device__ __forceinline__ bool is_sound() const {
     csrn_after_previous();
-    if (control->now.flags & CSRN_FLAG_INVALID_MATRIX && blockIdx.x == 0 && threadIdx.x == 0)
-      keep_bad_row();
     return may_run();
-  }
-
-  /* What csrn_context_synchronize() will say of the indptr. */
-  __device__ __forceinline__ void keep_bad_row() const {
-    const int64_t r = static_cast<int64_t>(~control->now.bad_row);
-    control->bad_row = r;
-    control->bad_begin = indptr[r];
-    control->bad_end = indptr[r + (n_rows > 0)];
   }
 
   /* Whether c is a column; what is not is left out. */

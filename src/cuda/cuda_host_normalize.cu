@@ -117,10 +117,11 @@ csrn_status divide_chunk(csrn_context *ctx, const csrn_host_chunk *chunk, const 
   plan.out = chunk->out;
   plan.factors = nullptr;
   const csrn_normalize_job rows = {
-      &plan, csrn_cuda_log_how(CSRN_CUDA_DIVIDE, options->log1p != 0, options->log_base), job->target,
-      static_cast<const double *>(sums ? chunk->row_out : chunk->row_in), nullptr};
+      &plan,       csrn_cuda_log_how(CSRN_CUDA_DIVIDE, options->log1p != 0, options->log_base),
+      job->target, static_cast<const double *>(sums ? chunk->row_out : chunk->row_in),
+      nullptr,     sums};
   csrn_status status = sums ? csrn_host_sum_chunk(ctx, chunk, &job->sums) : CSRN_OK;
-  status = status ? status : csrn_cuda_begin(ctx, &chunk->A, nullptr, CSRN_NONE);
+  status = status ? status : csrn_cuda_begin(ctx, &chunk->A, nullptr, CSRN_NONE, true);
   if (status)
     return status;
   return plan.out_type == CSRN_F32 ? csrn_cuda_normalize_rows_f32(ctx, &chunk->A, &rows)

@@ -58,9 +58,10 @@ void *slot_of(const csrn_context *ctx, csrn_cuda_slot slot) {
 
 csrn_status csrn_host_sum_chunk(csrn_context *ctx, const csrn_host_chunk *chunk, const void *arg) {
   const auto *job = static_cast<const csrn_host_row_sums *>(arg);
-  const csrn_status status = csrn_cuda_begin(ctx, &chunk->A, nullptr, CSRN_NONE);
-  return status ? status
-                : csrn_cuda_row_sums(ctx, &chunk->A, job->excluded_on_device, chunk->row_out, job->type);
+  const csrn_status status = csrn_cuda_begin(ctx, &chunk->A, nullptr, CSRN_NONE, true);
+  return status
+             ? status
+             : csrn_cuda_row_sums(ctx, &chunk->A, job->excluded_on_device, chunk->row_out, job->type, false);
 }
 
 csrn_status csrn_host_sum_long_row(csrn_context *ctx, int64_t row, const void *arg) {
@@ -118,7 +119,7 @@ struct column_sums_step {
 
 csrn_status add_chunk(csrn_context *ctx, const csrn_host_chunk *chunk, const void *arg) {
   const auto *job = static_cast<const column_sums_step *>(arg);
-  const csrn_status status = csrn_cuda_continue(ctx);
+  const csrn_status status = csrn_cuda_continue(ctx, &chunk->A);
   return status ? status
                 : csrn_cuda_columns_add(ctx, &chunk->A, job->step,
                                         job->masked ? static_cast<const uint8_t *>(chunk->row_in) : nullptr,
@@ -150,7 +151,7 @@ csrn_status csrn_host_run_column_sums(csrn_context *ctx, const csrn_csr *A, cons
                                       void *sums, csrn_dtype type) {
   csrn_cuda_state *state = csrn_cuda_state_of(ctx);
   void *on_device = slot_of(ctx, CSRN_CUDA_TOTALS);
-  csrn_status status = csrn_cuda_begin(ctx, nullptr, nullptr, CSRN_NONE);
+  csrn_status status = csrn_cuda_begin(ctx, nullptr, nullptr, CSRN_NONE, false);
   status = status ? status : csrn_cuda_columns_begin(ctx, A->n_cols);
   status = status ? status : add_columns(ctx, A, CSRN_COLUMNS_COUNTS, excluded_rows);
   status = status ? status
@@ -180,7 +181,7 @@ struct marks {
 
 csrn_status mark_columns_of_chunk(csrn_context *ctx, const csrn_host_chunk *chunk, const void *arg) {
   const auto *job = static_cast<const marks *>(arg);
-  const csrn_status status = csrn_cuda_begin(ctx, &chunk->A, nullptr, CSRN_NONE);
+  const csrn_status status = csrn_cuda_begin(ctx, &chunk->A, nullptr, CSRN_NONE, true);
   return status ? status : csrn_cuda_mark_columns(ctx, &chunk->A, job->max_fraction, job->mask, nullptr);
 }
 
@@ -225,7 +226,7 @@ namespace {
 
 csrn_status mark_rows_of_chunk(csrn_context *ctx, const csrn_host_chunk *chunk, const void *arg) {
   const auto *job = static_cast<const marks *>(arg);
-  const csrn_status status = csrn_cuda_begin(ctx, &chunk->A, nullptr, CSRN_NONE);
+  const csrn_status status = csrn_cuda_begin(ctx, &chunk->A, nullptr, CSRN_NONE, true);
   return status ? status
                 : csrn_cuda_mark_rows(ctx, &chunk->A, job->max_fraction,
                                       static_cast<uint8_t *>(chunk->row_out), job->totals);
@@ -280,7 +281,7 @@ csrn_status log_chunk(csrn_context *ctx, const csrn_host_chunk *chunk, const voi
 
 csrn_status divide_columns_of_chunk(csrn_context *ctx, const csrn_host_chunk *chunk, const void *arg) {
   const auto *job = static_cast<const elements *>(arg);
-  const csrn_status status = csrn_cuda_begin(ctx, &chunk->A, nullptr, CSRN_NONE);
+  const csrn_status status = csrn_cuda_begin(ctx, &chunk->A, nullptr, CSRN_NONE, true);
   return status ? status
                 : csrn_cuda_divide_columns(ctx, &chunk->A, job->how, job->factors, chunk->out, job->out_type);
 }

@@ -25,22 +25,19 @@ extern "C" {
 /* Bins of the first histogram of the selection: see cuda_select.h. */
 enum { CSRN_SELECT_BINS = 4096 };
 
-/* Rows that a walk over a matrix leaves to its later kernels: see cuda_walk.h. */
+/* The rows of a matrix that are too long for a warp: see cuda_walk.h. */
 typedef struct csrn_cuda_left {
   unsigned long long n_long; /* rows in the list of long rows */
   unsigned long long giants; /* giant rows and their pieces */
 } csrn_cuda_left;
 
-/* Walks of one operation at most; exclusion makes the most. */
-enum { CSRN_CUDA_MAX_WALKS = 8 };
-
-/* The numbers that kernels leave for each other. `now` is zeroed by every operation;
- * what follows it lives until csrn_context_synchronize(). */
+/* The numbers that kernels leave for each other: `now` within an operation, which begins with all of it zero
+ * but what its first kernel has found out; `first` within that kernel, zero before and after; what follows
+ * them until csrn_context_synchronize(). */
 typedef struct csrn_cuda_now {
-  unsigned flags; /* CSRN_FLAG_* of this operation: its kernels do nothing where INVALID_* is set */
-  unsigned long long bad_row; /* the first row of a bad indptr, as ~row */
-  unsigned refused;           /* column sums: a value that is no count was met */
-  csrn_cuda_left left[CSRN_CUDA_MAX_WALKS];
+  unsigned flags;   /* CSRN_FLAG_* of this operation: its kernels do nothing where INVALID_* is set */
+  unsigned refused; /* column sums: a value that is no count was met */
+  csrn_cuda_left left;
   unsigned long long n_zero, n_negative, n_nonfinite, n_excluded; /* of the report */
   unsigned long long n_positive;                                  /* mean: how many values take part */
   unsigned long long n_candidates;                                /* selection: values gathered, */
@@ -49,8 +46,16 @@ typedef struct csrn_cuda_now {
   unsigned long long histogram[CSRN_SELECT_BINS]; /* 64 bits: all of more than 2^32 values may be alike */
 } csrn_cuda_now;
 
+typedef struct csrn_cuda_first {
+  unsigned is_bad;            /* there is a row that is none, */
+  unsigned n_done;            /* so many blocks have looked */
+  unsigned long long bad_row; /* and it is the first such, as ~row */
+  csrn_cuda_left left;
+} csrn_cuda_first;
+
 typedef struct csrn_cuda_control {
   csrn_cuda_now now;
+  csrn_cuda_first first;
   double target; /* of the operation that runs */
   unsigned sticky_flags;
   int64_t bad_row, bad_begin,
@@ -83,7 +88,6 @@ typedef struct csrn_cuda_state {
   size_t shared_per_unit;     /* bytes that the blocks on one multiprocessor share */
   csrn_cuda_control *control; /* device */
   csrn_cuda_control *mirror;  /* pinned: what synchronize reads */
-  int n_walks;                /* of the operation so far */
   csrn_cuda_host *host;       /* for matrices in host memory: see cuda_host.h; NULL until the first */
   struct {
     void *memory;
@@ -215,6 +219,12 @@ csrn_status csrn_cuda_launch(csrn_context *ctx, csrn_status status, const csrn_l
   return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(ctx, error, "a kernel launch");
 }
 
+/* Lets a kernel on the context's device have so many bytes of dynamic shared memory, and asks for as much of
+ * it on a multiprocessor as there is: the driver might leave more of it to the cache, and fewer blocks would
+ * run.
+ */
+csrn_status csrn_cuda_allow_shared(csrn_context *ctx, csrn_status status, const void *kernel, size_t bytes);
+
 /* Blocks of `per_block` for n items, at most `limit` (0: none): kernels loop over what is left. */
 static inline int64_t csrn_cuda_blocks(int64_t n, int64_t per_block, int64_t limit) {
   int64_t blocks = n / per_block + (n % per_block != 0);
@@ -230,18 +240,20 @@ size_t csrn_cuda_list_bytes(int64_t n_rows, int64_t nnz);
 size_t csrn_cuda_piece_bytes(void);
 size_t csrn_cuda_column_bytes(int64_t n_cols);
 
-/* Zeroes control->now and checks indptr (A may be NULL) and *target (may be NULL): where one is wrong, the
- * flag is set and the kernels of this operation do nothing. */
-csrn_status csrn_cuda_begin(csrn_context *ctx, const csrn_csr *A, const double *target, csrn_dtype out_type);
-/* For one more part of a matrix that comes in parts, whose rows are known to be sound: walks begin anew,
- * while flags and what column sums have found out stay. */
-csrn_status csrn_cuda_continue(csrn_context *ctx);
+/* Zeroes control->now, checks indptr (A may be NULL) and *target (may be NULL), and lists the long rows if
+ * the operation `walks`, for which CSRN_CUDA_LISTS has been asked for. Where something is wrong, the flag is
+ * set and the kernels of this operation do nothing. */
+csrn_status csrn_cuda_begin(csrn_context *ctx, const csrn_csr *A, const double *target, csrn_dtype out_type,
+                            bool walks);
+/* For one more part of a matrix that comes in parts: its rows are looked at, while flags and what column sums
+ * have found out stay. */
+csrn_status csrn_cuda_continue(csrn_context *ctx, const csrn_csr *A);
 /* Waits, and returns what went wrong on the device since the last call. */
 csrn_status csrn_cuda_synchronize(csrn_context *ctx);
 
 /* The steps that operations are made of, after csrn_cuda_begin(). */
 csrn_status csrn_cuda_row_sums(csrn_context *ctx, const csrn_csr *A, const uint8_t *excluded, void *sums,
-                               csrn_dtype sums_type);
+                               csrn_dtype sums_type, bool backwards);
 csrn_status csrn_cuda_column_sums(csrn_context *ctx, const csrn_csr *A, const uint8_t *excluded_rows,
                                   void *sums, csrn_dtype sums_type);
 /* The steps of column sums, for a matrix that comes in parts: counts are added over all parts; if

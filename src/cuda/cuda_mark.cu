@@ -10,7 +10,8 @@ namespace {
  * entry is read only where it is marked. */
 template <typename Type> struct mark_columns {
   using T = Type;
-  static constexpr bool SUMS = true, FINISHES = true, WRITES = false, MASKED = false, GATED = false;
+  static constexpr bool SUMS = true, FINISHES = true, WRITES = false, MASKED = false, GATED = false,
+                        VISITS_FEW = true;
   struct input {};
   struct row {
     double threshold;
@@ -24,16 +25,16 @@ template <typename Type> struct mark_columns {
     return {};
   }
   __device__ __forceinline__ row begin(const csrn_device_matrix &A, int64_t r,
-                                       typename csrn_sum_of<T>::total sum, const input &, int64_t,
-                                       bool first) const {
+                                       typename csrn_sum_of<T>::total sum, const input &, bool first) const {
     const double total = csrn_total<T>::as_double(A, sum);
     if (first && totals)
       totals[r] = total;
     return {max_fraction * total};
   }
-  __device__ __forceinline__ void visit(const csrn_device_matrix &A, const row &its, int64_t i, T x) const {
-    if (!(static_cast<double>(x) > its.threshold))
-      return;
+  __device__ __forceinline__ bool wants(const row &its, T x) const {
+    return static_cast<double>(x) > its.threshold;
+  }
+  __device__ __forceinline__ void visit(const csrn_device_matrix &A, const row &, int64_t i, T) const {
     const int64_t c = A.indices[i];
     if (A.has_column(c))
       mask[c] = 1;
@@ -45,7 +46,8 @@ template <typename Type> struct mark_columns {
 /* Rows where an entry exceeds the threshold of its column. */
 template <typename Type> struct mark_rows {
   using T = Type;
-  static constexpr bool SUMS = false, FINISHES = true, WRITES = false, MASKED = false, GATED = false;
+  static constexpr bool SUMS = false, FINISHES = true, WRITES = false, MASKED = false, GATED = false,
+                        VISITS_FEW = false;
   struct input {};
   struct row {
     int64_t r;
@@ -59,8 +61,11 @@ template <typename Type> struct mark_rows {
     return {};
   }
   __device__ __forceinline__ row begin(const csrn_device_matrix &, int64_t r, typename csrn_sum_of<T>::total,
-                                       const input &, int64_t, bool) const {
+                                       const input &, bool) const {
     return {r};
+  }
+  __device__ __forceinline__ bool wants(const row &, T) const {
+    return true;
   }
   __device__ __forceinline__ void visit(const csrn_device_matrix &A, const row &its, int64_t i, T x) const {
     const int64_t c = A.indices[i];
@@ -88,7 +93,7 @@ csrn_status csrn_cuda_mark_columns(csrn_context *ctx, const csrn_csr *A, double 
 #define CASE(code, T)                                                                                        \
   case code:                                                                                                 \
     return csrn_cuda_walk_rows(                                                                              \
-        ctx, A, mark_columns<T>{static_cast<const T *>(A->data), max_fraction, mask, totals});
+        ctx, A, mark_columns<T>{static_cast<const T *>(A->data), max_fraction, mask, totals}, false);
   switch (A->data_type) {
     CSRN_CUDA_DATA_TYPES(CASE)
   default:
@@ -101,8 +106,8 @@ csrn_status csrn_cuda_mark_rows(csrn_context *ctx, const csrn_csr *A, double max
                                 const double *totals) {
 #define CASE(code, T)                                                                                        \
   case code:                                                                                                 \
-    return csrn_cuda_walk_rows(ctx, A,                                                                       \
-                               mark_rows<T>{static_cast<const T *>(A->data), max_fraction, mask, totals});
+    return csrn_cuda_walk_rows(                                                                              \
+        ctx, A, mark_rows<T>{static_cast<const T *>(A->data), max_fraction, mask, totals}, false);
   switch (A->data_type) {
     CSRN_CUDA_DATA_TYPES(CASE)
   default:

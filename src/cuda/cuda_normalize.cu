@@ -124,12 +124,13 @@ csrn_status normalize_rows(normalization *n) {
     n->job.excluded = n->mask;
   }
   if (!status && n->totals) {
-    status = csrn_cuda_row_sums(n->ctx, n->A, n->mask, n->totals, CSRN_F64);
+    status = csrn_cuda_row_sums(n->ctx, n->A, n->mask, n->totals, CSRN_F64, n->mask != nullptr);
     n->job.totals = n->totals;
     status = status ? status : find_target(n);
   }
   if (status)
     return status;
+  n->job.backwards = (n->mask != nullptr) != (n->totals != nullptr); /* after one pass, not after two */
   return n->plan->out_type == CSRN_F32 ? csrn_cuda_normalize_rows_f32(n->ctx, n->A, &n->job)
                                        : csrn_cuda_normalize_rows_f64(n->ctx, n->A, &n->job);
 }
@@ -171,12 +172,13 @@ csrn_status csrn_cuda_normalize(csrn_context *ctx, const csrn_csr *A, const csrn
   const bool rows = options->axis == CSRN_PER_ROW;
   normalization n = {ctx, A,       plan,   rows ? A->n_rows : A->n_cols, rows ? A->n_cols : A->n_rows,
                      {},  nullptr, nullptr};
-  n.job = {plan, csrn_cuda_log_how(CSRN_CUDA_DIVIDE, options->log1p != 0, options->log_base), plan->target,
-           plan->totals, nullptr};
+  n.job = {plan,         csrn_cuda_log_how(CSRN_CUDA_DIVIDE, options->log1p != 0, options->log_base),
+           plan->target, plan->totals,
+           nullptr,      false};
   csrn_status status = allocate(&n);
   uint8_t *mask = n.mask ? n.mask : options->excluded;
   if (!status)
-    status = csrn_cuda_begin(ctx, A, plan->target, plan->out_type);
+    status = csrn_cuda_begin(ctx, A, plan->target, plan->out_type, true);
   if (!status && mask)
     status = clear_mask(n, mask);
   if (!status)
@@ -197,7 +199,7 @@ csrn_status csrn_cuda_highly_expressed(csrn_context *ctx, const csrn_csr *A, csr
   const unsigned columns = csrn_cuda_bit(CSRN_CUDA_TOTALS) | csrn_cuda_bit(CSRN_CUDA_COLUMNS);
   csrn_status status = csrn_cuda_need_for(ctx, csrn_cuda_bit(CSRN_CUDA_LISTS) | (rows ? 0 : columns), A);
   auto *totals = static_cast<double *>(csrn_cuda_slot_of(ctx, CSRN_CUDA_TOTALS));
-  status = status ? status : csrn_cuda_begin(ctx, A, nullptr, CSRN_NONE);
+  status = status ? status : csrn_cuda_begin(ctx, A, nullptr, CSRN_NONE, true);
   status = status ? status : clear_mask(n, mask);
   if (rows)
     return status ? status : csrn_cuda_mark_columns(ctx, A, max_fraction, mask, nullptr);
@@ -207,6 +209,6 @@ csrn_status csrn_cuda_highly_expressed(csrn_context *ctx, const csrn_csr *A, csr
 
 csrn_status csrn_cuda_median_positive(csrn_context *ctx, const double *values, int64_t n, double *median) {
   csrn_status status = csrn_cuda_need(ctx, csrn_cuda_bit(CSRN_CUDA_CANDIDATES), n, 0, 0);
-  status = status ? status : csrn_cuda_begin(ctx, nullptr, nullptr, CSRN_NONE);
+  status = status ? status : csrn_cuda_begin(ctx, nullptr, nullptr, CSRN_NONE, false);
   return csrn_cuda_select_median(ctx, status, values, n, median);
 }

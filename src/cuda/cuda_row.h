@@ -1,10 +1,11 @@
 /*
- * One row of a walk (cuda_walk.h): its sum, and what becomes of its elements, by a warp, a
- * group of threads or a block; and what a walk is.
+ * One row of a walk (cuda_walk.h): its sum by a warp, and what becomes of its elements, by a
+ * group of threads, a warp or a block; and what a walk is.
  *
  * Elements are finished in packs of four that lie at multiples of their size in memory,
  * whatever the beginning of the row; up to three before the first whole pack and behind the
- * last are dealt with one by one.
+ * last are dealt with one by one. The few elements for which the quick way does not hold are
+ * put off, so that the others do not wait for them.
  */
 #ifndef CSRN_CUDA_ROW_H
 #define CSRN_CUDA_ROW_H
@@ -15,7 +16,7 @@
 enum { MAX_PIECES_PER_BLOCK = 64 };
 constexpr int64_t GIANT_ROW = int64_t(MAX_PIECES_PER_BLOCK) * CSRN_BLOCK;
 
-/* A row longer than this is left to a block: a warp alone would be late with it. */
+/* A row longer than this has a block for itself: a warp alone would be late with it. */
 constexpr int64_t LONG_ROW = CSRN_BLOCK;
 
 /* Sums of pieces that one launch can leave behind: 4 MiB, for 2^30 elements in giant rows. */
@@ -34,45 +35,54 @@ struct csrn_giant {
 
 struct csrn_walk {
   csrn_device_matrix A;
-  int64_t *list; /* [n_rows]: the long rows */
-  csrn_giant *giants;
+  int64_t *list;      /* [n_rows]: the long rows; NULL: the operation does not walk */
+  csrn_giant *giants; /* [most_giants] */
+  int64_t most_giants;
   csrn_cuda_left *left;
-  void *pieces;       /* [PIECES_PER_STRETCH] of PIECE_BYTES */
-  bool shares_giants; /* rows longer than GIANT_ROW are shared by all blocks */
-  int lead;           /* elements between a multiple of the size of a pack and data[0] */
-  bool packed;        /* results can be written in packs: `out` lies as `data` does */
+  void *pieces;          /* [PIECES_PER_STRETCH] of PIECE_BYTES */
+  bool all_long;         /* rows are so long on average that each has a block, and none is listed as long */
+  bool shares_giants;    /* rows longer than GIANT_ROW are shared by all blocks */
+  int64_t n_long_blocks; /* of a launch: the first so many blocks do the long rows */
+  int lead;              /* elements between a multiple of the size of a pack and data[0] */
+  bool packed;           /* results can be written in packs: `out` lies as `data` does */
+  bool backwards;        /* the last rows come first */
 };
 
-/* The threads of a block that walks rows by groups of G. Blocks are small, since a block keeps its place
- * until its longest row is done. */
-enum { LONG_THREADS = 128 };
-template <int G> constexpr int row_threads = G == CSRN_WARP ? 64 : 128;
+/* Fills in what depends neither on the operation nor on the launch. */
+void csrn_cuda_walk(csrn_context *ctx, const csrn_csr *A, csrn_walk *walk);
 
-/* Threads that are to run on one multiprocessor: as many as registers allow without spilling. */
+/* The threads of a block of every kernel of a walk. */
+enum { WALK_THREADS = 128, WALK_WARPS = WALK_THREADS / CSRN_WARP };
+
+/* Blocks that are to run on one multiprocessor: as many as registers allow without spilling. */
 template <typename Op>
 constexpr bool is_heavy = Op::MASKED || sizeof(typename csrn_sum_of<typename Op::T>::lane) > 8;
-template <typename Op>
-constexpr int long_threads_at_once = is_heavy<Op>              ? 384
-                                     : Op::SUMS &&Op::FINISHES ? 512
-                                                               : 640;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+/* There the compiler calculates with pairs of floats, which take more of them. */
+template <int, typename Op> constexpr int wanted_blocks = is_heavy<Op> ? 4 : 5;
+#else
 template <int G, typename Op>
-constexpr int row_threads_at_once = is_heavy<Op> || (G < CSRN_WARP && long_threads_at_once<Op> < 640) ? 512
-                                    : sizeof(typename Op::T) > 4                                      ? 640
-                                    : G < CSRN_WARP                                                   ? 768
-                                    : Op::SUMS                                                        ? 1024
-                                                                                                      : 896;
+constexpr int wanted_blocks = is_heavy<Op>                                                               ? 5
+                              : sizeof(typename Op::T) > 4                                               ? 6
+                              : G<CSRN_WARP ? 9 : sizeof(typename csrn_sum_of<typename Op::T>::total)> 8 ? 7
+                                                                                                         : 8;
+#endif
+template <int G, typename Op>
+constexpr int blocks_at_once =
+    wanted_blocks<G, Op> *WALK_THREADS > MOST_THREADS ? MOST_THREADS / WALK_THREADS : wanted_blocks<G, Op>;
 
 /* ---- What all kernels of a walk ask ------------------------------------------- */
 
-/* The same answer for all threads of all kernels of a walk. */
+/* The same answer for all threads of all kernels of a walk; after csrn_after_previous(). */
 template <typename Op> __device__ __forceinline__ bool may_walk(const csrn_walk &w, const Op &op) {
-  if (!w.A.is_sound())
+  if (!w.A.may_run())
     return false;
   if constexpr (Op::GATED)
     return op.has_work(w.A);
   return true;
 }
-/* ---- Leaving rows to other kernels ------------------------------------------ */
+
+/* ---- Lists of rows, made before the walks of an operation ------------------------ */
 
 __device__ __forceinline__ void leave_to_blocks(const csrn_walk &w, int64_t r) {
   w.list[atomicAdd(&w.left->n_long, 1ULL)] = r;
@@ -81,17 +91,19 @@ __device__ __forceinline__ void leave_to_blocks(const csrn_walk &w, int64_t r) {
 __device__ __forceinline__ void leave_to_all(const csrn_walk &w, int64_t r, int64_t n) {
   const unsigned long long pieces = static_cast<unsigned long long>((n + CSRN_BLOCK - 1) / CSRN_BLOCK);
   const unsigned long long before = atomicAdd(&w.left->giants, (1ULL << GIANT_SHIFT) + pieces);
+  if (static_cast<int64_t>(before >> GIANT_SHIFT) >= w.most_giants)
+    return; /* there is room for as many as there can be: the rows overlap, which is found out elsewhere */
   csrn_giant *giant = &w.giants[before >> GIANT_SHIFT];
   giant->row = r;
   giant->first_piece = static_cast<int64_t>(before & ((1ULL << GIANT_SHIFT) - 1));
   giant->done = 0;
-  giant->total[0] = giant->total[1] = 0;
 }
 
-__device__ __forceinline__ void leave(const csrn_walk &w, int64_t r, int64_t n) {
+/* Lists a row of n elements if it is long. */
+__device__ __forceinline__ void list_row(const csrn_walk &w, int64_t r, int64_t n) {
   if (n > GIANT_ROW && w.shares_giants)
     leave_to_all(w, r, n);
-  else
+  else if (n > LONG_ROW && !w.all_long)
     leave_to_blocks(w, r);
 }
 
@@ -139,10 +151,10 @@ __device__ __forceinline__ S add_batch(const csrn_device_matrix &A, const Op &op
   return sum;
 }
 
-template <typename I, typename Op, typename S>
+template <int LOADS, typename I, typename Op, typename S>
 __device__ __forceinline__ S add_all(const csrn_device_matrix &A, const Op &op, int64_t begin, int n) {
   constexpr bool heavy = Op::MASKED || sizeof(S) > 8 || sizeof(typename Op::T) > 4;
-  constexpr int MOST = heavy ? 8 : 32, SOME = heavy ? 8 : 16, FEW = 4;
+  constexpr int MOST = heavy ? (LOADS < 8 ? LOADS : 8) : LOADS, SOME = heavy ? MOST : LOADS / 2, FEW = 4;
   S sum = 0;
   int base = 0;
   for (; n - base > CSRN_WARP * SOME; base += CSRN_WARP * MOST)
@@ -152,16 +164,20 @@ __device__ __forceinline__ S add_all(const csrn_device_matrix &A, const Op &op, 
   return n > base ? add_batch<FEW, I>(A, op, begin + base, n - base, sum) : sum;
 }
 
-/* The sum of elements [begin, begin + n) of the matrix; n <= CSRN_BLOCK. */
-template <typename Op>
+/* The sum of elements [begin, begin + n) of the matrix; n <= CSRN_BLOCK. LOADS: how many a thread has under
+ * way at most; `few_loads` beside other things that need registers. */
+enum { MOST_LOADS = 32 };
+template <typename Op> constexpr int few_loads = Op::MASKED ? 4 : 8;
+
+template <int LOADS, typename Op>
 __device__ __forceinline__ typename csrn_sum_of<typename Op::T>::lane
 sum_piece(const csrn_device_matrix &A, const Op &op, int64_t begin, int n) {
   using S = typename csrn_sum_of<typename Op::T>::lane;
   S lanes[1];
   if (Op::MASKED && A.indices.type == CSRN_I32)
-    lanes[0] = add_all<int32_t, Op, S>(A, op, begin, n);
+    lanes[0] = add_all<LOADS, int32_t, Op, S>(A, op, begin, n);
   else
-    lanes[0] = add_all<int64_t, Op, S>(A, op, begin, n);
+    lanes[0] = add_all<LOADS, int64_t, Op, S>(A, op, begin, n);
   return combine_lanes<CSRN_WARP>(lanes, FULL_WARP);
 }
 
@@ -172,17 +188,6 @@ enum { PACK = 4 };
 template <typename T, int N = PACK> struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) csrn_pack {
   T x[N];
 };
-
-/* Stores what nobody reads again soon: the caches are for other things. */
-template <typename O, int N> __device__ __forceinline__ void store_once(O *to, const csrn_pack<O, N> &pack) {
-  if constexpr (sizeof pack == sizeof(float4)) {
-    float4 bits;
-    memcpy(&bits, &pack, sizeof bits);
-    __stcs(reinterpret_cast<float4 *>(to), bits);
-    return;
-  }
-  *reinterpret_cast<csrn_pack<O, N> *>(to) = pack;
-}
 
 /* A row of n elements from `begin` on: `head` elements before its first whole pack, `full` packs, and up to
  * three elements behind them. */
@@ -202,94 +207,159 @@ struct csrn_packed_row {
   }
 };
 
-/* N elements with their results, or visited. */
-template <csrn_cuda_mode MODE, bool WARP, int N, typename Op, typename T>
-__device__ __forceinline__ void finish_elements(const csrn_walk &w, const Op &op, const typename Op::row &row,
-                                                int64_t i, const T (&values)[N]) {
-  if constexpr (Op::WRITES) {
-    using O = typename Op::O;
-    typename Op::C x[N];
+/* ---- Finishing -------------------------------------------------------------------- */
+
+/* In one piece where `packed`: what the compiler makes of an assignment is often a store for each member. */
+template <typename O>
+__device__ __forceinline__ void store_pack(bool packed, O *to, const csrn_pack<O> &results) {
+  if (packed) {
+    float4 bits[sizeof results / sizeof(float4)];
+    memcpy(bits, &results, sizeof results);
 #pragma unroll
-    for (int j = 0; j < N; j++)
-      x[j] = static_cast<typename Op::C>(values[j]);
-    csrn_pack<O, N> results;
-    row.template apply<MODE, WARP>(op.how, x, results.x);
-    if (w.packed) {
-      store_once(op.out + i, results);
-    } else {
-#pragma unroll
-      for (int j = 0; j < N; j++)
-        op.out[i + j] = results.x[j];
-    }
-  } else {
-#pragma unroll
-    for (int j = 0; j < N; j++)
-      op.visit(w.A, row, i + j, values[j]);
+    for (unsigned k = 0; k < sizeof results / sizeof(float4); k++)
+      __stwb(reinterpret_cast<float4 *>(to) + k, bits[k]);
+    return;
   }
+#pragma unroll
+  for (int j = 0; j < PACK; j++)
+    to[j] = results.x[j];
 }
 
-/* How many packs a thread loads at once: what was summed before is near. */
-template <typename Op> constexpr int packs_at_once = Op::SUMS || sizeof(typename Op::T) > 4 ? 2 : 4;
-
-/* What a thread of G that finish a row has to begin with: up to six elements in no whole pack, one for each
- * thread, and the first packs. Loaded before it is known what to do with them. */
-template <int G, typename Op> struct csrn_beginning {
-  using T = typename Op::T;
-  static constexpr int BATCH = packs_at_once<Op>;
-  int edge; /* n or more: none */
-  T x[1];
-  csrn_pack<T> packs[BATCH];
-
-  __device__ __forceinline__ csrn_beginning(const Op &op, const csrn_packed_row &its)
-      : edge(its.edge(static_cast<int>(threadIdx.x) % G)) {
-    x[0] = edge < its.n ? op.data[its.begin + edge] : T(0);
-    load(op, its, static_cast<int>(threadIdx.x) % G);
-  }
-  /* The packs p, p + G ... */
-  __device__ __forceinline__ void load(const Op &op, const csrn_packed_row &its, int p) {
-    const auto *from = reinterpret_cast<const csrn_pack<T> *>(op.data + its.begin + its.head);
+/* Element k of some packs; k is known at run time only, and registers have no addresses. */
+template <typename T, int N> __device__ __forceinline__ T pick(const csrn_pack<T> (&packs)[N], int k) {
+  T x = packs[0].x[0];
 #pragma unroll
-    for (int k = 0; k < BATCH; k++)
-      if (p + G * k < its.full)
-        packs[k] = from[p + G * k];
-  }
-};
+  for (int i = 1; i < N * PACK; i++)
+    x = i == k ? packs[i / PACK].x[i % PACK] : x;
+  return x;
+}
 
+/* The elements of a row, which begin at `from`, by thread t of G; the results go to op.out. */
 template <int G, csrn_cuda_mode MODE, typename Op>
 __device__ __forceinline__ void finish_packs(const csrn_walk &w, const Op &op, const typename Op::row &row,
-                                             const csrn_packed_row &its, csrn_beginning<G, Op> &now) {
-  constexpr int BATCH = packs_at_once<Op>;
-  constexpr bool WARP = G >= CSRN_WARP;
-  if (now.edge < its.n)
-    finish_elements<MODE, WARP>(w, op, row, its.begin + now.edge, now.x);
-  for (int p = static_cast<int>(threadIdx.x) % G; p < its.full;) {
+                                             const typename Op::T *from, const csrn_packed_row &its, int t) {
+  using T = typename Op::T;
+  using C = typename Op::C;
+  using O = typename Op::O;
+  constexpr int BATCH = sizeof(T) > 4 ? 1 : 2;
+  constexpr unsigned EDGE = 1U << (BATCH * PACK);
+  O *out = op.out + its.begin;
+  unsigned put_off = 0; /* bits of elements for which the quick way does not hold */
+  const int edge = its.edge(t);
+  T edge_x = T(0);
+  if (edge < its.n) {
+    edge_x = from[edge];
+    O y;
+    if (row.template quick<MODE>(static_cast<C>(edge_x), &y))
+      out[edge] = y;
+    else
+      put_off = EDGE;
+  }
+  const auto *packs = reinterpret_cast<const csrn_pack<T> *>(from + its.head);
+  int p = t;
+  do {
+    csrn_pack<T> x[BATCH];
 #pragma unroll
     for (int k = 0; k < BATCH; k++)
       if (p + G * k < its.full)
-        finish_elements<MODE, WARP>(w, op, row, its.begin + its.head + (p + G * k) * PACK, now.packs[k].x);
+        x[k] = packs[p + G * k];
+#pragma unroll
+    for (int k = 0; k < BATCH; k++)
+      if (p + G * k < its.full) {
+        csrn_pack<O> y;
+#pragma unroll
+        for (int j = 0; j < PACK; j++)
+          if (!row.template quick<MODE>(static_cast<C>(x[k].x[j]), &y.x[j]))
+            put_off |= 1U << (k * PACK + j);
+        store_pack(w.packed, out + its.head + (p + G * k) * PACK, y);
+      }
+#pragma unroll 1
+    for (; put_off; put_off &= put_off - 1) {
+      const int k = __ffs(static_cast<int>(put_off)) - 1;
+      const bool is_edge = (put_off & (0U - put_off)) == EDGE;
+      const C value = static_cast<C>(is_edge ? edge_x : pick(x, k));
+      const int at = is_edge ? edge : its.head + (p + G * (k / PACK)) * PACK + k % PACK;
+      out[at] = scale_element(op.how, row.scaler, value);
+    }
     p += G * BATCH;
-    now.load(op, its, p);
-  }
+  } while (p < its.full);
 }
 
-/* The elements of row r, which has this total, finished by G threads: a group, a warp or a block. n: how many
- * elements whole warps finish. */
-template <int G, typename Op, typename S>
-__device__ __forceinline__ void finish_row(const csrn_walk &w, const Op &op, int64_t r, S total, int64_t n,
-                                           bool first, const typename Op::input &input,
-                                           const csrn_packed_row &its) {
-  csrn_beginning<G, Op> now(op, its);
-  const typename Op::row row = op.begin(w.A, r, total, input, n, first);
-  if constexpr (Op::WRITES) {
-    if constexpr (sizeof(typename Op::C) == sizeof(float)) {
-      const csrn_cuda_mode mode = row.mode(op.how);
-      if (mode == CSRN_CUDA_DIVIDED)
-        return finish_packs<G, CSRN_CUDA_DIVIDED>(w, op, row, its, now);
-      if (mode == CSRN_CUDA_LOGARITHM)
-        return finish_packs<G, CSRN_CUDA_LOGARITHM>(w, op, row, its, now);
+/* Where nothing is quick. */
+template <int G, typename Op>
+__device__ __forceinline__ void finish_each(const Op &op, const typename Op::row &row,
+                                            const typename Op::T *from, const csrn_packed_row &its, int t) {
+  using C = typename Op::C;
+#pragma unroll 2
+  for (int i = t; i < its.n; i += G)
+    op.out[its.begin + i] = scale_element(op.how, row.scaler, static_cast<C>(from[i]));
+}
+
+/* Whether the elements of a row look like counts that a table has: nearly all of the first. For whole warps.
+ */
+template <typename T> __device__ __forceinline__ bool looks_like_counts(const T *from, int n, int t) {
+  unsigned count;
+  const bool is_one = t < n && is_table_count(static_cast<float>(from[t]), &count);
+  return 4 * __popc(__ballot_sync(FULL_WARP, is_one)) >= 3 * CSRN_WARP;
+}
+
+/* Rows shorter than this do not earn back the filling of a table. */
+enum { TABLE_MIN_ROW = 128 };
+
+/* Results in float32. table: of this warp, in shared memory; NULL: several rows share a warp. */
+template <int G, typename Op>
+__device__ __forceinline__ void finish_quickly(const csrn_walk &w, const Op &op, typename Op::row &row,
+                                               const typename Op::T *from, const csrn_packed_row &its, int t,
+                                               float *table) {
+  if (!op.how.log1p)
+    return op.how.step == CSRN_CUDA_MULTIPLY ? finish_packs<G, CSRN_CUDA_MULTIPLIED>(w, op, row, from, its, t)
+                                             : finish_packs<G, CSRN_CUDA_DIVIDED>(w, op, row, from, its, t);
+  if constexpr (G >= CSRN_WARP) {
+    if (its.n >= TABLE_MIN_ROW && looks_like_counts(from, its.n, t)) {
+      row.fill(op.how, table);
+      return finish_packs<G, CSRN_CUDA_TABLE>(w, op, row, from, its, t);
     }
   }
-  finish_packs<G, CSRN_CUDA_ANY>(w, op, row, its, now);
+  if (op.how.log_base == 0.0)
+    return finish_packs<G, CSRN_CUDA_LOGARITHM>(w, op, row, from, its, t);
+  finish_each<G>(op, row, from, its, t);
+}
+
+/* Visits the elements that have to be: where those are few, several are looked at before the first visit. */
+template <int G, typename Op>
+__device__ __forceinline__ void visit_row(const csrn_walk &w, const Op &op, const typename Op::row &row,
+                                          const typename Op::T *from, const csrn_packed_row &its, int t) {
+  constexpr int BATCH = Op::VISITS_FEW ? 8 : 1;
+  int i = t;
+  for (; i + G * (BATCH - 1) < its.n; i += G * BATCH) {
+    unsigned wanted = 0;
+#pragma unroll
+    for (int k = 0; k < BATCH; k++)
+      wanted |= op.wants(row, from[i + G * k]) ? 1U << k : 0U;
+#pragma unroll 1
+    for (; wanted; wanted &= wanted - 1) {
+      const int at = i + G * (__ffs(static_cast<int>(wanted)) - 1);
+      op.visit(w.A, row, its.begin + at, from[at]);
+    }
+  }
+  for (; i < its.n; i += G)
+    if (op.wants(row, from[i]))
+      op.visit(w.A, row, its.begin + i, from[i]);
+}
+
+/* The elements of a row that begin at `from`, in shared or global memory, finished by G threads, of which
+ * this is t: a group, a warp or a block. */
+template <int G, typename Op>
+__device__ __forceinline__ void finish_row(const csrn_walk &w, const Op &op, typename Op::row &row,
+                                           const typename Op::T *from, const csrn_packed_row &its, int t,
+                                           float *table) {
+  if constexpr (!Op::WRITES) {
+    visit_row<G>(w, op, row, from, its, t);
+  } else if constexpr (Op::row::is_quick) {
+    finish_quickly<G>(w, op, row, from, its, t, table);
+  } else {
+    finish_each<G>(op, row, from, its, t);
+  }
 }
 
 #endif

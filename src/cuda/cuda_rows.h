@@ -30,7 +30,7 @@ template <typename Type, bool HAS_MASK> struct csrn_sum_rows {
     return {};
   }
   __device__ __forceinline__ row begin(const csrn_device_matrix &A, int64_t r,
-                                       typename csrn_sum_of<T>::total total, const input &, int64_t,
+                                       typename csrn_sum_of<T>::total total, const input &,
                                        bool first) const {
     if (first)
       csrn_total<T>::store(A, total, sums_type, sums, r);
@@ -103,11 +103,11 @@ template <typename Type, typename Out, bool GIVEN, bool HAS_MASK> struct csrn_no
     return {cell.find_target(), GIVEN ? totals[r] : 0.0};
   }
   __device__ __forceinline__ row begin(const csrn_device_matrix &A, int64_t r,
-                                       typename csrn_sum_of<T>::total sum, const input &its, int64_t n,
+                                       typename csrn_sum_of<T>::total sum, const input &its,
                                        bool first) const {
     const double total = GIVEN ? its.total : csrn_total<T>::as_double(A, sum);
     row result;
-    result.set(how, cell.divisor(A.control, r, total, its.target, first), n);
+    result.scaler.set(how, cell.divisor(A.control, r, total, its.target, first));
     return result;
   }
 };
@@ -119,6 +119,7 @@ struct csrn_normalize_job {
   const double *target;    /* device memory, or NULL for a fixed one */
   const double *totals;    /* device memory, or NULL: taken in the walk */
   const uint8_t *excluded; /* columns to leave out of the totals, or NULL */
+  bool backwards;          /* see csrn_cuda_walk_rows() */
 };
 
 csrn_status csrn_cuda_normalize_rows_f32(csrn_context *ctx, const csrn_csr *A, const csrn_normalize_job *job);
@@ -133,7 +134,7 @@ csrn_status normalize_rows_of(csrn_context *ctx, const csrn_csr *A, const csrn_n
   op.how = job->how;
   op.totals = job->totals;
   op.excluded = job->excluded;
-  return csrn_cuda_walk_rows(ctx, A, op);
+  return csrn_cuda_walk_rows(ctx, A, op, job->backwards);
 }
 
 template <typename O>

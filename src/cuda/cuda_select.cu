@@ -99,11 +99,11 @@ __device__ void find_places(const Bins &bins, const Rank &rank_of, place (&found
 __global__ void __launch_bounds__(SELECT_THREADS)
     count_values_kernel(csrn_cuda_control *control, const double *values, int64_t n) {
   __shared__ unsigned bins[CSRN_SELECT_BINS]; /* a block has fewer than 2^32 values */
+  for (unsigned b = threadIdx.x; b < CSRN_SELECT_BINS; b += SELECT_THREADS)
+    bins[b] = 0;
   csrn_after_previous();
   if (control->now.flags & (CSRN_FLAG_INVALID_MATRIX | CSRN_FLAG_INVALID_TARGET))
     return; /* nobody has written any value */
-  for (unsigned b = threadIdx.x; b < CSRN_SELECT_BINS; b += SELECT_THREADS)
-    bins[b] = 0;
   __syncthreads();
   const int64_t step = static_cast<int64_t>(gridDim.x) * SELECT_THREADS;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * SELECT_THREADS + threadIdx.x; i < n; i += step) {
@@ -134,33 +134,50 @@ struct one_rank {
 /* The keys in the bins of the middle ranks go to candidates[], in any order. */
 __device__ void gather(csrn_cuda_control *control, const double *values, int64_t n, const place (&middle)[2],
                        unsigned long long *candidates) {
+  __shared__ unsigned n_taken;             /* of the values that the block looks at together */
+  __shared__ unsigned long long begin_all; /* where they go */
   const int64_t step = static_cast<int64_t>(gridDim.x) * SELECT_THREADS;
   for (int64_t base = static_cast<int64_t>(blockIdx.x) * SELECT_THREADS; base < n; base += step) {
     const int64_t i = base + threadIdx.x;
     const unsigned long long key = i < n ? select_key(values[i]) : 0;
     const int bin = select_bin(key);
     const bool takes = key && (bin == middle[0].bin || bin == middle[1].bin);
-    const unsigned takers = __ballot_sync(FULL_WARP, takes);
-    if (takers == 0)
-      continue;
-    const int lane = static_cast<int>(threadIdx.x % CSRN_WARP), leader = __ffs(static_cast<int>(takers)) - 1;
-    unsigned long long first = 0;
-    if (lane == leader)
-      first = atomicAdd(&control->now.n_candidates, static_cast<unsigned long long>(__popc(takers)));
-    first = __shfl_sync(FULL_WARP, first, leader);
+    if (threadIdx.x == 0)
+      n_taken = 0;
+    __syncthreads();
+    const unsigned place = takes ? atomicAdd(&n_taken, 1U) : 0U;
+    __syncthreads();
+    if (threadIdx.x == 0)
+      begin_all = atomicAdd(&control->now.n_candidates, static_cast<unsigned long long>(n_taken));
+    __syncthreads();
     if (takes)
-      candidates[first + static_cast<unsigned>(__popc(takers & ((1U << lane) - 1)))] = key;
+      candidates[begin_all + place] = key;
+    __syncthreads(); /* before the next values */
   }
 }
 
-/* Keys that other blocks of this launch have written: read past the cache of this multiprocessor. */
+/* Keys that other blocks of this launch have written: read past the cache of this multiprocessor; or, where
+ * they are few, copied to shared memory once. */
+enum { FEW_KEYS = 2048 };
+
 struct key_list {
   const unsigned long long *keys;
   unsigned long long n;
+  const unsigned long long *copy; /* or NULL */
   __device__ __forceinline__ unsigned long long operator[](unsigned long long i) const {
-    return __ldcg(keys + i);
+    return copy ? copy[i] : __ldcg(keys + i);
   }
 };
+
+__device__ key_list list_keys(const unsigned long long *keys, unsigned long long n,
+                              unsigned long long *room) {
+  if (n > FEW_KEYS)
+    return {keys, n, nullptr};
+  for (unsigned long long i = threadIdx.x; i < n; i += SELECT_THREADS)
+    room[i] = __ldcg(keys + i);
+  __syncthreads();
+  return {keys, n, room};
+}
 
 /* A histogram of a block; 64 bits, though few blocks ever count 2^32 keys. */
 struct digit_bins {
@@ -271,11 +288,12 @@ __device__ double finish_median(const key_list &keys, unsigned long long count, 
 }
 
 /* Gathers the candidates; the last block that has done so selects among them. */
-__global__ void __launch_bounds__(SELECT_THREADS)
+__global__ void __launch_bounds__(SELECT_THREADS, 1)
     select_median_kernel(csrn_cuda_control *control, const double *values, int64_t n,
                          unsigned long long *candidates, double *median) {
   __shared__ unsigned long long room[SELECT_WARPS];
   __shared__ digit_bins bins;
+  __shared__ unsigned long long copy[FEW_KEYS];
   __shared__ bool is_last;
   csrn_after_previous();
   place middle[2];
@@ -294,7 +312,7 @@ __global__ void __launch_bounds__(SELECT_THREADS)
   __threadfence();
   double result = __longlong_as_double(0x7ff8000000000000LL);
   if (count > 0) {
-    const key_list keys = {candidates, __ldcg(&control->now.n_candidates)};
+    const key_list keys = list_keys(candidates, __ldcg(&control->now.n_candidates), copy);
     result = finish_median(keys, count, middle[0].before, &bins, room);
   }
   if (threadIdx.x == 0) {

@@ -6,6 +6,9 @@
 
 namespace {
 
+/* Rows of more values on average have a block each. */
+enum { LONG_ROWS = 3072 };
+
 /* A row is a giant only if it has more than GIANT_ROW values. */
 int64_t most_giants(int64_t n_rows, int64_t nnz) {
   const int64_t by_values = nnz / GIANT_ROW;
@@ -32,11 +35,16 @@ size_t csrn_cuda_piece_bytes(void) {
 }
 
 void csrn_cuda_walk(csrn_context *ctx, const csrn_csr *A, csrn_walk *walk) {
-  csrn_cuda_state *state = csrn_cuda_state_of(ctx);
   char *lists = static_cast<char *>(csrn_cuda_slot_of(ctx, CSRN_CUDA_LISTS));
+  memset(walk, 0, sizeof *walk);
   walk->A = csrn_device_view(ctx, A);
   walk->list = reinterpret_cast<int64_t *>(lists);
   walk->giants = reinterpret_cast<csrn_giant *>(lists + row_list_bytes(A->n_rows));
-  walk->left = &state->control->now.left[state->n_walks++];
+  walk->most_giants = most_giants(A->n_rows, A->nnz);
+  walk->left = &csrn_cuda_state_of(ctx)->control->now.left;
   walk->pieces = csrn_cuda_slot_of(ctx, CSRN_CUDA_PIECES);
+  walk->all_long = A->n_rows > 0 && A->nnz / A->n_rows >= LONG_ROWS;
+  /* A row is longer than there are columns only if it has entries twice, which is no reason for more kernels.
+   */
+  walk->shares_giants = A->nnz > GIANT_ROW && A->n_cols > GIANT_ROW;
 }

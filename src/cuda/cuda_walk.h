@@ -4,16 +4,15 @@
  *
  * Work per row adapts to its length, with the same bits whatever the way:
  *
- *   short on average          blocks take tiles, as many rows as fit in shared memory: whole tiles come and
- *                             go by packs, and each row is worked on there by 8 threads or a warp
- *   up to some 250 elements   8 threads, so four rows a warp, where a tile does not serve
- *   up to LONG_ROW            a warp
- *   up to GIANT_ROW           a block of threads, a warp for every CSRN_BLOCK elements of the sum
- *   beyond                    all blocks, a warp for every piece of CSRN_BLOCK elements
+ *   up to LONG_ROW    in tiles (cuda_tile.h), by 8 threads where rows are short on average, or by a warp; or,
+ *                     where that is faster, by a warp right from global memory
+ *   up to GIANT_ROW   a block of threads, a warp for every CSRN_BLOCK elements of the sum, and then in tiles,
+ *                     too; by the first blocks of a launch, so that nothing waits for such a row at the end
+ *   beyond            all blocks, a warp for every piece of CSRN_BLOCK elements
  *
- * Where a row is summed and then finished, it is read again from the caches, in which it still is:
- * DRAM sees each element read once and written once. The kernel of the rows lists those that it
- * leaves to the others: nothing of this ever needs the host.
+ * The kernel that every operation begins with (cuda_backend.cu) lists the rows beyond LONG_ROW: nothing of
+ * this ever needs the host. Where a long row is summed and then finished, it is read again from the caches,
+ * in which it still is: DRAM sees each element read once and written once.
  *
  * An operation is a struct:
  *
@@ -26,98 +25,211 @@
  *   const T *data
  *   struct input       what is to be loaded of a row beforehand, by input fetch(r)
  *   struct row         what elements need to know of the row
- *   row begin(A, r, total, input, n, first)   what becomes of a row once its total is known, if any; n: how
- *                      many elements whole warps will finish (0: several rows share a warp); `first` is true
- *                      in one thread of all that share the row: the one to write per-row results
+ *   row begin(A, r, total, input, first)   what becomes of a row once its total is known, if any; `first` is
+ *                      true in one thread of all that share the row: the one to write per-row results
  *   csrn_cuda_how how  if WRITES: what becomes of an element, by the row, a csrn_row_scaler of C and O
- *   void visit(A, row, i, x)   what is done with element i, whose value is x, otherwise
+ *   bool wants(row, x), void visit(A, row, i, x)   otherwise: whether something is done with an element of
+ * value x, and what, if it is element i; VISITS_FEW: for few of them it is
  */
 #ifndef CSRN_CUDA_WALK_H
 #define CSRN_CUDA_WALK_H
 
-#include "cuda_short.h"
+#include "cuda_tile.h"
+
+/* ---- Long rows ---------------------------------------------------------------- */
+
+/* The table of this warp for logarithms; an operation without them has none. */
+template <typename Op> __device__ __forceinline__ float *table_of_warp() {
+  if constexpr (Op::WRITES) {
+    if constexpr (Op::row::is_quick) {
+      __shared__ float tables[WALK_WARPS][TABLE_SIZE];
+      return tables[threadIdx.x / CSRN_WARP];
+    }
+  }
+  return nullptr;
+}
+
+/* The sum of elements [begin, end) by the whole block; sums: in shared memory, of MAX_PIECES_PER_BLOCK
+ * pieces. */
+template <typename Op, typename S>
+__device__ __forceinline__ typename csrn_sum_of<typename Op::T>::total
+sum_block(const csrn_device_matrix &A, const Op &op, int64_t begin, int64_t end, S *sums) {
+  typename csrn_sum_of<typename Op::T>::total total = 0;
+  const int warp = static_cast<int>(threadIdx.x) / CSRN_WARP;
+  for (; begin < end; begin += GIANT_ROW) {
+    const int n = static_cast<int>(end - begin < GIANT_ROW ? end - begin : GIANT_ROW);
+    for (int first = warp * CSRN_BLOCK; first < n; first += WALK_WARPS * CSRN_BLOCK) {
+      const auto sum =
+          sum_piece<few_loads<Op>>(A, op, begin + first, n - first < CSRN_BLOCK ? n - first : CSRN_BLOCK);
+      if (threadIdx.x % CSRN_WARP == 0)
+        sums[first / CSRN_BLOCK] = sum;
+    }
+    __syncthreads();
+    for (int first = 0; first < n; first += CSRN_BLOCK)
+      total += sums[first / CSRN_BLOCK];
+    __syncthreads(); /* before the next sums */
+  }
+  return total;
+}
+
+/* The long rows that are this block's, of the first w.n_long_blocks, right from global memory. */
+template <typename Op, typename S>
+__device__ __forceinline__ void walk_long_rows(const csrn_walk &w, const Op &op, S *sums, float *table) {
+  const int64_t count = w.all_long ? w.A.n_rows : static_cast<int64_t>(w.left->n_long);
+  for (int64_t place = blockIdx.x; place < count; place += w.n_long_blocks) {
+    const int64_t r = w.all_long ? place : w.list[place];
+    int64_t begin = w.A.indptr[r];
+    const int64_t end = w.A.indptr[r + 1];
+    if (w.shares_giants && end - begin > GIANT_ROW)
+      continue;
+    const typename Op::input input = op.fetch(r);
+    const auto total = sum_block(w.A, op, begin, end, sums);
+    typename Op::row row = op.begin(w.A, r, total, input, threadIdx.x == 0);
+    if constexpr (Op::FINISHES)
+      for (begin += threadIdx.x / CSRN_WARP * CSRN_BLOCK; begin < end; begin += WALK_WARPS * CSRN_BLOCK) {
+        const int n = static_cast<int>(end - begin < CSRN_BLOCK ? end - begin : CSRN_BLOCK);
+        finish_row<CSRN_WARP>(w, op, row, op.data + begin, csrn_packed_row(w, begin, n),
+                              group_lane<CSRN_WARP>(), table);
+      }
+  }
+}
+
+/* sum_block() where nothing is left out. A function of its own: what it needs would cost tiles registers. */
+template <typename Type> struct csrn_plain_values {
+  using T = Type;
+  static constexpr bool MASKED = false;
+  const T *data;
+};
+
+template <typename T>
+__device__ __noinline__ typename csrn_sum_of<T>::total
+sum_values_of_block(const T *data, int64_t begin, int64_t end, typename csrn_sum_of<T>::lane *sums) {
+  return sum_block(csrn_device_matrix(), csrn_plain_values<T>{data}, begin, end, sums);
+}
+
+/* A long row that a block is at; in shared memory. */
+struct csrn_long_row {
+  int64_t place;      /* of the next one */
+  int64_t begin, end; /* what is left of this one */
+};
+
+/* Goes on to the block's next long row; false: there is none. The same for all threads. */
+__device__ __forceinline__ bool next_long_row(const csrn_walk &w, csrn_long_row *its, int64_t *row) {
+  const int64_t count = w.all_long ? w.A.n_rows : static_cast<int64_t>(w.left->n_long);
+  int64_t place = its->place, begin, end;
+  do {
+    if (place >= count)
+      return false;
+    *row = w.all_long ? place : w.list[place];
+    begin = w.A.indptr[*row];
+    end = w.A.indptr[*row + 1];
+    place += w.n_long_blocks;
+  } while (w.shares_giants && end - begin > GIANT_ROW);
+  __syncthreads(); /* everybody has read where this block is */
+  if (threadIdx.x == 0)
+    *its = {place, begin, end};
+  __syncthreads();
+  return true;
+}
+
+/* Cuts the next parts from a long row: as many as a tile has rows, a quarter of its room each. An empty row
+ * is one part. */
+template <typename Op> __device__ __forceinline__ int cut_parts(csrn_long_row *its, int64_t *ends) {
+  constexpr int room = tile_room<CSRN_WARP, typename Op::T> / WALK_WARPS,
+                part = room < LONG_ROW ? room : LONG_ROW;
+  const int64_t begin = its->begin, rest = its->end - begin;
+  const int n =
+      rest >= TILE_MOST_ROWS * part ? int(TILE_MOST_ROWS) : static_cast<int>((rest + part - 1) / part);
+  for (int k = static_cast<int>(threadIdx.x); k <= n || k <= 1; k += WALK_THREADS)
+    ends[k] = part * k < rest ? begin + part * k : begin + rest;
+  __syncthreads();
+  if (threadIdx.x == 0)
+    its->begin = ends[n];
+  __syncthreads();
+  return n > 0 ? n : 1;
+}
 
 /* ---- The kernels ------------------------------------------------------------- */
 
-/* A whole row of up to LONG_ROW elements by a warp. */
-template <typename Op>
-__device__ __forceinline__ void walk_warp(const csrn_walk &w, const Op &op, int64_t r, int64_t begin, int n,
-                                          const typename Op::input &input) {
-  typename csrn_sum_of<typename Op::T>::total total = 0;
-  const bool first = group_lane<CSRN_WARP>() == 0;
-  if constexpr (Op::SUMS)
-    total = sum_piece(w.A, op, begin, n);
-  if constexpr (Op::FINISHES)
-    finish_row<CSRN_WARP>(w, op, r, total, n, first, input, csrn_packed_row(w, begin, n));
-  else
-    op.begin(w.A, r, total, input, n, first);
-}
-
+/* After the blocks of long rows, a block for every rows_per_tile rows. */
 template <int G, typename Op>
-__global__ void __launch_bounds__(row_threads<G>, row_threads_at_once<G, Op> / row_threads<G>)
-    walk_rows_kernel(csrn_walk w, Op op) {
+__global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<G, Op>))
+    walk_tiles_kernel(csrn_walk w, Op op, int rows_per_tile) {
+  CSRN_DYNAMIC_SHARED(shared);
+  __shared__ csrn_arrival arrival;
+  __shared__ csrn_long_row long_row;
+  __shared__ int64_t ends[TILE_MOST_ROWS + 1]; /* where rows begin, and the end */
+  float *table = nullptr;
+  if constexpr (G == CSRN_WARP)
+    table = table_of_warp<Op>();
+  csrn_tile<Op> tile = {};
+  unsigned phase = 0;
+  tile.is_long = G == CSRN_WARP && blockIdx.x < w.n_long_blocks;
+  arrival.prepare();
+  if (tile.is_long && threadIdx.x == 0)
+    long_row = {blockIdx.x, 0, 0};
   csrn_after_previous();
-  const int64_t r = static_cast<int64_t>(blockIdx.x) * (row_threads<G> / G) + threadIdx.x / G;
-  const bool exists = r < w.A.n_rows;
-  /* All that can be loaded is, before anything is looked at. */
-  const int64_t begin = exists ? w.A.indptr[r] : 0;
-  const int64_t n = exists ? w.A.indptr[r + 1] - begin : 0;
-  const typename Op::input input = exists ? op.fetch(r) : typename Op::input{};
+  if (!tile.is_long) {
+    const int64_t place = blockIdx.x - w.n_long_blocks;
+    tile.row = (w.backwards ? gridDim.x - w.n_long_blocks - 1 - place : place) * rows_per_tile;
+    tile.n_rows =
+        static_cast<int>(w.A.n_rows - tile.row < rows_per_tile ? w.A.n_rows - tile.row : rows_per_tile);
+    for (int k = static_cast<int>(threadIdx.x); k <= tile.n_rows; k += WALK_THREADS)
+      ends[k] = w.A.indptr[tile.row + k];
+  }
   if (!may_walk(w, op))
     return;
-  if constexpr (G == CSRN_WARP) {
-    if (exists && n <= LONG_ROW)
-      walk_warp(w, op, r, begin, static_cast<int>(n), input);
-  } else {
-    if (exists && n <= SHORT_MOST)
-      walk_short(w, op, r, begin, static_cast<int>(n), input);
-    __syncwarp();
-    const bool waits = group_lane<G>() == 0 && n > SHORT_MOST && n <= LONG_ROW;
-    for (unsigned pending = __ballot_sync(FULL_WARP, waits); pending; pending &= pending - 1) {
-      const int lane = __ffs(static_cast<int>(pending)) - 1;
-      const int64_t its = r - threadIdx.x % CSRN_WARP / G + lane / G;
-      const int64_t its_begin = __shfl_sync(FULL_WARP, static_cast<long long>(begin), lane);
-      const int its_n = __shfl_sync(FULL_WARP, static_cast<int>(n), lane);
-      walk_warp(w, op, its, its_begin, its_n, op.fetch(its));
+  __syncthreads();
+  do {
+    if (tile.is_long) {
+      tile.is_first = long_row.begin == long_row.end;
+      if (tile.is_first) {
+        if (!next_long_row(w, &long_row, &tile.row))
+          return;
+        if constexpr (Op::SUMS)
+          tile.total =
+              sum_values_of_block(op.data, long_row.begin, long_row.end,
+                                  reinterpret_cast<typename csrn_sum_of<typename Op::T>::lane *>(shared));
+        arrival.release();
+      }
+      tile.n_rows = cut_parts<Op>(&long_row, ends);
     }
-  }
-  if (n <= LONG_ROW || group_lane<G>() != 0)
-    return;
-  leave(w, r, n);
+    walk_tile<G>(w, op, tile, &arrival, &phase, ends, shared, table);
+  } while (tile.is_long);
 }
 
-/* Row r, of n elements from `begin` on, by the whole block; sums: of up to MAX_PIECES_PER_BLOCK pieces. */
+/* Right from global memory: after the blocks of long rows, a warp for each row. Sums alone are faster this
+ * way where rows are not short; and where indices are read with the data, tiles would keep too little under
+ * way. */
 template <typename Op>
-__device__ void walk_block(const csrn_walk &w, const Op &op, int64_t r, int64_t begin, int64_t n,
-                           typename csrn_sum_of<typename Op::T>::lane *sums) {
-  typename csrn_sum_of<typename Op::T>::total total = 0;
-  const typename Op::input input = op.fetch(r);
-  if constexpr (Op::SUMS) {
-    const int64_t mine = threadIdx.x / CSRN_WARP * CSRN_BLOCK;
-    for (int64_t from = 0; from < n; from += GIANT_ROW) {
-      const int64_t to = n - from < GIANT_ROW ? n : from + GIANT_ROW;
-      for (int64_t first = from + mine; first < to; first += LONG_THREADS / CSRN_WARP * CSRN_BLOCK) {
-        const int length = static_cast<int>(to - first < CSRN_BLOCK ? to - first : CSRN_BLOCK);
-        const auto sum = sum_piece(w.A, op, begin + first, length);
-        if (threadIdx.x % CSRN_WARP == 0)
-          sums[(first - from) / CSRN_BLOCK] = sum;
-      }
-      __syncthreads();
-      for (int64_t first = from; first < to; first += CSRN_BLOCK)
-        total += sums[(first - from) / CSRN_BLOCK];
-      __syncthreads(); /* before the next sums */
-    }
+__global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<CSRN_WARP, Op>))
+    walk_rows_kernel(csrn_walk w, Op op) {
+  __shared__ typename csrn_sum_of<typename Op::T>::lane sums[MAX_PIECES_PER_BLOCK];
+  float *table = table_of_warp<Op>();
+  csrn_after_previous();
+  if (blockIdx.x < w.n_long_blocks) {
+    if (may_walk(w, op))
+      walk_long_rows(w, op, sums, table);
+    return;
   }
-  if constexpr (Op::FINISHES) {
-    for (int64_t from = 0; from < n || from == 0; from += GIANT_ROW) {
-      const int length = static_cast<int>(n - from < GIANT_ROW ? n - from : GIANT_ROW);
-      finish_row<LONG_THREADS>(w, op, r, total, n, from == 0 && threadIdx.x == 0, input,
-                               csrn_packed_row(w, begin + from, length));
-    }
-  } else {
-    op.begin(w.A, r, total, input, n, threadIdx.x == 0);
-  }
+  const int64_t place = (blockIdx.x - w.n_long_blocks) * WALK_WARPS + threadIdx.x / CSRN_WARP;
+  const int64_t r = w.backwards ? w.A.n_rows - 1 - place : place;
+  const bool exists = place < w.A.n_rows;
+  /* All that can be loaded is, before anything is looked at. */
+  const int64_t begin = exists ? w.A.indptr[r] : 0;
+  const int64_t length = exists ? w.A.indptr[r + 1] - begin : 0;
+  const typename Op::input input = exists ? op.fetch(r) : typename Op::input{};
+  if (!may_walk(w, op) || !exists || length > LONG_ROW)
+    return;
+  const int n = static_cast<int>(length);
+  typename Op::row row =
+      op.begin(w.A, r, sum_piece<MOST_LOADS>(w.A, op, begin, n), input, threadIdx.x % CSRN_WARP == 0);
+  if constexpr (Op::FINISHES)
+    finish_row<CSRN_WARP>(w, op, row, op.data + begin, csrn_packed_row(w, begin, n), group_lane<CSRN_WARP>(),
+                          table);
 }
+
+/* ---- Giant rows --------------------------------------------------------------- */
 
 /* The giant that piece p belongs to. */
 __device__ __forceinline__ csrn_giant *find_giant(const csrn_walk &w, int64_t count, int64_t p) {
@@ -130,6 +242,13 @@ __device__ __forceinline__ csrn_giant *find_giant(const csrn_walk &w, int64_t co
       high = middle - 1;
   }
   return &w.giants[low];
+}
+
+/* How many giants there are, and pieces of all of them. */
+__device__ __forceinline__ void count_giants(const csrn_walk &w, int64_t *count, int64_t *n_pieces) {
+  const unsigned long long giants = w.left->giants;
+  *count = static_cast<int64_t>(giants >> GIANT_SHIFT);
+  *n_pieces = static_cast<int64_t>(giants & ((1ULL << GIANT_SHIFT) - 1));
 }
 
 /* One piece of a giant row. */
@@ -153,11 +272,11 @@ __device__ __forceinline__ csrn_piece find_piece(const csrn_walk &w, int64_t cou
 }
 
 __device__ __forceinline__ int64_t warp_of_grid() {
-  return static_cast<int64_t>(blockIdx.x) * (LONG_THREADS / CSRN_WARP) + threadIdx.x / CSRN_WARP;
+  return static_cast<int64_t>(blockIdx.x) * WALK_WARPS + threadIdx.x / CSRN_WARP;
 }
 
 __device__ __forceinline__ int64_t warps_of_grid() {
-  return static_cast<int64_t>(gridDim.x) * (LONG_THREADS / CSRN_WARP);
+  return static_cast<int64_t>(gridDim.x) * WALK_WARPS;
 }
 
 /* Reads what another block has written in this launch, past the cache of this multiprocessor. */
@@ -171,11 +290,13 @@ __device__ __forceinline__ csrn_int128 read_shared_result(const csrn_int128 *p) 
   return static_cast<csrn_int128>((static_cast<unsigned __int128>(high) << 64) | low);
 }
 
-/* Adds the sums of the pieces [from, to) of a giant to its running total, in order. */
+/* Adds the sums of the pieces [from, to) of a giant to its running total, in order; is_first: to nothing. */
 template <typename S>
-__device__ __forceinline__ S add_pieces(csrn_giant *giant, const S *sums, int64_t from, int64_t to) {
-  S total;
-  memcpy(&total, giant->total, sizeof total);
+__device__ __forceinline__ S add_pieces(csrn_giant *giant, const S *sums, int64_t from, int64_t to,
+                                        bool is_first) {
+  S total = 0;
+  if (!is_first)
+    memcpy(&total, giant->total, sizeof total);
 #pragma unroll 16
   for (int64_t k = from; k < to; k++)
     total += read_shared_result(sums + k);
@@ -188,14 +309,13 @@ __device__ __forceinline__ S add_pieces(csrn_giant *giant, const S *sums, int64_
 template <typename Op>
 __device__ __forceinline__ void sum_giants(const csrn_walk &w, const Op &op, int64_t stretch) {
   using S = typename csrn_sum_of<typename Op::T>::total;
-  const unsigned long long giants = w.left->giants;
-  const int64_t count = static_cast<int64_t>(giants >> GIANT_SHIFT);
-  const int64_t n_pieces = static_cast<int64_t>(giants & ((1ULL << GIANT_SHIFT) - 1));
+  int64_t count, n_pieces;
+  count_giants(w, &count, &n_pieces);
   const int64_t stop = n_pieces - stretch < PIECES_PER_STRETCH ? n_pieces : stretch + PIECES_PER_STRETCH;
   S *sums = static_cast<S *>(w.pieces);
   for (int64_t p = stretch + warp_of_grid(); p < stop; p += warps_of_grid()) {
     const csrn_piece piece = find_piece(w, count, p);
-    const S sum = sum_piece(w.A, op, piece.begin, piece.n);
+    const S sum = sum_piece<few_loads<Op>>(w.A, op, piece.begin, piece.n);
     if (threadIdx.x % CSRN_WARP != 0)
       continue;
     sums[p - stretch] = sum;
@@ -206,77 +326,52 @@ __device__ __forceinline__ void sum_giants(const csrn_walk &w, const Op &op, int
       continue;
     __threadfence();
     piece.giant->done = 0;
-    const S total = add_pieces(piece.giant, sums, from - stretch, to - stretch);
+    const S total = add_pieces(piece.giant, sums, from - stretch, to - stretch, from == first);
     if (to == last)
-      op.begin(w.A, piece.row, total, op.fetch(piece.row), 0, true); /* by one thread alone */
+      op.begin(w.A, piece.row, total, op.fetch(piece.row), true); /* by one thread alone */
   }
 }
 
 /* Finishes the elements of all giants, whose totals are known. */
-template <typename Op> __device__ __forceinline__ void finish_giants(const csrn_walk &w, const Op &op) {
+template <typename Op>
+__device__ __forceinline__ void finish_giants(const csrn_walk &w, const Op &op, float *table) {
   using S = typename csrn_sum_of<typename Op::T>::total;
-  const unsigned long long giants = w.left->giants;
-  const int64_t count = static_cast<int64_t>(giants >> GIANT_SHIFT);
-  const int64_t n_pieces = static_cast<int64_t>(giants & ((1ULL << GIANT_SHIFT) - 1));
+  int64_t count, n_pieces;
+  count_giants(w, &count, &n_pieces);
   for (int64_t p = warp_of_grid(); p < n_pieces; p += warps_of_grid()) {
     const csrn_piece piece = find_piece(w, count, p);
-    S total;
-    memcpy(&total, piece.giant->total, sizeof total);
+    S total = 0;
+    if constexpr (Op::SUMS)
+      memcpy(&total, piece.giant->total, sizeof total);
     const bool first = !Op::SUMS && p == piece.giant->first_piece && threadIdx.x % CSRN_WARP == 0;
-    finish_row<CSRN_WARP>(w, op, piece.row, total, piece.row_length, first, op.fetch(piece.row),
-                          csrn_packed_row(w, piece.begin, piece.n));
-  }
-}
-
-/* All rows but giants, each by a block. */
-template <typename Op>
-__global__ void __launch_bounds__(LONG_THREADS, long_threads_at_once<Op> / LONG_THREADS)
-    walk_long_kernel(csrn_walk w, Op op) {
-  __shared__ typename csrn_sum_of<typename Op::T>::lane sums[MAX_PIECES_PER_BLOCK];
-  if (!may_walk(w, op))
-    return;
-  const int64_t r = blockIdx.x, begin = w.A.indptr[r], n = w.A.indptr[r + 1] - begin;
-  if (n <= GIANT_ROW || !w.shares_giants)
-    walk_block(w, op, r, begin, n, sums);
-  else if (threadIdx.x == 0)
-    leave_to_all(w, r, n);
-}
-
-/* The long rows that have been left. */
-template <typename Op>
-__global__ void __launch_bounds__(LONG_THREADS, long_threads_at_once<Op> / LONG_THREADS)
-    walk_left_kernel(csrn_walk w, Op op) {
-  __shared__ typename csrn_sum_of<typename Op::T>::lane sums[MAX_PIECES_PER_BLOCK];
-  if (!may_walk(w, op))
-    return;
-  const int64_t count = static_cast<int64_t>(w.left->n_long);
-  for (int64_t place = blockIdx.x; place < count; place += gridDim.x) {
-    const int64_t r = w.list[place], begin = w.A.indptr[r];
-    walk_block(w, op, r, begin, w.A.indptr[r + 1] - begin, sums);
+    typename Op::row row = op.begin(w.A, piece.row, total, op.fetch(piece.row), first);
+    finish_row<CSRN_WARP>(w, op, row, op.data + piece.begin, csrn_packed_row(w, piece.begin, piece.n),
+                          group_lane<CSRN_WARP>(), table);
   }
 }
 
 template <typename Op>
-__global__ void __launch_bounds__(LONG_THREADS, long_threads_at_once<Op> / LONG_THREADS)
+__global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<CSRN_WARP, Op>))
     sum_giants_kernel(csrn_walk w, Op op, int64_t stretch) {
+  csrn_after_previous();
   if (may_walk(w, op))
     sum_giants(w, op, stretch);
 }
 
 template <typename Op>
-__global__ void __launch_bounds__(LONG_THREADS, long_threads_at_once<Op> / LONG_THREADS)
+__global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<CSRN_WARP, Op>))
     finish_giants_kernel(csrn_walk w, Op op) {
+  float *table = table_of_warp<Op>();
+  csrn_after_previous();
   if (may_walk(w, op))
-    finish_giants(w, op);
+    finish_giants(w, op, table);
 }
 
 /* ---- The walk ---------------------------------------------------------------- */
 
-/* Rows of fewer values on average are walked in tiles; by 8 threads each; and of more, by a block each. */
-enum { TILE_ROWS = 512, SHORT_ROWS = 192, LONG_ROWS = 3072 };
-
-/* Fills in what does not depend on the operation. */
-void csrn_cuda_walk(csrn_context *ctx, const csrn_csr *A, csrn_walk *walk);
+/* Rows of fewer values on average have 8 threads each; and, where they need not be kept, a warp each only
+ * from there on. */
+enum { SHORT_ROWS = 128, SUM_ROWS = 512 };
 
 /* How many elements an array begins behind a multiple of the size of a pack. */
 template <typename T> int csrn_cuda_lead(const T *array) {
@@ -291,56 +386,67 @@ template <typename Op> void csrn_cuda_place(csrn_walk *w, const Op &op) {
     w->packed = csrn_cuda_lead(op.out) == w->lead;
 }
 
-/* Tiles of about two thirds of what they have room for, of a multiple of the rows that are worked on at once.
- */
+/* How many rows a tile has: about two thirds or, where they are many, three quarters of what it has room for,
+ * and a multiple of the rows that are worked on at once if it can be. */
+template <int G, typename Op> int64_t rows_per_tile(int64_t n_rows, int64_t nnz) {
+  constexpr int64_t at_once = WALK_THREADS / G, room = tile_room<G, typename Op::T>;
+  const int64_t mean = n_rows > 0 ? nnz / n_rows + 1 : 1;
+  const int64_t fitting = (G < CSRN_WARP ? room * 3 / 4 : room * 2 / 3) / mean;
+  return fitting < 1                ? 1
+         : fitting < at_once        ? fitting
+         : fitting > TILE_MOST_ROWS ? int64_t(TILE_MOST_ROWS)
+                                    : fitting / at_once * at_once;
+}
+
+/* The blocks of long rows, and tiles of all rows if `tiles`. */
 template <int G, typename Op>
-csrn_status launch_tiles(csrn_context *ctx, const csrn_walk &w, const Op &op, int64_t nnz) {
-  constexpr int64_t at_once = TILE_THREADS / G;
-  const int64_t mean = nnz / w.A.n_rows + 1, room = tile_room<Op>;
-  const int64_t fitting = room * 2 / 3 / mean / at_once * at_once;
-  const int64_t rows = fitting < at_once          ? at_once
-                       : fitting > TILE_MOST_ROWS ? int64_t(TILE_MOST_ROWS)
-                                                  : fitting;
-  const csrn_launch shape = {csrn_cuda_blocks(w.A.n_rows, rows, 0), TILE_THREADS,
-                             static_cast<size_t>(room + PACK) * sizeof(typename Op::T)};
-  return csrn_cuda_launch(ctx, CSRN_OK, shape, walk_tiles_kernel<G, Op>, w, op, static_cast<int>(rows));
+csrn_status launch_tiles(csrn_context *ctx, csrn_status status, const csrn_walk &w, const Op &op,
+                         bool tiles) {
+  const int64_t rows = rows_per_tile<G, Op>(w.A.n_rows, w.A.nnz);
+  const csrn_launch shape = {w.n_long_blocks + (tiles ? csrn_cuda_blocks(w.A.n_rows, rows, 0) : 0),
+                             WALK_THREADS, tile_bytes<G, typename Op::T> + COPY_UNIT};
+  const auto kernel = walk_tiles_kernel<G, Op>;
+  status = csrn_cuda_allow_shared(ctx, status, reinterpret_cast<const void *>(kernel), shape.shared);
+  return csrn_cuda_launch(ctx, status, shape, kernel, w, op, static_cast<int>(rows));
 }
 
-/* The first kernel: all rows, or most, and lists of the others. */
+/* The blocks of long rows alone. */
+template <typename Op> csrn_status launch_long_rows(csrn_context *ctx, const csrn_walk &w, const Op &op) {
+  if constexpr (Op::MASKED)
+    return csrn_cuda_launch(ctx, CSRN_OK, {w.n_long_blocks, WALK_THREADS, 0}, walk_rows_kernel<Op>, w, op);
+  else
+    return launch_tiles<CSRN_WARP>(ctx, CSRN_OK, w, op, false);
+}
+
+/* All rows but giants. */
+template <typename Op> csrn_status launch_rows(csrn_context *ctx, csrn_walk w, const Op &op) {
+  const int64_t n_rows = w.A.n_rows, nnz = w.A.nnz, most_long = nnz / LONG_ROW;
+  const int64_t some = int64_t(csrn_cuda_state_of(ctx)->n_units) * 2;
+  w.n_long_blocks = w.all_long ? n_rows : most_long < some ? most_long : some;
+  if constexpr (Op::MASKED || !Op::FINISHES)
+    if (nnz >= (Op::MASKED ? SHORT_ROWS : SUM_ROWS) * n_rows)
+      return csrn_cuda_launch(
+          ctx, CSRN_OK,
+          {w.n_long_blocks + (w.all_long ? 0 : csrn_cuda_blocks(n_rows, WALK_WARPS, 0)), WALK_THREADS, 0},
+          walk_rows_kernel<Op>, w, op);
+  if constexpr (!Op::MASKED)
+    if (nnz >= SHORT_ROWS * n_rows)
+      return launch_tiles<CSRN_WARP>(ctx, CSRN_OK, w, op, !w.all_long);
+  csrn_status status = launch_long_rows(ctx, w, op);
+  w.n_long_blocks = 0;
+  return launch_tiles<TILE_GROUP>(ctx, status, w, op, true);
+}
+
+/* Runs `op` on all rows of A, after csrn_cuda_begin() has listed those that are long. backwards: from the
+ * last row on, whose elements an operation that has gone forwards has left in the cache. */
 template <typename Op>
-csrn_status launch_rows(csrn_context *ctx, const csrn_walk &w, const Op &op, int64_t nnz) {
-  const int64_t n_rows = w.A.n_rows;
-  if (n_rows > 0 && nnz / n_rows >= LONG_ROWS)
-    return csrn_cuda_launch(ctx, CSRN_OK, {n_rows, LONG_THREADS, 0}, walk_long_kernel<Op>, w, op);
-  if constexpr (csrn_has_tiles<Op>::value) {
-    if (nnz < TILE_ROWS * n_rows)
-      return nnz < TILE_ROWS / 4 * n_rows ? launch_tiles<SHORT_GROUP>(ctx, w, op, nnz)
-                                          : launch_tiles<CSRN_WARP>(ctx, w, op, nnz);
-  } else if (nnz < SHORT_ROWS * n_rows)
-    return csrn_cuda_launch(
-        ctx, CSRN_OK,
-        {csrn_cuda_blocks(n_rows, row_threads<SHORT_GROUP> / SHORT_GROUP, 0), row_threads<SHORT_GROUP>, 0},
-        walk_rows_kernel<SHORT_GROUP, Op>, w, op);
-  return csrn_cuda_launch(
-      ctx, CSRN_OK,
-      {csrn_cuda_blocks(n_rows, row_threads<CSRN_WARP> / CSRN_WARP, 0), row_threads<CSRN_WARP>, 0},
-      walk_rows_kernel<CSRN_WARP, Op>, w, op);
-}
-
-/* Runs `op` on all rows of A, after csrn_cuda_need_for() for CSRN_CUDA_LISTS and csrn_cuda_begin(). */
-template <typename Op> csrn_status csrn_cuda_walk_rows(csrn_context *ctx, const csrn_csr *A, const Op &op) {
-  const int64_t units = csrn_cuda_state_of(ctx)->n_units;
+csrn_status csrn_cuda_walk_rows(csrn_context *ctx, const csrn_csr *A, const Op &op, bool backwards) {
+  const csrn_launch shape = {int64_t(csrn_cuda_state_of(ctx)->n_units) * 4, WALK_THREADS, 0};
   csrn_walk w;
   csrn_cuda_walk(ctx, A, &w);
   csrn_cuda_place(&w, op);
-  /* A row is longer than there are columns only if it has entries twice, which is no reason for more kernels.
-   */
-  w.shares_giants = A->nnz > GIANT_ROW && A->n_cols > GIANT_ROW;
-  csrn_status status = launch_rows(ctx, w, op, A->nnz);
-  if (A->nnz <= LONG_ROW)
-    return status; /* no row can be longer */
-  const csrn_launch shape = {units * 4, LONG_THREADS, 0};
-  status = csrn_cuda_launch(ctx, status, shape, walk_left_kernel<Op>, w, op);
+  w.backwards = backwards;
+  csrn_status status = launch_rows(ctx, w, op);
   if (!w.shares_giants)
     return status;
   const int64_t most_pieces = A->nnz / CSRN_BLOCK + A->nnz / GIANT_ROW + 1;

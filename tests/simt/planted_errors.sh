@@ -49,11 +49,13 @@ plant "a read beyond the end" cuda_row.h 'x[k] = CSRN_WARP * k + lane < n ? valu
   '{ x[k] = values[CSRN_WARP * k]; if (CSRN_WARP * k + lane >= n) x[k] = T(0); }' || status=1
 plant "a tail left out" cuda_row.h 'return n > base ? add_batch<FEW, I>(A, op, begin + base, n - base, sum) : sum;' \
   'return sum;' || status=1
-plant "a barrier before the sums are read left out" cuda_walk.h '      __syncthreads();
-      for (int64_t first = from; first < to; first += CSRN_BLOCK)' '      for (int64_t first = from; first < to; first += CSRN_BLOCK)' ||
+plant "a barrier before the sums are read left out" cuda_walk.h '    __syncthreads();
+    for (int first = 0; first < n; first += CSRN_BLOCK)' '    for (int first = 0; first < n; first += CSRN_BLOCK)' ||
   status=1
-plant "a barrier before a tile is read left out" cuda_short.h 'bring(op.data, its, kept);
-    __syncthreads();' 'bring(op.data, its, kept);' || status=1
+plant "a barrier before a tile is read left out" cuda_copy.h '(void)phase;
+    __syncthreads();' '(void)phase;' || status=1
+plant "the end of a tile left out" cuda_tile.h 'edge = thread < head ? thread : thread + units * UNIT;' \
+  'edge = thread < head ? thread : n;' || status=1
 # On one multiprocessor, so that a block has several rows; with the warp first that is not waited for.
 CSRN_SIMT_MULTIPROCESSORS=1 CSRN_SIMT_ORDER=backward plant "a barrier between two rows left out" cuda_walk.h '__syncthreads(); /* before the next sums' \
   '/* before the next sums' || status=1

@@ -1,0 +1,95 @@
+/*
+ * Copies from global to shared memory that a block waits for together: by the bulk copy engine
+ * from compute capability 9.0 on (one thread asks for all of it), asynchronously by packs from
+ * 8.0 on, and through registers before that.
+ */
+#ifndef CSRN_CUDA_COPY_H
+#define CSRN_CUDA_COPY_H
+
+#include "cuda_device.h"
+
+/* The unit of these copies, at multiples of which both sides begin. */
+enum { COPY_UNIT = 16 };
+
+#if defined(__CUDA_ARCH__)
+__device__ __forceinline__ unsigned csrn_shared_address(const void *p) {
+  return static_cast<unsigned>(__cvta_generic_to_shared(p));
+}
+#endif
+
+/* Where a block waits for its copies, one after the other. In shared memory; all threads of the block call
+ * the same functions. */
+struct csrn_arrival {
+  unsigned long long barrier; /* an mbarrier object, one arrival for each phase */
+
+  /* Before the first copy, and followed by a barrier of the block. */
+  __device__ __forceinline__ void prepare() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    if (threadIdx.x == 0) {
+      asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(csrn_shared_address(&barrier)) : "memory");
+      asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    }
+#endif
+  }
+
+  /* Begins to copy n units. */
+  __device__ __forceinline__ void copy(void *to, const void *from, int n) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    if (threadIdx.x == 0) {
+      const unsigned bytes = static_cast<unsigned>(n) * COPY_UNIT, address = csrn_shared_address(&barrier);
+      asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(address), "r"(bytes)
+                   : "memory");
+      if (n > 0)
+        asm volatile(
+            "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+                csrn_shared_address(to)),
+            "l"(__cvta_generic_to_global(from)), "r"(bytes), "r"(address)
+            : "memory");
+    }
+#else
+    const auto *source = static_cast<const uint4 *>(from);
+    auto *target = static_cast<uint4 *>(to);
+    const int step = static_cast<int>(blockDim.x);
+#pragma unroll 4
+    for (int u = static_cast<int>(threadIdx.x); u < n; u += step)
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(csrn_shared_address(target + u)),
+                   "l"(__cvta_generic_to_global(source + u))
+                   : "memory");
+#else
+      target[u] = source[u];
+#endif
+#endif
+  }
+
+  /* Waits until copy number `phase`, of those that this block has begun, has come; what the threads have
+   * stored themselves meanwhile can be seen by all then, too. */
+  __device__ __forceinline__ void wait(unsigned phase) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    unsigned done = 0;
+    while (!done)
+      asm volatile("{\n\t"
+                   ".reg .pred arrived;\n\t"
+                   "mbarrier.try_wait.parity.shared::cta.b64 arrived, [%1], %2;\n\t"
+                   "selp.u32 %0, 1, 0, arrived;\n\t"
+                   "}"
+                   : "=r"(done)
+                   : "r"(csrn_shared_address(&barrier)), "r"(phase & 1)
+                   : "memory");
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.commit_group;\n\tcp.async.wait_group 0;" ::: "memory");
+#endif
+    (void)phase;
+    __syncthreads();
+  }
+
+  /* To be called when all threads are done with what the last copy has brought, before the next one. */
+  __device__ __forceinline__ void release() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); /* what they stored there comes before it */
+#endif
+    __syncthreads();
+  }
+};
+
+#endif

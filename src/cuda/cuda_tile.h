@@ -1,0 +1,200 @@
+/*
+ * Tiles: as many whole rows as fit in shared memory, which come there together whatever their
+ * lengths. Each is summed there, and finished from there into global memory, by 8 threads or by
+ * a warp, so that global memory is read once, by large copies, and several tiles are under way
+ * on each multiprocessor.
+ */
+#ifndef CSRN_CUDA_TILE_H
+#define CSRN_CUDA_TILE_H
+
+#include "cuda_copy.h"
+#include "cuda_row.h"
+
+enum { TILE_GROUP = 8, TILE_MOST_ROWS = 128 };
+
+/* Bytes that a tile of T has room for; a row of LONG_ROW fits. */
+template <int G, typename T>
+constexpr int tile_bytes = sizeof(T) > 4   ? 32 << 10
+                           : G < CSRN_WARP ? 16 << 10
+                                           : 24 << 10;
+template <int G, typename T> constexpr int tile_room = tile_bytes<G, T> / static_cast<int>(sizeof(T));
+
+/* ---- Sums in shared memory --------------------------------------------------------- */
+
+/* Element i of column c for the sum, x: 0 if it is left out. */
+template <typename Op>
+__device__ __forceinline__ typename csrn_sum_of<typename Op::T>::lane
+counted(const csrn_device_matrix &A, const Op &op, typename Op::T x, int64_t i, int64_t c) {
+  if (!A.has_column(c)) {
+    note_bad_column(A.control, i);
+    return 0;
+  }
+  return op.is_excluded(c) ? typename Op::T(0) : x;
+}
+
+/* Adds whole rounds of 32 elements to the lanes of a thread, several at a time to have their loads under way
+ * together; returns where the next round begins for this thread. */
+template <int G, int ROUNDS, typename Op, typename S>
+__device__ __forceinline__ int add_rounds(const typename Op::T *kept, int n, S (&lanes)[CSRN_LANES / G]) {
+  int base = group_lane<G>();
+  for (; base - group_lane<G>() + CSRN_LANES * ROUNDS <= n; base += CSRN_LANES * ROUNDS)
+#pragma unroll
+    for (int k = 0; k < ROUNDS; k++)
+#pragma unroll
+      for (int j = 0; j < CSRN_LANES / G; j++)
+        lanes[j] += static_cast<S>(kept[base + CSRN_LANES * k + G * j]);
+  return base;
+}
+
+/* The same without what is excluded; `indices` begins with that of kept[0], which is element `begin`. */
+template <int G, int ROUNDS, typename I, typename Op, typename S>
+__device__ __forceinline__ int add_rounds_counted(const csrn_device_matrix &A, const Op &op,
+                                                  const typename Op::T *kept, const I *indices, int64_t begin,
+                                                  int n, S (&lanes)[CSRN_LANES / G]) {
+  constexpr int R = CSRN_LANES / G;
+  int base = group_lane<G>();
+  for (; base - group_lane<G>() + CSRN_LANES * ROUNDS <= n; base += CSRN_LANES * ROUNDS) {
+    I c[ROUNDS * R];
+#pragma unroll
+    for (int k = 0; k < ROUNDS * R; k++)
+      c[k] = indices[base + G * k];
+#pragma unroll
+    for (int k = 0; k < ROUNDS * R; k++)
+      lanes[k % R] += counted(A, op, kept[base + G * k], begin + base + G * k, static_cast<int64_t>(c[k]));
+  }
+  return base;
+}
+
+/* The sum of a row of n elements, the first of which is element `begin` of the matrix and lies at kept[0], by
+ * G threads; n <= CSRN_BLOCK. */
+template <int G, typename Op>
+__device__ __forceinline__ typename csrn_sum_of<typename Op::T>::lane
+sum_kept(const csrn_device_matrix &A, const Op &op, const typename Op::T *kept, int64_t begin, int n) {
+  using S = typename csrn_sum_of<typename Op::T>::lane;
+  constexpr int R = CSRN_LANES / G, ROUNDS = G == CSRN_WARP ? (is_heavy<Op> ? 4 : 8) : Op::MASKED ? 1 : 2;
+  S lanes[R];
+#pragma unroll
+  for (int j = 0; j < R; j++)
+    lanes[j] = 0;
+  int base = group_lane<G>();
+  if constexpr (!Op::MASKED) {
+    base = add_rounds<G, ROUNDS, Op>(kept, n, lanes);
+  } else {
+    if (A.indices.type == CSRN_I32)
+      base = add_rounds_counted<G, ROUNDS>(
+          A, op, kept, static_cast<const int32_t *>(A.indices.values) + begin, begin, n, lanes);
+    else if (A.indices.type == CSRN_I64)
+      base = add_rounds_counted<G, ROUNDS>(
+          A, op, kept, static_cast<const int64_t *>(A.indices.values) + begin, begin, n, lanes);
+  }
+#pragma unroll 1
+  for (; base < n; base += CSRN_LANES)
+#pragma unroll
+    for (int j = 0; j < R; j++)
+      if (base + G * j < n) {
+        if constexpr (Op::MASKED)
+          lanes[j] +=
+              counted(A, op, kept[base + G * j], begin + base + G * j, A.indices[begin + base + G * j]);
+        else
+          lanes[j] += static_cast<S>(kept[base + G * j]);
+      }
+  return combine_lanes<G>(lanes, group_mask<G>());
+}
+
+/* ---- Tiles ----------------------------------------------------------------------- */
+
+/* Begins to bring the n elements at `data` to kept[], which lies in a unit of copies as they do. */
+template <typename T>
+__device__ __forceinline__ void bring(csrn_arrival *arrival, const T *data, int n, T *kept) {
+  constexpr int UNIT = COPY_UNIT / static_cast<int>(sizeof(T));
+  const int before = static_cast<int>(-(reinterpret_cast<uintptr_t>(data) / sizeof(T)) & (UNIT - 1));
+  const int head = before < n ? before : n, units = (n - head) / UNIT;
+  const int thread = static_cast<int>(threadIdx.x), edge = thread < head ? thread : thread + units * UNIT;
+  arrival->copy(kept + head, data + head, units);
+  if (edge < n) /* fewer than two units are in no whole one */
+    kept[edge] = data[edge];
+}
+
+/* The last row up to which rows from `from` on fit into the room: `from` if its first does not, or is long.
+ */
+__device__ __forceinline__ int fitting_rows(const int64_t *ends, int from, int n_rows, int room) {
+  if (ends[from + 1] - ends[from] > LONG_ROW)
+    return from;
+  if (ends[n_rows] - ends[from] <= room)
+    return n_rows;
+  int low = from + 1, high = n_rows - 1;
+  while (low < high) {
+    const int middle = (low + high + 1) / 2;
+    if (ends[middle] - ends[from] <= room)
+      low = middle;
+    else
+      high = middle - 1;
+  }
+  return low;
+}
+
+/* What is in a tile: n_rows whole rows from `row` on; or, if is_long, parts of that one, whose total is
+ * known. */
+template <typename Op> struct csrn_tile {
+  int64_t row;
+  int n_rows;
+  bool is_long, is_first; /* is_first: a long row begins here */
+  typename csrn_sum_of<typename Op::T>::total total;
+
+  template <int G> __device__ __forceinline__ int64_t row_of(int k) const {
+    return G == CSRN_WARP && is_long ? row : row + k;
+  }
+};
+
+/* Row or part k of a tile, which is kept[0 .. n) and begins at element `begin` of the matrix, by G threads.
+ */
+template <int G, typename Op>
+__device__ __forceinline__ void walk_kept(const csrn_walk &w, const Op &op, const csrn_tile<Op> &tile, int k,
+                                          const typename Op::T *kept, int64_t begin, int n,
+                                          const typename Op::input &input, float *table) {
+  typename csrn_sum_of<typename Op::T>::total total = 0;
+  bool first = group_lane<G>() == 0;
+  if (G == CSRN_WARP && tile.is_long)
+    first = first && tile.is_first && k == 0;
+  if constexpr (Op::SUMS)
+    total = G == CSRN_WARP && tile.is_long ? tile.total : sum_kept<G>(w.A, op, kept, begin, n);
+  typename Op::row row = op.begin(w.A, tile.template row_of<G>(k), total, input, first);
+  if constexpr (Op::FINISHES)
+    finish_row<G>(w, op, row, kept, csrn_packed_row(w, begin, n), group_lane<G>(), table);
+}
+
+/* A tile: at once, or one part after the other where rows are longer than on average. Long rows among its
+ * rows are left out. */
+template <int G, typename Op>
+__device__ __forceinline__ void walk_tile(const csrn_walk &w, const Op &op, const csrn_tile<Op> &tile,
+                                          csrn_arrival *arrival, unsigned *phase, const int64_t *ends,
+                                          unsigned char *shared, float *table) {
+  using T = typename Op::T;
+  for (int from = 0, to; from < tile.n_rows; from = to) {
+    to = fitting_rows(ends, from, tile.n_rows, tile_room<G, T>);
+    if (to == from) {
+      to++;
+      continue;
+    }
+    const T *data = op.data + ends[from];
+    T *kept = reinterpret_cast<T *>(shared + reinterpret_cast<uintptr_t>(data) % COPY_UNIT);
+    bring(arrival, data, static_cast<int>(ends[to] - ends[from]), kept);
+    /* What else has to be loaded for a row is under way while the tile comes, or the row before is done. */
+    int k = from + static_cast<int>(threadIdx.x) / G;
+    typename Op::input input = k < to ? op.fetch(tile.template row_of<G>(k)) : typename Op::input{};
+    arrival->wait((*phase)++);
+    while (k < to) {
+      const int next = k + WALK_THREADS / G;
+      const typename Op::input its = input;
+      if (next < to)
+        input = op.fetch(tile.template row_of<G>(next));
+      const int64_t n = ends[k + 1] - ends[k];
+      if (n <= LONG_ROW)
+        walk_kept<G>(w, op, tile, k, kept + (ends[k] - ends[from]), ends[k], static_cast<int>(n), its, table);
+      k = next;
+    }
+    arrival->release();
+  }
+}
+
+#endif
