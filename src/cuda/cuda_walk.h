@@ -51,7 +51,7 @@ template <typename Op> __device__ __forceinline__ float *table_of_warp() {
 
 /* The sum of elements [begin, end) by the whole block; sums: in shared memory, of MAX_PIECES_PER_BLOCK
  * pieces. */
-template <typename Op, typename S>
+template <int LOADS, typename Op, typename S>
 __device__ __forceinline__ typename csrn_sum_of<typename Op::T>::total
 sum_block(const csrn_device_matrix &A, const Op &op, int64_t begin, int64_t end, S *sums) {
   typename csrn_sum_of<typename Op::T>::total total = 0;
@@ -60,7 +60,7 @@ sum_block(const csrn_device_matrix &A, const Op &op, int64_t begin, int64_t end,
     const int n = static_cast<int>(end - begin < GIANT_ROW ? end - begin : GIANT_ROW);
     for (int first = warp * CSRN_BLOCK; first < n; first += WALK_WARPS * CSRN_BLOCK) {
       const auto sum =
-          sum_piece<few_loads<Op>>(A, op, begin + first, n - first < CSRN_BLOCK ? n - first : CSRN_BLOCK);
+          sum_piece<LOADS>(A, op, begin + first, n - first < CSRN_BLOCK ? n - first : CSRN_BLOCK);
       if (threadIdx.x % CSRN_WARP == 0)
         sums[first / CSRN_BLOCK] = sum;
     }
@@ -83,7 +83,7 @@ __device__ __forceinline__ void walk_long_rows(const csrn_walk &w, const Op &op,
     if (w.shares_giants && end - begin > GIANT_ROW)
       continue;
     const typename Op::input input = op.fetch(r);
-    const auto total = sum_block(w.A, op, begin, end, sums);
+    const auto total = sum_block<some_loads<Op>>(w.A, op, begin, end, sums);
     typename Op::row row = op.begin(w.A, r, total, input, threadIdx.x == 0);
     if constexpr (Op::FINISHES)
       for (begin += threadIdx.x / CSRN_WARP * CSRN_BLOCK; begin < end; begin += WALK_WARPS * CSRN_BLOCK) {
@@ -104,7 +104,7 @@ template <typename Type> struct csrn_plain_values {
 template <typename T>
 __device__ __noinline__ typename csrn_sum_of<T>::total
 sum_values_of_block(const T *data, int64_t begin, int64_t end, typename csrn_sum_of<T>::lane *sums) {
-  return sum_block(csrn_device_matrix(), csrn_plain_values<T>{data}, begin, end, sums);
+  return sum_block<FEW_LOADS>(csrn_device_matrix(), csrn_plain_values<T>{data}, begin, end, sums);
 }
 
 /* A long row that a block is at; in shared memory. */
@@ -315,7 +315,7 @@ __device__ __forceinline__ void sum_giants(const csrn_walk &w, const Op &op, int
   S *sums = static_cast<S *>(w.pieces);
   for (int64_t p = stretch + warp_of_grid(); p < stop; p += warps_of_grid()) {
     const csrn_piece piece = find_piece(w, count, p);
-    const S sum = sum_piece<few_loads<Op>>(w.A, op, piece.begin, piece.n);
+    const S sum = sum_piece<some_loads<Op>>(w.A, op, piece.begin, piece.n);
     if (threadIdx.x % CSRN_WARP != 0)
       continue;
     sums[p - stretch] = sum;
