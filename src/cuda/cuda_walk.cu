@@ -39,7 +39,8 @@ void csrn_cuda_walk(csrn_context *ctx, const csrn_csr *A, csrn_walk *walk) {
   memset(walk, 0, sizeof *walk);
   walk->A = csrn_device_view(ctx, A);
   walk->list = reinterpret_cast<int64_t *>(lists);
-  walk->giants = reinterpret_cast<csrn_giant *>(lists + row_list_bytes(A->n_rows));
+  if (lists)
+    walk->giants = reinterpret_cast<csrn_giant *>(lists + row_list_bytes(A->n_rows));
   walk->most_giants = most_giants(A->n_rows, A->nnz);
   walk->left = &csrn_cuda_state_of(ctx)->control->now.left;
   walk->pieces = csrn_cuda_slot_of(ctx, CSRN_CUDA_PIECES);
