@@ -372,8 +372,8 @@ class Pieces(Case):
             return True
         allocations = next(n for n in range(1000) if not fails(CSRN_SIMT_FAIL_ALLOCATION=str(n)))
         self.assertGreater(allocations, 20)
-        for n in (0, 1, 2, 5, 10, 15, 20, 25):
-            self.assertTrue(fails(CSRN_SIMT_FAIL_LAUNCH=str(n)), n)
+        launches = next(n for n in range(1000) if not fails(CSRN_SIMT_FAIL_LAUNCH=str(n)))
+        self.assertGreater(launches, 10)
         self.assertTrue(fails(CSRN_SIMT_MEMORY_MIB="1"))
         self.assertFalse(fails(CSRN_SIMT_STREAMS="late"))
         self.assertFalse(fails(CSRN_SIMT_STREAMS="varied"))
