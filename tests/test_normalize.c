@@ -220,6 +220,63 @@ static void every_small_count_over_many_totals(void **state) {
   }
 }
 
+/* Rows that are so short that tables of logarithms are kept from row to row: `most` different totals, of
+ * which some want the same place, with counts around the end of a table, in every thirteenth row reals as
+ * well where the type has them, and rows that are longer than what is worked on together. */
+static void expect_rows_that_share_tables(csrn_dtype type, int64_t n, int64_t most, bool reals) {
+  int64_t *lengths = host_array(n, sizeof *lengths);
+  double *totals = host_array(n, sizeof *totals);
+  const double strange[] = {0.0, -7.0, NAN, INFINITY, 1e300, 1e-300, 0.5, 1e9};
+  uint64_t seed = 110 + (uint64_t)most;
+  int64_t nnz = 0;
+  for (int64_t i = 0; i < n; i++) {
+    lengths[i] = i % 997 == 996 ? 2500 : random_below(&seed, 10) == 0 ? 0 : random_below(&seed, 110);
+    nnz += lengths[i];
+    const int64_t total = 1 + random_below(&seed, most);
+    totals[i] = i % 101 == 100 ? strange[random_below(&seed, COUNT(strange))]
+                               : (double)(total % 7 ? total : total + 1024 * random_below(&seed, 3));
+  }
+  lengths[n - 1] = 61;
+  sample_shape shape = {lengths, n, 3000, 0, 0};
+  sample m = sample_make(&shape, type, SAMPLE_LOW, seed);
+  assert_true(nnz / n < 150);
+  for (int64_t r = 0; r < n; r++)
+    for (int64_t i = m.indptr[r]; i < m.indptr[r + 1]; i++) {
+      const int64_t count = random_below(&seed, 40) ? random_below(&seed, 64) : random_below(&seed, 255);
+      if (reals && r % 13 == 0)
+        store_f64(type, m.data, i, (double)count + 0.25);
+      else
+        store_int(type, m.data, i, count);
+    }
+  csrn_normalize_options options = make_options(CSRN_PER_ROW, CSRN_TARGET_FIXED);
+  options.log1p = 1;
+  for (int out = CSRN_F32; out <= CSRN_F64; out++)
+    for (int base = 0; base < 2; base++) {
+      const layout where = {CSRN_I64, CSRN_I32, can_be_in_place(type, (csrn_dtype)out) && !base};
+      options.log_base = base ? 2.0 : 0.0;
+      expect_normalize_with(&m, where, totals, base ? 100.0 : 1234.56, &options, (csrn_dtype)out);
+    }
+  host_release();
+}
+
+static void tables_from_row_to_row(void **state) {
+  (void)state;
+  for (placement where = PLACE_ALIGNED; where < N_PLACEMENTS; where++) {
+    buffers_place(where);
+    for (int type = 0; type < N_DATA_TYPES; type++)
+      for (int reals = 0; reals <= is_real(data_types[type]); reals++)
+        expect_rows_that_share_tables(data_types[type], 2100, where == PLACE_ALIGNED ? 900 : 40, reals);
+  }
+}
+
+/* Tables that are never found again are given up, and tried again later. */
+static void tables_that_do_not_pay(void **state) {
+  (void)state;
+  const csrn_dtype types[] = {CSRN_F32, CSRN_F64, CSRN_U16};
+  for (size_t type = 0; type < COUNT(types); type++)
+    expect_rows_that_share_tables(types[type], 20000, 1 << 30, false);
+}
+
 /* ---- Exclusion ------------------------------------------------------------ */
 
 static void exclusion_by_hand(void **state) {
@@ -349,6 +406,8 @@ int main(int argc, char **argv) {
       TEST(one_row_of_every_length),
       TEST(one_odd_value_among_counts),
       TEST(every_small_count_over_many_totals),
+      TEST(tables_from_row_to_row),
+      TEST(tables_that_do_not_pay),
       TEST(exclusion_by_hand),
       TEST(mask_is_zero_without_exclusion),
       TEST(everything_excluded_leaves_values_as_they_are),

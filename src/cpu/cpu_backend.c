@@ -86,6 +86,10 @@ size_t csrn_cpu_thread_bytes(const csrn_context *ctx) {
   return histograms > giant ? histograms : giant;
 }
 
+size_t csrn_cpu_table_bytes(const csrn_context *ctx) {
+  return (size_t)csrn_cpu_state_of(ctx)->threads * sizeof(csrn_tables);
+}
+
 static csrn_status cpu_reserve(csrn_context *ctx, int64_t n_rows, int64_t n_cols) {
   size_t longest = (size_t)(n_rows > n_cols ? n_rows : n_cols);
   const size_t bytes[CSRN_N_SLOTS] = {
@@ -95,6 +99,7 @@ static csrn_status cpu_reserve(csrn_context *ctx, int64_t n_rows, int64_t n_cols
       [CSRN_SLOT_COLUMNS] = csrn_cpu_column_bytes(ctx, n_cols),
       [CSRN_SLOT_MASK] = longest,
       [CSRN_SLOT_BITS] = csrn_cpu_bits_bytes(n_cols),
+      [CSRN_SLOT_TABLES] = csrn_cpu_table_bytes(ctx),
   };
   for (int i = 0; i < CSRN_N_SLOTS; i++)
     if (!csrn_cpu_scratch(ctx, (csrn_slot)i, bytes[i]))

@@ -31,7 +31,23 @@ typedef struct csrn_transform {
   csrn_step step;
   bool log1p;      /* not for CSRN_IN_F64_TO_F32 */
   double log_base; /* the natural logarithm of the base; 0: natural */
+  double target;   /* where divisors are totals by a target: that target */
 } csrn_transform;
+
+/* Tables of logarithms that one thread keeps from row to row: each has what small counts
+ * become that are divided by one divisor. */
+typedef struct csrn_tables {
+  int64_t balance; /* values that were looked up, less what filling tables has cost; below 0 none is used */
+  uint64_t divisors[1024]; /* the bits of the divisor of each table; 0: there is none */
+  _Alignas(64) unsigned char memory[1024 * 256];
+} csrn_tables;
+
+/* To fill a table takes as long as the formula for so many values; and so many may be lost before it shows
+ * whether tables are found again. */
+enum { CSRN_TABLE_COST = 128, CSRN_TABLES_CREDIT = 1 << 16 };
+
+/* Where rows have so many values on average, no tables are kept. */
+enum { CSRN_KEEPS_TABLES_BELOW = 256 };
 
 /* The kernels of one instruction set, indexed by csrn_dtype; NULL for types that are
  * no data or index types. Element offsets are absolute: of `data`, `indices`, `out`
@@ -44,9 +60,9 @@ typedef struct csrn_kernels {
   void (*row_sums_excluding[CSRN_N_DTYPES][CSRN_N_DTYPES])(const void *data, const void *indices,
                                                            const uint32_t *excluded, const int64_t *indptr,
                                                            int64_t n, void *sums);
-  /* factors: [n] of the arithmetic's type; NULL for CSRN_STEP_NONE. */
-  void (*transform_rows[CSRN_N_DTYPES])(const csrn_transform *how, const void *data, const int64_t *indptr,
-                                        int64_t n, const void *factors, void *out);
+  /* factors: [n] of the arithmetic's type; NULL for CSRN_STEP_NONE. tables: of this thread, or NULL. */
+  void (*transform_rows[CSRN_N_DTYPES])(const csrn_transform *how, csrn_tables *tables, const void *data,
+                                        const int64_t *indptr, int64_t n, const void *factors, void *out);
   /* factors: [n_cols] of the arithmetic's type. */
   void (*transform_columns[CSRN_N_DTYPES][CSRN_N_DTYPES])(const csrn_transform *how, const void *data,
                                                           const void *indices, int64_t begin, int64_t end,
@@ -79,6 +95,9 @@ extern const csrn_kernels csrn_kernels_generic;
 extern const csrn_kernels csrn_kernels_x86_64, csrn_kernels_x86_64_v3, csrn_kernels_x86_64_v4;
 #endif
 
+/* How many bytes before they read them kernels ask for values: what suits this processor. */
+extern int64_t csrn_cpu_ahead;
+
 /* The kernels to use: `name` NULL or "" is that of CSRNORM_ISA, else the best that this
  * machine runs. CSRN_INVALID_ARGUMENT for an unknown name, CSRN_UNSUPPORTED for one
  * that cannot run here. */
@@ -96,6 +115,7 @@ typedef enum csrn_slot {
   CSRN_SLOT_COLUMNS, /* [threads][columns] two 64-bit integers, [columns] one of 128 bits */
   CSRN_SLOT_MASK,    /* [rows or columns] bytes */
   CSRN_SLOT_BITS,    /* [columns] bits, in words of 32 */
+  CSRN_SLOT_TABLES,  /* [threads] csrn_tables */
   CSRN_N_SLOTS
 } csrn_slot;
 
@@ -174,6 +194,7 @@ csrn_status csrn_cpu_overflow(csrn_context *ctx, const char *what, csrn_dtype su
 enum { CSRN_HISTOGRAM_BYTES = 32768 * 8, CSRN_GIANT_BLOCKS = 32768 };
 void *csrn_cpu_thread_scratch(csrn_context *ctx);
 size_t csrn_cpu_thread_bytes(const csrn_context *ctx);
+size_t csrn_cpu_table_bytes(const csrn_context *ctx);
 /* The same memory once allocated. */
 csrn_wide *csrn_cpu_giant_scratch(const csrn_context *ctx);
 

@@ -24,6 +24,7 @@ typedef struct normalizer {
   const double *given; /* totals known already, or NULL */
   double *totals;      /* [rows] where they are to be kept, or NULL */
   uint8_t *mask;       /* [columns] to mark */
+  csrn_tables *tables; /* [threads] for logarithms, or NULL */
   int64_t n_zero, n_negative, n_nonfinite;
   bool overflow;
 } normalizer;
@@ -94,7 +95,6 @@ static void note_overflow(normalizer *work, bool fits) {
 }
 
 static void divide_batch(void *arg, int thread, int64_t row, int64_t n, const int64_t *indptr) {
-  (void)thread;
   normalizer *work = arg;
   const csrn_csr *A = work->source.A;
   double totals[CSRN_BATCH_ROWS], divisors[CSRN_BATCH_ROWS];
@@ -103,7 +103,8 @@ static void divide_batch(void *arg, int thread, int64_t row, int64_t n, const in
     note_overflow(work, csrn_cpu_sum_batch(&work->source, indptr, n, totals, CSRN_F64));
   finish_totals(work, known, row, n, divisors);
   csrn_cpu_state_of(work->source.ctx)
-      ->kernels->transform_rows[A->data_type](&work->how, A->data, indptr, n, divisors, work->plan->out);
+      ->kernels->transform_rows[A->data_type](&work->how, work->tables ? work->tables + thread : NULL,
+                                              A->data, indptr, n, divisors, work->plan->out);
 }
 
 static void divide_giant(void *arg, int64_t row, int64_t begin, int64_t end) {
@@ -124,6 +125,12 @@ static void divide_giant(void *arg, int64_t row, int64_t begin, int64_t end) {
 }
 
 static void divide_rows(normalizer *work) {
+  const int32_t threads = csrn_cpu_state_of(work->source.ctx)->threads;
+  work->how.target = work->target;
+  for (int32_t k = 0; work->tables && k < threads; k++) {
+    work->tables[k].balance = CSRN_TABLES_CREDIT;
+    memset(work->tables[k].divisors, 0, sizeof work->tables[k].divisors);
+  }
   const csrn_row_work rows = {work->source.ctx, work->source.A, work->given ? 0 : FUSED_NNZ,
                               divide_batch,     divide_giant,   work};
   csrn_cpu_rows(&rows);
@@ -269,28 +276,40 @@ static void write_report(const normalizer *work, int64_t n_excluded) {
   *work->plan->report = report;
 }
 
+/* Whether rows are so short on average that tables of logarithms are kept from row to row. */
+static bool keeps_tables(const csrn_csr *A, const csrn_normalize_options *options) {
+  return options->log1p && options->axis == CSRN_PER_ROW && A->nnz / CSRN_KEEPS_TABLES_BELOW < A->n_rows;
+}
+
 /* What a call needs is allocated before anything is written. */
-static csrn_status allocate(csrn_context *ctx, const csrn_csr *A, const csrn_normalize_plan *plan,
-                            double **totals, uint8_t **mask) {
+static csrn_status allocate(normalizer *work) {
+  const csrn_normalize_plan *plan = work->plan;
   const csrn_normalize_options *options = &plan->options;
+  const csrn_csr *A = work->source.A;
+  csrn_context *ctx = work->source.ctx;
   const bool columns = options->axis == CSRN_PER_COLUMN;
   const size_t n = (size_t)(columns ? A->n_cols : A->n_rows);
   const size_t n_genes = (size_t)(columns ? A->n_rows : A->n_cols);
-  *mask = options->excluded;
+  work->mask = options->excluded;
   if (!csrn_cpu_thread_scratch(ctx))
     return CSRN_OUT_OF_MEMORY;
-  if (!plan->totals && options->exclude_highly_expressed && !*mask) {
-    *mask = csrn_cpu_scratch(ctx, CSRN_SLOT_MASK, n_genes);
-    if (!*mask)
+  if (!plan->totals && options->exclude_highly_expressed && !work->mask) {
+    work->mask = csrn_cpu_scratch(ctx, CSRN_SLOT_MASK, n_genes);
+    if (!work->mask)
       return CSRN_OUT_OF_MEMORY;
   }
   if (!plan->totals && options->exclude_highly_expressed &&
       !csrn_cpu_scratch(ctx, CSRN_SLOT_BITS, csrn_cpu_bits_bytes(A->n_cols)))
     return CSRN_OUT_OF_MEMORY;
-  bool fused = !columns && options->target == CSRN_TARGET_FIXED && !options->exclude_highly_expressed;
+  const bool fused = !columns && options->target == CSRN_TARGET_FIXED && !options->exclude_highly_expressed;
   if (!plan->totals && !fused) {
-    *totals = csrn_cpu_scratch(ctx, CSRN_SLOT_TOTALS, n * sizeof **totals);
-    if (!*totals)
+    work->totals = csrn_cpu_scratch(ctx, CSRN_SLOT_TOTALS, n * sizeof *work->totals);
+    if (!work->totals)
+      return CSRN_OUT_OF_MEMORY;
+  }
+  if (keeps_tables(A, options)) {
+    work->tables = csrn_cpu_scratch(ctx, CSRN_SLOT_TABLES, csrn_cpu_table_bytes(ctx));
+    if (!work->tables)
       return CSRN_OUT_OF_MEMORY;
   }
   if (columns && !csrn_cpu_scratch(ctx, CSRN_SLOT_FACTORS, n * sizeof(double)))
@@ -383,7 +402,7 @@ csrn_status csrn_cpu_normalize(csrn_context *ctx, const csrn_csr *A, const csrn_
       .given = plan->totals,
   };
   int64_t n_excluded = 0;
-  csrn_status status = allocate(ctx, A, plan, &work.totals, &work.mask);
+  csrn_status status = allocate(&work);
   if (status)
     return status;
   if (options->excluded && !options->exclude_highly_expressed)

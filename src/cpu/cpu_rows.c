@@ -182,7 +182,7 @@ static void transform_piece(void *arg, int thread, int64_t begin, int64_t end) {
   const csrn_kernels *kernels = kernels_of(work->ctx);
   const int64_t indptr[2] = {begin, end};
   if (work->axis == CSRN_PER_ROW)
-    kernels->transform_rows[A->data_type](&work->how, A->data, indptr, 1, work->factors, work->out);
+    kernels->transform_rows[A->data_type](&work->how, NULL, A->data, indptr, 1, work->factors, work->out);
   else
     kernels->transform_columns[A->data_type][csrn_cpu_index_type(A)](&work->how, A->data, A->indices, begin,
                                                                      end, work->factors, work->out);
@@ -223,7 +223,7 @@ static void scale_batch(void *arg, int thread, int64_t row, int64_t n, const int
   double factors[CSRN_BATCH_ROWS];
   load_factors(s, row, n, factors);
   kernels_of(s->elements.ctx)
-      ->transform_rows[A->data_type](&s->elements.how, A->data, indptr, n, factors, s->elements.out);
+      ->transform_rows[A->data_type](&s->elements.how, NULL, A->data, indptr, n, factors, s->elements.out);
 }
 
 static void scale_giant(void *arg, int64_t row, int64_t begin, int64_t end) {

@@ -62,6 +62,10 @@ INLINE int64_t load_integer(const void *data, csrn_dtype type, int64_t i){LOAD(i
 
 #undef LOAD
 
+INLINE int64_t load_size(csrn_dtype type) {
+  return type == CSRN_F64 || type == CSRN_I64 ? 8 : type == CSRN_U16 ? 2 : type == CSRN_U8 ? 1 : 4;
+}
+
 INLINE bool is_real(csrn_dtype type) {
   return type == CSRN_F32 || type == CSRN_F64;
 }

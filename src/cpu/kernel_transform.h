@@ -11,14 +11,13 @@
 #define CSRN_KERNEL_TRANSFORM_H
 
 #include "kernel_load.h"
+#include "kernel_log.h"
+#include "kernel_tables.h"
 #include "kernel_vector_divide.h"
-#include "kernel_vector_table.h"
-#include "numerics.h"
 
 enum {
-  CHUNK = 2048,                            /* elements between a step and its logarithm: 8 or 16 KiB */
-  TABLE_MIN_ROW = CSRN_VECTORS ? 192 : 96, /* shorter rows do not earn back the filling of the table */
-  GROUP = 16                               /* elements that take the table, or not, together */
+  CHUNK = 2048,                           /* elements between a step and its logarithm: 8 or 16 KiB */
+  TABLE_MIN_ROW = CSRN_VECTORS ? 192 : 96 /* shorter rows do not earn back a table of their own */
 };
 
 /* One definition per arithmetic: C computes, O is stored. In place is allowed: every
@@ -62,57 +61,6 @@ DEFINE_STEP(f64_to_f64, double, double, load_f64)
 DEFINE_STEP(f64_to_f32, double, float, load_f64)
 #undef DEFINE_STEP
 
-/* log1p of values[0 .. n) in place, in the base whose logarithm is log_base (0: natural). */
-#define DEFINE_LOG(suffix, C)                                                                                \
-  static void log1p_range_##suffix(C *values, int64_t n, double log_base) {                                  \
-    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) values[i] = csrn_log1p_##suffix(values[i]);          \
-    if (log_base != 0.0) {                                                                                   \
-      _Pragma("omp simd") for (int64_t i = 0; i < n; i++) values[i] =                                        \
-          csrn_rebase_##suffix(values[i], log_base);                                                         \
-    }                                                                                                        \
-  }
-
-DEFINE_LOG(f32, float)
-DEFINE_LOG(f64, double)
-#undef DEFINE_LOG
-
-/* The count that data[i] is, if it is one below TABLE_SIZE; else a number from TABLE_SIZE
- * on. -0 is none. By the bits of reals, which are ordered as the positive reals are, and in
- * a width of its own for each type: loops over it vectorize, and branch nowhere. */
-#define DEFINE_SMALL_REAL(suffix, C, U)                                                                      \
-  INLINE uint32_t small_count_of_##suffix(const void *data, int64_t i) {                                     \
-    const C limit = TABLE_SIZE;                                                                              \
-    U bits, limit_bits, back_bits;                                                                           \
-    memcpy(&bits, (const C *)data + i, sizeof bits);                                                         \
-    memcpy(&limit_bits, &limit, sizeof limit_bits);                                                          \
-    const U inside_bits = bits & -(U)(bits < limit_bits);                                                    \
-    C inside;                                                                                                \
-    memcpy(&inside, &inside_bits, sizeof inside);                                                            \
-    const int32_t count = (int32_t)inside;                                                                   \
-    const C back = (C)count;                                                                                 \
-    memcpy(&back_bits, &back, sizeof back_bits);                                                             \
-    return (uint32_t)count + TABLE_SIZE * (uint32_t)(bits != back_bits);                                     \
-  }
-
-DEFINE_SMALL_REAL(f32, float, uint32_t)
-DEFINE_SMALL_REAL(f64, double, uint64_t)
-#undef DEFINE_SMALL_REAL
-
-INLINE uint32_t small_count(const void *data, csrn_dtype type, int64_t i) {
-  switch (type) {
-  case CSRN_F32:
-    return small_count_of_f32(data, i);
-  case CSRN_F64:
-    return small_count_of_f64(data, i);
-  case CSRN_I64: {
-    const uint64_t value = (uint64_t)load_integer(data, type, i);
-    return value < TABLE_SIZE ? (uint32_t)value : TABLE_SIZE;
-  }
-  default:
-    return (uint32_t)load_integer(data, type, i);
-  }
-}
-
 INLINE void step_f32(csrn_step step, const void *data, csrn_dtype type, int64_t begin, int64_t end,
                      float factor, float *out) {
 #if CSRN_VECTORS
@@ -128,18 +76,6 @@ INLINE void step_f64(csrn_step step, const void *data, csrn_dtype type, int64_t 
                      double factor, double *out) {
   step_f64_to_f64(step, data, type, begin, end, factor, out);
 }
-
-/* table[k] = what a count k of a row with this factor becomes. */
-#define DEFINE_FILL(suffix, C)                                                                               \
-  INLINE void fill_table_##suffix(const csrn_transform *how, C factor, C *table) {                           \
-    for (int k = 0; k < TABLE_SIZE; k++)                                                                     \
-      table[k] = how->step == CSRN_STEP_DIVIDE ? (C)k / factor : (C)k;                                       \
-    log1p_range_##suffix(table, TABLE_SIZE, how->log_base);                                                  \
-  }
-
-DEFINE_FILL(f32, float)
-DEFINE_FILL(f64, double)
-#undef DEFINE_FILL
 
 /* A row through the table, group by group; returns where it stopped: at the last full
  * group, or earlier where the values turn out not to be small counts. */
@@ -171,15 +107,23 @@ DEFINE_TABLE(f64, double)
 
 #if CSRN_VECTORS
 
-/* LOOKED_UP values from data[i] on, that are not all small counts, to out[0 ...]. */
+/* LOOKED_UP values from data[i] on, that are not all small counts, to out[0 ...]: by the formula the vectors
+ * that have others. */
 INLINE void miss(const csrn_transform *how, const void *data, csrn_dtype type, int64_t i, float factor,
-                 float *out) {
-  const vec y = vec_all(factor);
+                 const vec_table *table, float *out) {
+  vec_int counts[4];
+  vec x[4];
+  load_integers(counts, data, type, i);
+  const uint64_t others = others_of(counts, data, type, i);
+  for (int64_t k = 0; k < 4; k++)
+    x[k] = vec_load_all(data, type, i + k * WIDTH);
+  look_up_any(table, counts, out);
   for (int64_t k = 0; k < 4; k++) {
-    const vec x = vec_load_all(data, type, i + k * WIDTH);
-    vec_store(out + k * WIDTH, how->step == CSRN_STEP_DIVIDE ? vec_div(x, y) : x);
+    if ((others >> (k * WIDTH) & ((1U << WIDTH) - 1)) == 0)
+      continue;
+    vec_store(out + k * WIDTH, how->step == CSRN_STEP_DIVIDE ? vec_div(x[k], vec_all(factor)) : x[k]);
+    log1p_range_f32(out + k * WIDTH, WIDTH, how->log_base);
   }
-  log1p_range_f32(out, LOOKED_UP, how->log_base);
 }
 
 /* The last n < LOOKED_UP values of a row. */
@@ -190,7 +134,7 @@ INLINE void table_rest(const csrn_transform *how, const void *data, csrn_dtype t
     vec_store(values + k * WIDTH,
               vec_load_data(data, type, i + k * WIDTH, first_lanes(n > k * WIDTH ? n - k * WIDTH : 0)));
   if (!look_up(table, values, CSRN_F32, 0, values))
-    miss(how, values, CSRN_F32, 0, factor, values);
+    miss(how, values, CSRN_F32, 0, factor, table, values);
   for (int64_t k = 0; k * WIDTH < n; k++)
     vec_store_some(out + i + k * WIDTH, first_lanes(n - k * WIDTH), vec_load(values + k * WIDTH));
 }
@@ -207,7 +151,7 @@ INLINE int64_t table_row_by_vectors(const csrn_transform *how, const void *data,
     prefetch_ahead(data, type, i, 4);
     if (!look_up(&table, data, type, i, out + i)) {
       misses++;
-      miss(how, data, type, i, factor, out + i);
+      miss(how, data, type, i, factor, &table, out + i);
     }
   }
   if (i < end && end - i < LOOKED_UP) {
@@ -356,13 +300,41 @@ INLINE bool divide_short_rows(const csrn_transform *how, const void *data, csrn_
   return false;
 }
 
-INLINE void transform_rows(const csrn_transform *how, const void *data, csrn_dtype type,
+INLINE void plain_rows_f32(const csrn_transform *how, const void *data, csrn_dtype type,
+                           const int64_t *indptr, int64_t n, const float *factors, float *out) {
+  if (!divide_short_rows(how, data, type, indptr, n, factors, out))
+    transform_rows_f32(how, data, type, indptr, n, factors, out);
+}
+
+INLINE void plain_rows_f64(const csrn_transform *how, const void *data, csrn_dtype type,
+                           const int64_t *indptr, int64_t n, const double *factors, double *out) {
+  transform_rows_f64(how, data, type, indptr, n, factors, out);
+}
+
+/* Rows some at a time, through tables where they are short and that pays. */
+#define DEFINE_STRETCHES(suffix, C)                                                                          \
+  INLINE void transform_stretches_##suffix(const csrn_transform *how, csrn_tables *tables, const void *data, \
+                                           csrn_dtype type, const int64_t *indptr, int64_t n,                \
+                                           const C *factors, C *out) {                                       \
+    const bool tabled = tables && how->step == CSRN_STEP_DIVIDE && mean_is_short(how, indptr, n);            \
+    int64_t rows;                                                                                            \
+    for (int64_t r = 0; r < n; r += rows) {                                                                  \
+      rows = tabled ? rows_together(indptr + r, n - r) : n;                                                  \
+      if (!tabled || !tabled_rows_##suffix(tables, how, data, type, indptr + r, rows, factors + r, out))     \
+        plain_rows_##suffix(how, data, type, indptr + r, rows, factors ? factors + r : NULL, out);           \
+    }                                                                                                        \
+  }
+
+DEFINE_STRETCHES(f32, float)
+DEFINE_STRETCHES(f64, double)
+#undef DEFINE_STRETCHES
+
+INLINE void transform_rows(const csrn_transform *how, csrn_tables *tables, const void *data, csrn_dtype type,
                            const int64_t *indptr, int64_t n, const void *factors, void *out) {
   if (how->arithmetic == CSRN_IN_F32_TO_F32) {
-    if (!divide_short_rows(how, data, type, indptr, n, factors, out))
-      transform_rows_f32(how, data, type, indptr, n, factors, out);
+    transform_stretches_f32(how, tables, data, type, indptr, n, factors, out);
   } else if (how->arithmetic == CSRN_IN_F64_TO_F64) {
-    transform_rows_f64(how, data, type, indptr, n, factors, out);
+    transform_stretches_f64(how, tables, data, type, indptr, n, factors, out);
   } else {
     for (int64_t r = 0; r < n; r++)
       step_f64_to_f32(how->step, data, type, indptr[r], indptr[r + 1], ((const double *)factors)[r], out);
@@ -389,9 +361,9 @@ INLINE void transform_columns(const csrn_transform *how, const void *data, csrn_
 }
 
 #define DEFINE(code, type, name)                                                                             \
-  static void transform_rows_of_##name(const csrn_transform *how, const void *data, const int64_t *indptr,   \
-                                       int64_t n, const void *factors, void *out) {                          \
-    transform_rows(how, data, code, indptr, n, factors, out);                                                \
+  static void transform_rows_of_##name(const csrn_transform *how, csrn_tables *tables, const void *data,     \
+                                       const int64_t *indptr, int64_t n, const void *factors, void *out) {   \
+    transform_rows(how, tables, data, code, indptr, n, factors, out);                                        \
   }
 DATA_TYPES(DEFINE)
 #undef DEFINE

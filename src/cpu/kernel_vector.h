@@ -135,6 +135,10 @@ INLINE vec_int ints_some(vec_int x, vec_lanes some) {
 INLINE bool any_bits(vec_int x, int32_t bits) {
   return _mm512_test_epi32_mask(x, _mm512_set1_epi32(bits)) != 0;
 }
+/* The bits of the lanes that are not zero. */
+INLINE uint32_t nonzero_lanes(vec_int x) {
+  return _mm512_test_epi32_mask(x, x);
+}
 /* x[rows[k]] in lane k. */
 INLINE vec vec_permute(vec x, vec_int rows) {
   return _mm512_permutexvar_ps(rows, x);
@@ -323,6 +327,10 @@ INLINE vec_int ints_some(vec_int x, vec_lanes some) {
 INLINE bool any_bits(vec_int x, int32_t bits) {
   return !_mm256_testz_si256(x, _mm256_set1_epi32(bits));
 }
+INLINE uint32_t nonzero_lanes(vec_int x) {
+  const __m256i zero = _mm256_cmpeq_epi32(x, _mm256_setzero_si256());
+  return ~(uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(zero)) & 0xffU;
+}
 
 INLINE vec_f64 f64_zero(void) {
   return _mm256_setzero_pd();
@@ -397,18 +405,18 @@ INLINE vec vec_load_all(const void *data, csrn_dtype type, int64_t i) {
   return vec_load_data(data, type, i, first_lanes(WIDTH));
 }
 
-/* Asks for `n` vectors that a loop in such steps comes to 8 KiB later. The prefetcher of a
- * processor ends with the page, and does not see the next rows while one is divided: on one
- * core of a Zen 3 this took row sums from 0.9 to 1.0 of the roofline, a fixed target from 0.69
- * to 0.84, and with logarithms from 0.37 to 0.51; on 16 of a Xeon with AVX-512 from 0.92 to
- * 1.07, 0.95 to 1.11 and 0.86 to 1.05. Into the second-level cache, since a core can wait for
- * more lines there: into the first, the Xeon came to 1.04, 1.07 and 0.97; to the Zen 3 it is
- * the same. */
-INLINE void prefetch_ahead(const void *data, csrn_dtype type, int64_t i, int n) {
-  enum { AHEAD = 8192, LINE = 64 };
-  const int64_t size = type == CSRN_F64 ? 8 : 4;
+/* Asks for the `n` vectors that lie `ahead` bytes after data[i], for a loop in such steps. Into the
+ * second-level cache, since a core can wait for more lines there. */
+INLINE void prefetch(const void *data, csrn_dtype type, int64_t i, int n, int64_t ahead) {
+  enum { LINE = 64 };
+  const int64_t size = load_size(type);
   for (int64_t k = 0; k < (int64_t)n * WIDTH * size; k += LINE)
-    _mm_prefetch((const char *)data + i * size + AHEAD + k, _MM_HINT_T1);
+    _mm_prefetch((const char *)data + i * size + ahead + k, _MM_HINT_T1);
+}
+
+/* The prefetcher of a processor ends with the page, and does not see the next rows while one is divided. */
+INLINE void prefetch_ahead(const void *data, csrn_dtype type, int64_t i, int n) {
+  prefetch(data, type, i, n, __atomic_load_n(&csrn_cpu_ahead, __ATOMIC_RELAXED));
 }
 
 /* How many elements lie between p and the multiple of a vector's size before it. */

@@ -154,6 +154,7 @@ INLINE void divide_stretch(stretch *s, const void *data, csrn_dtype type, int64_
   }
   for (; s->safe && i + (int64_t)DIVIDED * WIDTH <= end; i += (int64_t)DIVIDED * WIDTH) {
     vec x[DIVIDED];
+    prefetch_ahead(data, type, i, DIVIDED);
     const bool exact = load_to_divide(x, data, type, i);
     for (int k = 0; k < DIVIDED; k++) {
       const divisor d = divisors_of(s, i + (int64_t)k * WIDTH);

@@ -25,6 +25,18 @@ INLINE vec_int load_integers(vec_int counts[4], const void *data, csrn_dtype typ
   return fractions;
 }
 
+/* A bit for each of these values that is no count below TABLE_SIZE. */
+INLINE uint64_t others_of(const vec_int counts[4], const void *data, csrn_dtype type, int64_t i) {
+  uint64_t others = 0;
+  for (int64_t k = 0; k < 4; k++) {
+    const vec_int large = ints_and(counts[k], ints_all(~(TABLE_SIZE - 1)));
+    const vec_int strange = ints_or_xor(large, vec_bits(vec_load_all(data, type, i + k * WIDTH)),
+                                        vec_bits(vec_from_ints(counts[k])));
+    others |= (uint64_t)nonzero_lanes(strange) << (k * WIDTH);
+  }
+  return others;
+}
+
 #endif
 
 #if CSRN_AVX512
@@ -45,17 +57,27 @@ INLINE vec look_up_counts(const vec_table *t, vec_int counts) {
   return _mm512_mask_blend_ps(upper, low, _mm512_permutex2var_ps(t->quarter[2], counts, t->quarter[3]));
 }
 
-/* out[0 .. LOOKED_UP) = table[data[i ...]]; does nothing and returns false if one of the
- * values is no small count. */
-INLINE bool look_up(const vec_table *t, const void *data, csrn_dtype type, int64_t i, float *out) {
-  vec_int counts[4];
-  const vec_int fractions = load_integers(counts, data, type, i);
+/* Whether all counts are below TABLE_SIZE, and have no fractions. */
+INLINE bool are_small(const vec_int counts[4], vec_int fractions) {
   const vec_int all = ints_or(ints_or(counts[0], counts[1]), ints_or(counts[2], counts[3]));
-  if (any_bits(ints_or(fractions, ints_and(all, ints_all(~(TABLE_SIZE - 1)))), -1))
-    return false;
+  return !any_bits(ints_or(fractions, ints_and(all, ints_all(~(TABLE_SIZE - 1)))), -1);
+}
+
+/* out[0 .. LOOKED_UP) = table[counts]; anything for those that are not small. */
+INLINE void look_up_any(const vec_table *t, const vec_int counts[4], float *out) {
   for (int64_t k = 0; k < 4; k++)
     vec_store(out + k * WIDTH, look_up_counts(t, counts[k]));
-  return true;
+}
+
+INLINE void store_counts(uint8_t *bytes, const vec_int counts[4]) {
+  for (int64_t k = 0; k < 4; k++)
+    _mm_storeu_si128((__m128i *)(bytes + k * WIDTH), _mm512_cvtepi32_epi8(counts[k]));
+}
+
+/* out[0 .. BYTES_LOOKED_UP) = table[bytes[...]] */
+enum { BYTES_LOOKED_UP = WIDTH };
+INLINE void look_up_stored(const vec_table *t, const uint8_t *bytes, float *out) {
+  vec_store(out, look_up_counts(t, ints_from_bytes(bytes)));
 }
 
 #endif
@@ -108,20 +130,62 @@ INLINE void store_planes(const __m256i plane[4], float *out) {
   }
 }
 
-INLINE bool look_up(const vec_table *t, const void *data, csrn_dtype type, int64_t i, float *out) {
-  vec_int counts[4];
-  const vec_int fractions = load_integers(counts, data, type, i);
-  /* What does not fit a byte becomes -128 or 127, which are in no table either. */
-  const __m256i bytes =
-      _mm256_packs_epi16(_mm256_packs_epi32(counts[0], counts[1]), _mm256_packs_epi32(counts[2], counts[3]));
-  if (any_bits(ints_or(fractions, ints_and(bytes, _mm256_set1_epi8((char)~(TABLE_SIZE - 1)))), -1))
-    return false;
+/* 32 counts as bytes, in pieces of four that are mixed. What does not fit a byte becomes -128 or 127, which
+ * are in no table either. */
+INLINE __m256i pack(const vec_int counts[4]) {
+  return _mm256_packs_epi16(_mm256_packs_epi32(counts[0], counts[1]),
+                            _mm256_packs_epi32(counts[2], counts[3]));
+}
+
+INLINE bool are_small(const vec_int counts[4], vec_int fractions) {
+  return !any_bits(ints_or(fractions, ints_and(pack(counts), _mm256_set1_epi8((char)~(TABLE_SIZE - 1)))), -1);
+}
+
+INLINE void look_up_packed(const vec_table *t, __m256i bytes, float *out) {
   const __m256i odd = _mm256_slli_epi16(bytes, 3), upper = _mm256_slli_epi16(bytes, 2);
   __m256i plane[4];
   for (int b = 0; b < 4; b++)
     plane[b] = look_up_plane(t, b, bytes, odd, upper);
   store_planes(plane, out);
+}
+
+INLINE void look_up_any(const vec_table *t, const vec_int counts[4], float *out) {
+  look_up_packed(t, pack(counts), out);
+}
+
+INLINE void store_counts(uint8_t *bytes, const vec_int counts[4]) {
+  const __m256i in_order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  _mm256_storeu_si256((__m256i *)bytes, _mm256_permutevar8x32_epi32(pack(counts), in_order));
+}
+
+enum { BYTES_LOOKED_UP = LOOKED_UP };
+INLINE void look_up_stored(const vec_table *t, const uint8_t *bytes, float *out) {
+  const __m256i mixed = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
+  look_up_packed(t, _mm256_permutevar8x32_epi32(_mm256_loadu_si256((const __m256i *)bytes), mixed), out);
+}
+
+#endif
+
+#if CSRN_VECTORS
+
+/* out[0 .. LOOKED_UP) = table[data[i ...]]; does nothing and returns false if one of the
+ * values is no small count. */
+INLINE bool look_up(const vec_table *t, const void *data, csrn_dtype type, int64_t i, float *out) {
+  vec_int counts[4];
+  const vec_int fractions = load_integers(counts, data, type, i);
+  if (!are_small(counts, fractions))
+    return false;
+  look_up_any(t, counts, out);
   return true;
+}
+
+/* bytes[0 .. LOOKED_UP) = the counts from data[i] on; returns the bits of those that are not
+ * small, in whose place anything is written. */
+INLINE uint64_t store_small_counts(const void *data, csrn_dtype type, int64_t i, uint8_t *bytes) {
+  vec_int counts[4];
+  const vec_int fractions = load_integers(counts, data, type, i);
+  store_counts(bytes, counts);
+  return are_small(counts, fractions) ? 0 : others_of(counts, data, type, i);
 }
 
 #endif

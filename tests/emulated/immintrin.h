@@ -161,6 +161,11 @@ EMULATED __m512i _mm512_cvtepu8_epi32(__m128i a) {
   RETURN_LANES(16, u32, si, x.u8[k]);
 }
 
+#undef _mm512_cvtepi32_epi8
+EMULATED __m128i _mm512_cvtepi32_epi8(__m512i a) {
+  RETURN_LANES(16, u8, si128, (uint8_t)U32(a));
+}
+
 /* ---- Comparisons ------------------------------------------------------------ */
 
 #undef _mm512_mask_testn_epi32_mask
