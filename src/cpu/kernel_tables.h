@@ -145,9 +145,10 @@ INLINE void look_up_bytes_f64(const log_table_f64 *table, const uint8_t *counts,
    * numbers, do not share one, as they would by chance. */                                                  \
   INLINE const log_table_##suffix *find_table_##suffix(csrn_tables *tables, const csrn_transform *how,       \
                                                        C divisor, int64_t *n_filled) {                       \
-    const double total = (double)divisor * how->target;                                                      \
-    const uint64_t places = sizeof tables->memory / sizeof(log_table_##suffix);                              \
-    const uint64_t place = total >= 0.0 && total < 0x1p31 ? (uint32_t)(int64_t)(total + 0.5) % places : 0;   \
+    const double total = (double)divisor * how->target + 0x1p52; /* in the low bits, rounded */              \
+    uint64_t whole;                                                                                          \
+    memcpy(&whole, &total, sizeof whole);                                                                    \
+    const uint64_t place = whole % (sizeof tables->memory / sizeof(log_table_##suffix));                     \
     log_table_##suffix *table = (log_table_##suffix *)(void *)tables->memory + place;                        \
     U bits;                                                                                                  \
     memcpy(&bits, &divisor, sizeof bits);                                                                    \
