@@ -36,8 +36,8 @@ static bool runs_v4(void) {
 /* On one core of a Zen 3, asking 8 KiB ahead took row sums from 0.9 to 1.0 of the roofline and a fixed target
  * from 0.69 to 0.84; on 16 of a Xeon with AVX-512 from 0.92 to 1.07 and from 0.95 to 1.11. But one core of a
  * Zen 4 gets more out of its memory (53 GB/s) than it can wait for by such requests, so that they must not
- * come before those of its prefetcher: 8 KiB ahead they took row sums from 0.95 to 0.67 and the median from
- * 0.83 to 0.55; at 512 bytes nothing is lost, with AVX-512 and with AVX2. */
+ * come before those of its prefetcher: 8 KiB ahead they took row sums from 0.96 to 0.68 and the median from
+ * 0.80 to 0.52; at 512 bytes nothing is lost, with AVX-512 and with AVX2. */
 static int64_t best_ahead(void) {
 #if defined(__x86_64__)
   if (__builtin_cpu_is("amd") && runs_v4())
