@@ -29,7 +29,7 @@ enum {
 /* ---- Counts as bytes ------------------------------------------------------- */
 
 /* bytes[0 .. COUNTED) = the counts from data[i] on; returns the bits of those that are not
- * small, for which any number below TABLE_SIZE is written. */
+ * small, in whose place anything is written. */
 INLINE uint64_t small_counts(const void *data, csrn_dtype type, int64_t i, uint8_t *bytes) {
 #if CSRN_VECTORS
   if (has_vec_load(type))
@@ -39,7 +39,7 @@ INLINE uint64_t small_counts(const void *data, csrn_dtype type, int64_t i, uint8
   uint64_t others = 0;
   _Pragma("omp simd reduction(| : all)") for (int k = 0; k < COUNTED; k++) {
     const uint32_t count = small_count(data, type, i + k);
-    bytes[k] = (uint8_t)(count % TABLE_SIZE);
+    bytes[k] = (uint8_t)count;
     all |= count;
   }
   for (int k = 0; all >= TABLE_SIZE && k < COUNTED; k++)
@@ -71,6 +71,7 @@ INLINE void prefetch_stretch(const void *data, csrn_dtype type, int64_t i) {
                              int64_t i) {                                                                    \
     for (uint64_t others = small_counts(data, type, i, s->counts + at); others; others &= others - 1) {      \
       const int64_t k = __builtin_ctzll(others);                                                             \
+      s->counts[at + k] = 0;                                                                                 \
       s->where[s->n_others] = at + k;                                                                        \
       s->others[s->n_others++] = load_##suffix(data, type, i + k);                                           \
     }                                                                                                        \
