@@ -51,6 +51,19 @@ static void reals_of_every_kind(void **state) {
     }
 }
 
+/* So many values that each thread has several shares of them, which the others take when it is late: seven
+ * threads are more than there are processors, often. */
+static void shares_that_others_take(void **state) {
+  (void)state;
+  const sample_values kinds[] = {SAMPLE_COUNTS, SAMPLE_WILD};
+  for (size_t i = 0; i < COUNT(kinds); i++) {
+    sample_shape shape = random_shape(fixture_is_brief() ? 5000 : 20000, 60, 700, 180);
+    sample m = sample_make(&shape, CSRN_F32, kinds[i], 180);
+    expect_same_for_all_threads(&m, "shares");
+    host_release();
+  }
+}
+
 /* Lengths that halve and halve: most of the work lies in a few rows. */
 static void skewed_rows(void **state) {
   (void)state;
@@ -181,6 +194,7 @@ int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       TEST(every_type),
       TEST(reals_of_every_kind),
+      TEST(shares_that_others_take),
       TEST(skewed_rows),
       TEST(one_giant_row_among_empty_ones),
       TEST(giant_row_first_and_last),

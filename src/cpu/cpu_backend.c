@@ -13,6 +13,18 @@
 
 /* ---- State ---------------------------------------------------------------- */
 
+static size_t state_bytes(int32_t threads) {
+  return sizeof(csrn_cpu_state) + (size_t)threads * sizeof(csrn_cpu_turn);
+}
+
+static int32_t default_threads(void) {
+#if defined(_OPENMP)
+  return omp_get_max_threads();
+#else
+  return 1;
+#endif
+}
+
 static csrn_status cpu_create(csrn_context *ctx, const csrn_context_options *options) {
   if (options->device != 0 && !ctx->any_memory) /* of an AUTO context it is the GPU's number */
     return csrn_fail(ctx, CSRN_INVALID_ARGUMENT, "options->device is %d; expected 0 for the CPU",
@@ -24,19 +36,14 @@ static csrn_status cpu_create(csrn_context *ctx, const csrn_context_options *opt
   csrn_status status = csrn_cpu_choose_kernels(ctx, options->isa, &kernels);
   if (status)
     return status;
-  csrn_cpu_state *state = csrn_scratch_allocate(ctx, sizeof *state);
+  const int32_t threads = options->threads ? options->threads : default_threads();
+  csrn_cpu_state *state = csrn_scratch_allocate(ctx, state_bytes(threads));
   if (!state)
     return CSRN_OUT_OF_MEMORY;
-  memset(state, 0, sizeof *state);
+  memset(state, 0, state_bytes(threads));
   state->kernels = kernels;
-  state->threads = options->threads;
+  state->threads = threads;
   state->by_work = options->threads == 0;
-#if defined(_OPENMP)
-  if (state->threads == 0)
-    state->threads = omp_get_max_threads();
-#endif
-  if (state->threads == 0)
-    state->threads = 1;
   ctx->state = state;
   return CSRN_OK;
 }
@@ -45,7 +52,7 @@ static void cpu_destroy(csrn_context *ctx) {
   csrn_cpu_state *state = csrn_cpu_state_of(ctx);
   for (int i = 0; i < CSRN_N_SLOTS; i++)
     csrn_scratch_release(ctx, state->slots[i].memory, state->slots[i].bytes);
-  csrn_scratch_release(ctx, state, sizeof *state);
+  csrn_scratch_release(ctx, state, state_bytes(state->threads));
 }
 
 static const char *cpu_isa(const csrn_context *ctx) {

@@ -119,6 +119,11 @@ typedef enum csrn_slot {
   CSRN_N_SLOTS
 } csrn_slot;
 
+/* Which of a thread's shares of rows is the next to be done, by it or by another: a cache line each. */
+typedef struct csrn_cpu_turn {
+  _Alignas(64) int64_t next;
+} csrn_cpu_turn;
+
 typedef struct csrn_cpu_state {
   const csrn_kernels *kernels;
   int32_t threads;
@@ -128,6 +133,7 @@ typedef struct csrn_cpu_state {
     void *memory;
     size_t bytes;
   } slots[CSRN_N_SLOTS];
+  csrn_cpu_turn turns[]; /* [threads] */
 } csrn_cpu_state;
 
 static inline csrn_cpu_state *csrn_cpu_state_of(const csrn_context *ctx) {

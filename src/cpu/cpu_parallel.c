@@ -139,6 +139,10 @@ int64_t csrn_cpu_offset(const csrn_csr *A, int64_t row) {
   }
 }
 
+/* Shares of rows that a thread has, of at least so many values each: so many that the last ones to be done
+ * take about a hundredth of the time. */
+enum { SHARES_PER_THREAD = 32, SHARE_VALUES = 1 << 15 };
+
 /* The first row of [first, last] that begins at or after `offset`. */
 static int64_t find_row(const csrn_csr *A, int64_t first, int64_t last, int64_t offset) {
   while (first < last) {
@@ -180,38 +184,53 @@ static void run_rows(const csrn_row_work *work, int thread, int64_t first, int64
   }
 }
 
-/* A run of rows between two giants. */
+/* A run of rows between two giants, in as many shares of about the same nnz for each thread. */
 typedef struct row_run {
   const csrn_row_work *work;
   int64_t first, last;
+  int64_t origin, nnz;
+  int64_t per_thread;
 } row_run;
 
-static void run_share(void *arg, int thread, int n_threads) {
+/* The first row of share `share` of `n`; the last for share n. */
+static int64_t share_begin(const row_run *run, int64_t share, int64_t n) {
+  if (share == 0 || share == n)
+    return share ? run->last : run->first;
+  if (run->nnz == 0)
+    return run->first + (run->last - run->first) / n * share;
+  return find_row(run->work->A, run->first, run->last,
+                  run->origin + run->nnz / n * share + run->nnz % n * share / n);
+}
+
+/* A thread's own shares lie one behind the other, as if they were one. When it is done with them it helps the
+ * others with theirs: processors, virtual ones above all, are not equally fast. */
+static void run_shares(void *arg, int thread, int n_threads) {
   const row_run *run = arg;
-  const csrn_csr *A = run->work->A;
-  int64_t origin = csrn_cpu_offset(A, run->first);
-  int64_t nnz = csrn_cpu_offset(A, run->last) - origin;
-  int64_t rows = run->last - run->first;
-  int64_t bounds[2];
-  for (int side = 0; side < 2; side++) {
-    int64_t share = thread + side;
-    if (share == 0 || share == n_threads)
-      bounds[side] = share ? run->last : run->first;
-    else if (nnz == 0)
-      bounds[side] = run->first + rows / n_threads * share;
-    else
-      bounds[side] = find_row(A, run->first, run->last,
-                              origin + nnz / n_threads * share + nnz % n_threads * share / n_threads);
+  csrn_cpu_turn *turns = csrn_cpu_state_of(run->work->ctx)->turns;
+  const int64_t n = run->per_thread * n_threads;
+  for (int k = 0; k < n_threads && (k == 0 || run->per_thread > 1); k++) {
+    const int owner = (thread + k) % n_threads;
+    for (int64_t next;
+         (next = __atomic_fetch_add(&turns[owner].next, 1, __ATOMIC_RELAXED)) < run->per_thread;) {
+      const int64_t share = owner * run->per_thread + next;
+      run_rows(run->work, thread, share_begin(run, share, n), share_begin(run, share + 1, n));
+    }
   }
-  run_rows(run->work, thread, bounds[0], bounds[1]);
 }
 
 static void run_between(const csrn_row_work *work, int64_t first, int64_t last) {
   if (first >= last)
     return;
-  row_run run = {work, first, last};
-  int64_t nnz = csrn_cpu_offset(work->A, last) - csrn_cpu_offset(work->A, first);
-  csrn_cpu_parallel(work->ctx, csrn_cpu_threads_for(work->ctx, nnz + (last - first)), run_share, &run);
+  row_run run = {work, first, last, csrn_cpu_offset(work->A, first), 0, 1};
+  run.nnz = csrn_cpu_offset(work->A, last) - run.origin;
+  const int threads = csrn_cpu_threads_for(work->ctx, run.nnz + (last - first));
+  const int64_t fitting = run.nnz / threads / SHARE_VALUES;
+  run.per_thread = threads == 1 || fitting < 1   ? 1
+                   : fitting < SHARES_PER_THREAD ? fitting
+                                                 : SHARES_PER_THREAD;
+  for (int k = 0; k < threads; k++)
+    csrn_cpu_state_of(work->ctx)->turns[k].next = 0;
+  csrn_cpu_parallel(work->ctx, threads, run_shares, &run);
 }
 
 /* A row longer than 1/4 of a thread's fair share would unbalance the threads; such rows
