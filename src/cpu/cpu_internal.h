@@ -36,10 +36,11 @@ typedef struct csrn_transform {
 
 /* Tables of logarithms that one thread keeps from row to row: each has what small counts
  * become that are divided by one divisor. */
+enum { CSRN_N_TABLES = 1024, CSRN_TABLE_BYTES = 256 /* of float64 half as many, of twice the size */ };
 typedef struct csrn_tables {
   int64_t balance; /* values that were looked up, less what filling tables has cost; below 0 none is used */
-  uint64_t divisors[1024]; /* the bits of the divisor of each table; 0: there is none */
-  _Alignas(64) unsigned char memory[1024 * 256];
+  uint64_t divisors[CSRN_N_TABLES]; /* the bits of the divisor of each table; 0: there is none */
+  _Alignas(64) unsigned char memory[CSRN_N_TABLES * CSRN_TABLE_BYTES];
 } csrn_tables;
 
 /* To fill a table takes as long as the formula for so many values; and so many may be lost before it shows

@@ -125,14 +125,15 @@ static void divide_giant(void *arg, int64_t row, int64_t begin, int64_t end) {
 }
 
 static void divide_rows(normalizer *work) {
-  const int32_t threads = csrn_cpu_state_of(work->source.ctx)->threads;
+  const csrn_csr *A = work->source.A;
+  const int threads = csrn_cpu_threads_for(work->source.ctx, A->nnz + A->n_rows); /* at most */
   work->how.target = work->target;
-  for (int32_t k = 0; work->tables && k < threads; k++) {
+  for (int k = 0; work->tables && k < threads; k++) {
     work->tables[k].balance = CSRN_TABLES_CREDIT;
     memset(work->tables[k].divisors, 0, sizeof work->tables[k].divisors);
   }
-  const csrn_row_work rows = {work->source.ctx, work->source.A, work->given ? 0 : FUSED_NNZ,
-                              divide_batch,     divide_giant,   work};
+  const csrn_row_work rows = {work->source.ctx, A,   work->given ? 0 : FUSED_NNZ, divide_batch,
+                              divide_giant,     work};
   csrn_cpu_rows(&rows);
 }
 

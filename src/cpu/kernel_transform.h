@@ -5,7 +5,7 @@
  * The logarithm is a second pass over a few kilobytes that are still in the first-level
  * cache, so that it exists once per output type. Long rows of counts take a shorter way:
  * a table of log1p(k / factor) for small k, filled by the same formula, so with the same
- * bits.
+ * bits; short ones share such tables (kernel_tables.h).
  */
 #ifndef CSRN_KERNEL_TRANSFORM_H
 #define CSRN_KERNEL_TRANSFORM_H
@@ -182,7 +182,7 @@ INLINE int64_t table_f64(const csrn_transform *how, const void *data, csrn_dtype
 /* Rows of fewer values on average are worked on together, SPREAD_NNZ values at a time: row
  * by row, the branches that depend on their lengths would cost more than the arithmetic.
  * Where rows can have a table of logarithms, it saves more than that. */
-enum { SHORT_ROW = 256, SPREAD_NNZ = 2048, SPREAD_ROOM = 2 * SHORT_ROW };
+enum { SHORT_ROW = 256, SPREAD_NNZ = STRETCH_VALUES, SPREAD_ROOM = 2 * SHORT_ROW };
 
 INLINE bool mean_is_short(const csrn_transform *how, const int64_t *indptr, int64_t n) {
   return n > 1 && indptr[n] - indptr[0] < (how->log1p ? TABLE_MIN_ROW : SHORT_ROW) * n;

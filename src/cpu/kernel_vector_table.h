@@ -74,8 +74,9 @@ INLINE void store_counts(uint8_t *bytes, const vec_int counts[4]) {
     _mm_storeu_si128((__m128i *)(bytes + k * WIDTH), _mm512_cvtepi32_epi8(counts[k]));
 }
 
-/* out[0 .. BYTES_LOOKED_UP) = table[bytes[...]] */
 enum { BYTES_LOOKED_UP = WIDTH };
+
+/* out[0 .. BYTES_LOOKED_UP) = table[bytes[...]] */
 INLINE void look_up_stored(const vec_table *t, const uint8_t *bytes, float *out) {
   vec_store(out, look_up_counts(t, ints_from_bytes(bytes)));
 }
@@ -159,6 +160,7 @@ INLINE void store_counts(uint8_t *bytes, const vec_int counts[4]) {
 }
 
 enum { BYTES_LOOKED_UP = LOOKED_UP };
+
 INLINE void look_up_stored(const vec_table *t, const uint8_t *bytes, float *out) {
   const __m256i mixed = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
   look_up_packed(t, _mm256_permutevar8x32_epi32(_mm256_loadu_si256((const __m256i *)bytes), mixed), out);
