@@ -43,14 +43,26 @@ void *simt_dynamic_shared(void);
 
 /* ---- The order of kernels ---------------------------------------------------- */
 
-/* To be called by every kernel before it touches global memory. A kernel is launched while the one before it
- * still runs (see csrn_cuda_launch()): its blocks take the places that become free, and wait here until that
- * one is complete and what it wrote can be seen. */
+/* To be called by all threads of every kernel. A kernel is launched while the one before it still runs (see
+ * csrn_cuda_launch()): its blocks take the places that become free, and wait here until that one is complete
+ * and what it wrote can be seen. Only then do they let the next kernel begin, so that whatever is before the
+ * one before is complete when a kernel begins: until it calls this, it may read what the one before does not
+ * write, by csrn_load<true>(), and write nothing but shared memory. */
 __device__ __forceinline__ void csrn_after_previous() {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-  asm volatile("griddepcontrol.wait;" ::: "memory");
+#if defined(CSRN_SIMT_HOST) || (defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900)
+  cudaGridDependencySynchronize();
+  cudaTriggerProgrammaticLaunchCompletion();
 #endif
+}
+
+/* EARLY: past the cache of this multiprocessor, which may hold what was there before kernels that are
+ * complete.
+ */
+template <bool EARLY, typename T> __device__ __forceinline__ T csrn_load(const T *p) {
+  if constexpr (EARLY)
+    return __ldcg(p);
+  else
+    return *p;
 }
 
 /* ---- Indices ---------------------------------------------------------------- */
@@ -60,17 +72,21 @@ struct csrn_index_array {
   const void *values;
   int type; /* a csrn_dtype; anything where the array is not used */
   __device__ __forceinline__ int64_t operator[](int64_t i) const {
+    return at<false>(i);
+  }
+  /* EARLY: see csrn_load(). */
+  template <bool EARLY> __device__ __forceinline__ int64_t at(int64_t i) const {
     switch (type) {
     case CSRN_I32:
-      return static_cast<const int32_t *>(values)[i];
+      return csrn_load<EARLY>(static_cast<const int32_t *>(values) + i);
     case CSRN_U8:
-      return static_cast<const uint8_t *>(values)[i];
+      return csrn_load<EARLY>(static_cast<const uint8_t *>(values) + i);
     case CSRN_U16:
-      return static_cast<const uint16_t *>(values)[i];
+      return csrn_load<EARLY>(static_cast<const uint16_t *>(values) + i);
     case CSRN_U32:
-      return static_cast<const uint32_t *>(values)[i];
+      return csrn_load<EARLY>(static_cast<const uint32_t *>(values) + i);
     default: /* i64 and u64 */
-      return static_cast<const int64_t *>(values)[i];
+      return csrn_load<EARLY>(static_cast<const int64_t *>(values) + i);
     }
   }
 };

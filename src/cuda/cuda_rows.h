@@ -79,7 +79,7 @@ template <typename O> struct csrn_cell {
 };
 
 /* Rows divided by their factors, and the logarithm: with totals taken in the same walk, without excluded
- * columns if HAS_MASK, or with given ones. */
+ * columns if HAS_MASK, where the target is fixed; or with given ones. */
 template <typename Type, typename Out, bool GIVEN, bool HAS_MASK> struct csrn_normalize_rows {
   using T = Type;
   using C = Out;
@@ -100,7 +100,10 @@ template <typename Type, typename Out, bool GIVEN, bool HAS_MASK> struct csrn_no
     return excluded[c] != 0;
   }
   __device__ __forceinline__ input fetch(int64_t r) const {
-    return {cell.find_target(), GIVEN ? totals[r] : 0.0};
+    if constexpr (GIVEN)
+      return {cell.find_target(), totals[r]};
+    else
+      return {cell.fixed_target, 0.0};
   }
   __device__ __forceinline__ row begin(const csrn_device_matrix &A, int64_t r,
                                        typename csrn_sum_of<T>::total sum, const input &its,

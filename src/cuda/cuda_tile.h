@@ -103,23 +103,26 @@ sum_kept(const csrn_device_matrix &A, const Op &op, const typename Op::T *kept, 
 
 /* ---- Tiles ----------------------------------------------------------------------- */
 
-/* Begins to bring the n elements at `data` to kept[], which lies in a unit of copies as they do. */
+/* Where elements of a tile that begin at `data` lie in shared memory: in a unit of copies as they do there. */
+template <typename T> __device__ __forceinline__ T *place_in_tile(const T *data, unsigned char *shared) {
+  return reinterpret_cast<T *>(shared + reinterpret_cast<uintptr_t>(data) % COPY_UNIT);
+}
+
+/* Begins to bring the n elements at `data` to where place_in_tile() says. */
 template <typename T>
-__device__ __forceinline__ void bring(csrn_arrival *arrival, const T *data, int n, T *kept) {
+__device__ __forceinline__ void bring(csrn_arrival *arrival, const T *data, int n, unsigned char *shared) {
   constexpr int UNIT = COPY_UNIT / static_cast<int>(sizeof(T));
+  T *kept = place_in_tile(data, shared);
   const int before = static_cast<int>(-(reinterpret_cast<uintptr_t>(data) / sizeof(T)) & (UNIT - 1));
   const int head = before < n ? before : n, units = (n - head) / UNIT;
   const int thread = static_cast<int>(threadIdx.x), edge = thread < head ? thread : thread + units * UNIT;
   arrival->copy(kept + head, data + head, units);
   if (edge < n) /* fewer than two units are in no whole one */
-    kept[edge] = data[edge];
+    kept[edge] = csrn_load<true>(data + edge);
 }
 
-/* The last row up to which rows from `from` on fit into the room: `from` if its first does not, or is long.
- */
+/* The last row up to which rows from `from` on fit into the room, as the first of them does. */
 __device__ __forceinline__ int fitting_rows(const int64_t *ends, int from, int n_rows, int room) {
-  if (ends[from + 1] - ends[from] > LONG_ROW)
-    return from;
   if (ends[n_rows] - ends[from] <= room)
     return n_rows;
   int low = from + 1, high = n_rows - 1;
@@ -163,22 +166,36 @@ __device__ __forceinline__ void walk_kept(const csrn_walk &w, const Op &op, cons
     finish_row<G>(w, op, row, kept, csrn_packed_row(w, begin, n), group_lane<G>(), table);
 }
 
-/* A tile: at once, or one part after the other where rows are longer than on average. Long rows among its
- * rows are left out. */
+/* Goes on to the next part of a tile from row *from on, rows that fit into shared memory together; returns
+ * where it ends. Long rows before it are passed over. *from == n_rows: there is none. */
+template <int G, typename Op>
+__device__ __forceinline__ int find_part(const int64_t *ends, int n_rows, int *from) {
+  while (*from < n_rows && ends[*from + 1] - ends[*from] > LONG_ROW)
+    ++*from;
+  return *from < n_rows ? fitting_rows(ends, *from, n_rows, tile_room<G, typename Op::T>) : n_rows;
+}
+
+/* Begins to bring the first part of a tile. That may be before csrn_after_previous(), when it is not known
+ * yet whether the indptr is one; but `ends` are from 0 to nnz. Followed by walk_tile() or arrival->wait(). */
+template <int G, typename Op>
+__device__ __forceinline__ void bring_first(const Op &op, int n_rows, csrn_arrival *arrival,
+                                            const int64_t *ends, unsigned char *shared) {
+  int from = 0;
+  const int to = find_part<G, Op>(ends, n_rows, &from);
+  const int64_t n = ends[to] - ends[from];
+  const bool fits = n >= 0 && n <= tile_room<G, typename Op::T>;
+  bring(arrival, op.data + ends[from], fits ? static_cast<int>(n) : 0, shared);
+}
+
+/* A tile, the first part of which is on its way; there are more where rows are longer than on average. */
 template <int G, typename Op>
 __device__ __forceinline__ void walk_tile(const csrn_walk &w, const Op &op, const csrn_tile<Op> &tile,
                                           csrn_arrival *arrival, unsigned *phase, const int64_t *ends,
                                           unsigned char *shared, float *table) {
   using T = typename Op::T;
-  for (int from = 0, to; from < tile.n_rows; from = to) {
-    to = fitting_rows(ends, from, tile.n_rows, tile_room<G, T>);
-    if (to == from) {
-      to++;
-      continue;
-    }
-    const T *data = op.data + ends[from];
-    T *kept = reinterpret_cast<T *>(shared + reinterpret_cast<uintptr_t>(data) % COPY_UNIT);
-    bring(arrival, data, static_cast<int>(ends[to] - ends[from]), kept);
+  int from = 0, to = find_part<G, Op>(ends, tile.n_rows, &from);
+  while (from < tile.n_rows) {
+    const T *kept = place_in_tile(op.data + ends[from], shared);
     /* What else has to be loaded for a row is under way while the tile comes, or the row before is done. */
     int k = from + static_cast<int>(threadIdx.x) / G;
     typename Op::input input = k < to ? op.fetch(tile.template row_of<G>(k)) : typename Op::input{};
@@ -194,6 +211,10 @@ __device__ __forceinline__ void walk_tile(const csrn_walk &w, const Op &op, cons
       k = next;
     }
     arrival->release();
+    from = to;
+    to = find_part<G, Op>(ends, tile.n_rows, &from);
+    if (from < tile.n_rows)
+      bring(arrival, op.data + ends[from], static_cast<int>(ends[to] - ends[from]), shared);
   }
 }
 

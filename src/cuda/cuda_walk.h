@@ -166,20 +166,30 @@ __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<G, Op>))
   unsigned phase = 0;
   tile.is_long = G == CSRN_WARP && blockIdx.x < w.n_long_blocks;
   arrival.prepare();
-  if (tile.is_long && threadIdx.x == 0)
-    long_row = {blockIdx.x, 0, 0};
-  csrn_after_previous();
   if (!tile.is_long) {
     const int64_t place = blockIdx.x - w.n_long_blocks;
     tile.row = (w.backwards ? gridDim.x - w.n_long_blocks - 1 - place : place) * rows_per_tile;
     tile.n_rows =
         static_cast<int>(w.A.n_rows - tile.row < rows_per_tile ? w.A.n_rows - tile.row : rows_per_tile);
-    for (int k = static_cast<int>(threadIdx.x); k <= tile.n_rows; k += WALK_THREADS)
-      ends[k] = w.A.indptr[tile.row + k];
+    for (int k = static_cast<int>(threadIdx.x); k <= tile.n_rows; k += WALK_THREADS) {
+      const int64_t end = w.A.indptr.template at<true>(tile.row + k);
+      ends[k] = end < 0 ? 0 : end > w.A.nnz ? w.A.nnz : end;
+    }
+  } else if (threadIdx.x == 0) {
+    long_row = {blockIdx.x, 0, 0};
   }
-  if (!may_walk(w, op))
-    return;
   __syncthreads();
+  const bool is_early = !Op::GATED && !tile.is_long;
+  if (is_early)
+    bring_first<G>(op, tile.n_rows, &arrival, ends, shared);
+  csrn_after_previous();
+  if (!may_walk(w, op)) {
+    if (is_early)
+      arrival.wait(phase); /* nothing may arrive in shared memory that is another block's already */
+    return;
+  }
+  if (Op::GATED && !tile.is_long)
+    bring_first<G>(op, tile.n_rows, &arrival, ends, shared);
   do {
     if (tile.is_long) {
       tile.is_first = long_row.begin == long_row.end;
@@ -193,6 +203,7 @@ __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<G, Op>))
         arrival.release();
       }
       tile.n_rows = cut_parts<Op>(&long_row, ends);
+      bring_first<G>(op, tile.n_rows, &arrival, ends, shared);
     }
     walk_tile<G>(w, op, tile, &arrival, &phase, ends, shared, table);
   } while (tile.is_long);

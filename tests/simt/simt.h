@@ -39,6 +39,13 @@ constexpr int warpSize = 32;
 /* The dynamic shared memory of this block, aligned to 16 bytes and no more. */
 void *simt_dynamic_shared(void);
 
+/* Where a kernel waits for the one before it, if it was launched to overlap with that. The one before is
+ * often put off until the whole of one block is here: a kernel that reads too early what the one before
+ * writes, or writes too early what that reads, shows as a wrong result. */
+void cudaGridDependencySynchronize(void);
+/* The next kernel is never begun before this one is complete or waits, so there is nothing to do. */
+static inline void cudaTriggerProgrammaticLaunchCompletion(void) {}
+
 /* Says what is wrong, and where, and ends the program. */
 [[noreturn]] void simt_fatal(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -9,6 +9,7 @@
 #include "cuda_pipeline.h"
 
 #include <functional>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -32,7 +33,7 @@ constexpr size_t SHARED_DEFAULT = 48 << 10, SHARED_RESERVED = 1 << 10;
 
 struct strand; /* a stack, and where it was left */
 
-enum class thread_state : uint8_t { ready, waits_for_warp, waits_for_block, exited };
+enum class thread_state : uint8_t { ready, waits_for_warp, waits_for_block, waits_for_grid, exited };
 
 struct copy {
   void *to;
@@ -97,7 +98,17 @@ void wait_until_ready();
 void leave_collectives(thread *t);
 [[noreturn]] void report_deadlock();
 
-void run_grid(const cudaLaunchConfig_t &config, void (*body)(void *), void *data);
+/* A kernel with its arguments. */
+struct grid {
+  dim3 blocks, threads;
+  size_t shared_bytes;
+  void (*body)(void *);
+  std::shared_ptr<void> data;
+};
+
+/* Runs a kernel; `before`, if it is not NULL, is the kernel before it, which has not run yet: it runs when
+ * the first block has come as far as it may without it. */
+void run_grid(const grid &kernel, const grid *before);
 
 /* ---- Runtime ------------------------------------------------------------------ */
 
@@ -106,6 +117,8 @@ cudaError_t fail(cudaError_t error);
 /* Ends the program if a kernel calls the runtime. */
 void refuse_kernels(const char *function);
 int current_device();
+/* run_grid(), during which kernels are refused what refuse_kernels() is for. */
+void run_kernel(const grid &kernel, const grid *before);
 
 /* ---- Streams ------------------------------------------------------------------- */
 
@@ -118,12 +131,16 @@ bool has_pools();
 /* Work that runs in the order of the stream, or becomes part of the graph that is being captured; `waits`: it
  * is done when this returns, which a capture forbids. It must not fail once it is enqueued. */
 cudaError_t enqueue(cudaStream_t stream, const simt_work &work, bool waits = false);
+/* The same of a kernel; `overlaps`: it may begin while the kernel before it in the stream still runs. */
+cudaError_t enqueue_kernel(cudaStream_t stream, const grid &kernel, bool overlaps);
 /* What may not be called while any stream is being captured, or on one that is: an error, that ends the
  * capture. */
 cudaError_t refuse_unsafe();
 cudaError_t refuse_captured(cudaStream_t stream);
 /* Runs all that is enqueued. */
 void wait_for_device();
+/* Runs the kernel that was put off to overlap with the next one, if there is one. */
+void finish_kernels();
 
 } // namespace simt
 

@@ -169,6 +169,7 @@ using namespace simt;
 
 simt_device_scope::simt_device_scope() {
   static_assert(sizeof(fenv_t) <= sizeof host_mode_, "room for the floating-point mode");
+  finish_kernels(); /* what it has to write may be looked at now */
   lock().lock();
   if (scopes++ == 0)
     poison_all(false);

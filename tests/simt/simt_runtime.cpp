@@ -28,6 +28,12 @@ int current_device() {
   return device_of_thread;
 }
 
+void run_kernel(const grid &kernel, const grid *before) {
+  in_kernel = true;
+  run_grid(kernel, before);
+  in_kernel = false;
+}
+
 static long long number_from(const char *variable, long long otherwise) {
   const char *text = getenv(variable);
   if (!text || !text[0])
@@ -286,13 +292,14 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, const voi
 cudaError_t simt_launch(const cudaLaunchConfig_t &config, const void *kernel, void (*body)(void *),
                         const std::shared_ptr<void> &data) {
   refuse_kernels("a launch");
-  const dim3 grid = config.gridDim, block = config.blockDim;
+  const dim3 blocks = config.gridDim, block = config.blockDim;
   cudaError_t error = check_stream(config.stream);
   if (error)
     return error;
   if (simt_machine().devices == 0)
     return fail(cudaErrorNoDevice);
-  if (grid.x < 1 || grid.y < 1 || grid.z < 1 || grid.x > INT32_MAX || grid.y > 65535 || grid.z > 65535)
+  if (blocks.x < 1 || blocks.y < 1 || blocks.z < 1 || blocks.x > INT32_MAX || blocks.y > 65535 ||
+      blocks.z > 65535)
     return fail(cudaErrorInvalidConfiguration);
   if (block.x < 1 || block.y < 1 || block.z < 1 || block.x > MAX_THREADS || block.y > MAX_THREADS ||
       block.z > 64 || block.x * block.y * block.z > MAX_THREADS)
@@ -302,10 +309,9 @@ cudaError_t simt_launch(const cudaLaunchConfig_t &config, const void *kernel, vo
   int64_t *left = &simt_machine().fail_launch;
   if (*left >= 0 && __atomic_fetch_sub(left, 1, __ATOMIC_RELAXED) == 0)
     return fail(cudaErrorLaunchOutOfResources);
-  return enqueue(config.stream, [config, body, data] {
-    in_kernel = true;
-    run_grid(config, body, data.get());
-    in_kernel = false;
-    return cudaSuccess;
-  });
+  bool overlaps = false;
+  for (unsigned k = 0; k < config.numAttrs; k++)
+    if (config.attrs[k].id == cudaLaunchAttributeProgrammaticStreamSerialization)
+      overlaps = config.attrs[k].val.programmaticStreamSerializationAllowed != 0;
+  return enqueue_kernel(config.stream, {blocks, block, config.dynamicSmemBytes, body, data}, overlaps);
 }

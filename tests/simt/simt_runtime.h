@@ -249,10 +249,11 @@ static inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *blo
                                                        threads, dynamic_shared);
 }
 
-/* Attributes are taken and ignored: none of them changes what a kernel computes. */
+/* Of these the first has kernels overlap (simt.h); the others are taken and ignored: they change nothing of
+ * what a kernel computes. */
 enum cudaLaunchAttributeID {
-  cudaLaunchAttributeIgnore = 0,
   cudaLaunchAttributeProgrammaticStreamSerialization = 6,
+  cudaLaunchAttributeIgnore = 0,
   cudaLaunchAttributePriority = 8
 };
 union cudaLaunchAttributeValue {

@@ -9,6 +9,7 @@
 
 #include <boost/context/detail/fcontext.hpp>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdarg>
 #include <cstdlib>
@@ -41,10 +42,9 @@ struct strand {
 };
 
 static strand host; /* the stack of the caller of a kernel */
-static strand *idle[MAX_THREADS];
-static unsigned n_idle;
-static void (*body)(void *);
-static void *body_data;
+static std::vector<strand *> idle;
+static const grid *running;
+static const grid *kernel_before; /* that has to run before this one goes on; or NULL */
 
 /* ---- The line of threads that can run ------------------------------------------- */
 
@@ -147,22 +147,30 @@ static void end_thread(thread *t) {
   leave_collectives(t);
 }
 
+/* Whether the block, of which no thread is ready, goes on when the kernel before has run. */
+static bool waits_for_kernel_before() {
+  for (unsigned i = 0; i < now.n_threads; i++)
+    if (now.threads[i].state == thread_state::waits_for_grid)
+      return true;
+  return false;
+}
+
 /* The life of a stack: one thread after the other. */
 static void run_threads(transfer_t from_where) {
   strand *self = current->stack;
   arrive(from_where, self);
   for (;;) {
-    body(body_data);
+    running->body(running->data.get());
     end_thread(current);
     thread *next = next_ready();
-    if (!next && now.n_live > 0)
+    if (!next && now.n_live > 0 && !waits_for_kernel_before())
       report_deadlock();
     if (next && !next->stack) {
       next->stack = self;
       make_current(next);
       continue;
     }
-    idle[n_idle++] = self;
+    idle.push_back(self);
     if (next)
       make_current(next);
     else
@@ -189,22 +197,52 @@ static strand *new_strand() {
   return s;
 }
 
+static strand *take_strand() {
+  if (idle.empty())
+    return new_strand();
+  strand *s = idle.back();
+  idle.pop_back();
+  return s;
+}
+
 static void go_on_with(thread *t, strand *from) {
   if (!t->stack)
-    t->stack = n_idle ? idle[--n_idle] : new_strand();
+    t->stack = take_strand();
   make_current(t);
   switch_to(t->stack, from);
 }
 
 void wait_until_ready() {
   thread *self = current, *next = next_ready();
-  if (!next)
-    report_deadlock();
-  if (next != self)
+  if (next && next != self) {
     go_on_with(next, self->stack);
+  } else if (!next) {
+    if (!waits_for_kernel_before())
+      report_deadlock();
+    current = nullptr;
+    switch_to(&host, self->stack);
+  }
 }
 
 /* ---- Blocks and grids --------------------------------------------------------------- */
+
+static void run_blocks_of(const grid &kernel, uint64_t *random);
+
+/* Runs the kernel before, and leaves everything as if it had not: this block goes on. */
+static void run_kernel_before(uint64_t *random) {
+  const grid *self = running, *before = kernel_before;
+  const std::unique_ptr<block> here(new block(now));
+  const std::vector<uint16_t> permutation(shuffled, shuffled + MAX_THREADS);
+  const uint3 block_index = blockIdx;
+  kernel_before = nullptr;
+  run_blocks_of(*before, random);
+  now = *here;
+  std::copy(permutation.begin(), permutation.end(), shuffled);
+  blockIdx = block_index;
+  running = self;
+  gridDim = self->blocks;
+  blockDim = self->threads;
+}
 
 static void run_block(uint64_t seed) {
   now.random = seed;
@@ -220,10 +258,19 @@ static void run_block(uint64_t seed) {
   line_begin = line_length = 0;
   for (unsigned i = 0; i < now.n_threads; i++) {
     now.threads[i].state = thread_state::ready;
+    now.threads[i].stack = nullptr;
     now.threads[i].batches = 0;
   }
   line_up(thread_state::ready);
   go_on_with(next_ready(), &host);
+  if (!kernel_before)
+    return;
+  run_kernel_before(&seed);
+  if (now.n_live > 0) {
+    line_begin = line_length = 0;
+    line_up(thread_state::waits_for_grid);
+    go_on_with(next_ready(), &host);
+  }
 }
 
 static void prepare_threads(uint64_t seed) {
@@ -296,20 +343,15 @@ private:
   stack_t stack_before_;
 };
 
-void run_grid(const cudaLaunchConfig_t &config, void (*thread_body)(void *), void *data) {
-  static uint64_t launches;
-  simt_device_scope scope;
-  signal_scope signals;
-  uint64_t random = simt_machine().seed + launches++;
-  gridDim = config.gridDim;
-  blockDim = config.blockDim;
-  body = thread_body;
-  body_data = data;
-  prepare_threads(next_random(&random));
+static void run_blocks_of(const grid &kernel, uint64_t *random) {
+  running = &kernel;
+  gridDim = kernel.blocks;
+  blockDim = kernel.threads;
+  prepare_threads(next_random(random));
   /* A block of its own for each launch, and at the end of it, so that nothing beyond it passes unnoticed. */
   constexpr size_t front = 16;
-  const size_t padded = (config.dynamicSmemBytes + front + 31) / 32 * 32;
-  now.shared_bytes = config.dynamicSmemBytes;
+  const size_t padded = (kernel.shared_bytes + front + 31) / 32 * 32;
+  now.shared_bytes = kernel.shared_bytes;
   unsigned char *memory = static_cast<unsigned char *>(aligned_alloc(2 * front, padded));
   if (!memory)
     simt_fatal("no memory for shared memory");
@@ -318,7 +360,7 @@ void run_grid(const cudaLaunchConfig_t &config, void (*thread_body)(void *), voi
   ASAN_POISON_MEMORY_REGION(memory, padded);
   ASAN_UNPOISON_MEMORY_REGION(now.shared, now.shared_bytes);
 #endif
-  run_blocks(uint64_t{gridDim.x} * gridDim.y * gridDim.z, &random);
+  run_blocks(uint64_t{gridDim.x} * gridDim.y * gridDim.z, random);
 #if SIMT_ASAN
   ASAN_UNPOISON_MEMORY_REGION(memory, padded);
 #endif
@@ -326,10 +368,26 @@ void run_grid(const cudaLaunchConfig_t &config, void (*thread_body)(void *), voi
   free(memory);
 }
 
+void run_grid(const grid &kernel, const grid *before) {
+  static uint64_t launches;
+  simt_device_scope scope;
+  signal_scope signals;
+  uint64_t random = simt_machine().seed + launches++;
+  kernel_before = before;
+  run_blocks_of(kernel, &random);
+}
+
 } // namespace simt
 
 void *simt_dynamic_shared(void) {
   return simt::now.shared;
+}
+
+void cudaGridDependencySynchronize(void) {
+  if (!simt::kernel_before)
+    return;
+  simt::current->state = simt::thread_state::waits_for_grid;
+  simt::wait_until_ready();
 }
 
 void __nanosleep(unsigned) {

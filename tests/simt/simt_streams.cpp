@@ -16,12 +16,15 @@ using simt::simt_work;
 
 static constexpr uint64_t ALIVE = 0x6576696c61; /* what lies in a stream or event until it is destroyed */
 
-/* A piece of work, or the recording of an event, or a wait for one; `version` says which recording. */
+/* A kernel or other work, or the recording of an event, or a wait for one; `version` says which recording. */
 struct simt_item {
-  enum { WORK, RECORD, WAIT } kind;
+  enum { KERNEL, WORK, RECORD, WAIT } kind;
   simt_work work;
   cudaEvent_t event;
   uint64_t version;
+  simt::grid kernel;
+  bool overlaps;       /* the kernel, with the one before it */
+  cudaStream_t stream; /* that the kernel is launched on */
 };
 
 struct simt_stream {
@@ -129,12 +132,45 @@ cudaError_t refuse_captured(cudaStream_t stream) {
 /* ---- Running what is enqueued -------------------------------------------------------------- */
 
 static void run(const simt_work &work) {
+  finish_kernels();
   const cudaError_t error = work();
   if (error != cudaSuccess)
     simt_fatal("work on a stream failed after it had been enqueued: %s", cudaGetErrorString(error));
 }
 
+/* A kernel that has not run yet, but whose turn it is. */
+static struct {
+  bool exists;
+  cudaStream_t stream;
+  grid kernel;
+} put_off;
+
+void finish_kernels() {
+  guard hold(lock());
+  if (!put_off.exists)
+    return;
+  put_off.exists = false;
+  const grid kernel = put_off.kernel;
+  run_kernel(kernel, nullptr);
+}
+
+static void run_or_put_off(const simt_item &item) {
+  static uint64_t state = simt_machine().seed;
+  if (put_off.exists && item.overlaps && put_off.stream == item.stream) {
+    const grid before = put_off.kernel;
+    put_off.exists = false;
+    run_kernel(item.kernel, &before);
+    return;
+  }
+  finish_kernels();
+  if (next_random(&state) % 2)
+    put_off = {true, item.stream, item.kernel};
+  else
+    run_kernel(item.kernel, nullptr);
+}
+
 static void complete(cudaEvent_t event, uint64_t version) {
+  finish_kernels();
   event->completed = version > event->completed ? version : event->completed;
   event->time = std::chrono::steady_clock::now();
 }
@@ -147,7 +183,9 @@ static void advance(cudaStream_t stream) {
   if (item.kind == simt_item::WAIT)
     advance_to(item.event, item.version);
   stream->queue.pop_front();
-  if (item.kind == simt_item::WORK)
+  if (item.kind == simt_item::KERNEL)
+    run_or_put_off(item);
+  else if (item.kind == simt_item::WORK)
     run(item.work);
   else if (item.kind == simt_item::RECORD)
     complete(item.event, item.version);
@@ -180,6 +218,7 @@ static void drain_all(bool only_blocking) {
 void wait_for_device() {
   guard hold(lock());
   drain_all(false);
+  finish_kernels();
 }
 
 /* Whether the first item of a stream could run now. */
@@ -218,7 +257,9 @@ static void add(cudaStream_t stream, const simt_item &item) {
   pass_time();
 }
 
-cudaError_t enqueue(cudaStream_t stream, const simt_work &work, bool waits) {
+/* To the graph that is being captured, or to the stream. */
+static cudaError_t enqueue_item(cudaStream_t stream, const simt_item &item, const simt_work &node,
+                                bool waits) {
   guard hold(lock());
   cudaError_t error = check_stream(stream);
   if (error)
@@ -228,15 +269,27 @@ cudaError_t enqueue(cudaStream_t stream, const simt_work &work, bool waits) {
       return fail(cudaErrorStreamCaptureInvalidated);
     if (waits)
       return end_capture(stream, cudaErrorStreamCaptureUnsupported);
-    stream->graph->nodes.push_back(work);
+    stream->graph->nodes.push_back(node);
     return cudaSuccess;
   }
   if (cudaStream_t other = blocking_capture(stream))
     return end_capture(other, cudaErrorStreamCaptureImplicit);
-  add(stream, {simt_item::WORK, work, nullptr, 0});
+  add(stream, item);
   if (waits)
     drain(stream);
   return cudaSuccess;
+}
+
+cudaError_t enqueue(cudaStream_t stream, const simt_work &work, bool waits) {
+  return enqueue_item(stream, {simt_item::WORK, work, nullptr, 0, {}, false, nullptr}, work, waits);
+}
+
+cudaError_t enqueue_kernel(cudaStream_t stream, const grid &kernel, bool overlaps) {
+  const simt_work node = [kernel] {
+    run_kernel(kernel, nullptr);
+    return cudaSuccess;
+  };
+  return enqueue_item(stream, {simt_item::KERNEL, {}, nullptr, 0, kernel, overlaps, stream}, node, false);
 }
 
 } // namespace simt
@@ -271,6 +324,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   if (is_built_in(stream) || check_stream(stream))
     return fail(cudaErrorInvalidResourceHandle);
   drain(stream);
+  finish_kernels();
   delete stream->graph;
   streams().remove(stream);
   stream->alive = 0;
@@ -289,6 +343,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     drain_all(true);
   else
     drain(stream);
+  finish_kernels();
   return cudaSuccess;
 }
 
@@ -296,8 +351,10 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
   refuse_kernels("cudaStreamQuery");
   guard hold(lock());
   const cudaError_t error = refuse_captured(stream);
-  if (error || is_built_in(stream) || stream->queue.empty())
+  if (error || is_built_in(stream) || stream->queue.empty()) {
+    finish_kernels();
     return error;
+  }
   advance(stream); /* or who asks again and again would ask for ever */
   return cudaErrorNotReady;
 }
@@ -308,7 +365,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
   cudaError_t error = refuse_captured(stream);
   error = error ? error : check_event(event);
   if (!error)
-    add(stream, {simt_item::WAIT, {}, event, event->recorded});
+    add(stream, {simt_item::WAIT, {}, event, event->recorded, {}, false, nullptr});
   return error;
 }
 
@@ -381,7 +438,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   cudaError_t error = check_event(event);
   error = error ? error : refuse_captured(stream);
   if (!error)
-    add(stream, {simt_item::RECORD, {}, event, ++event->recorded});
+    add(stream, {simt_item::RECORD, {}, event, ++event->recorded, {}, false, nullptr});
   return error;
 }
 

@@ -66,6 +66,51 @@ static void missing_waits_show() {
   CHECK(right < 20);
 }
 
+/* seen[0]: what a block finds there before it waits for the kernel before it, seen[1]: behind that. The
+ * threads of the other warps are at a barrier meanwhile. */
+static __global__ void look(const int *value, int *seen) {
+  if (blockIdx.x == 0 && threadIdx.x == 0)
+    seen[0] = *value;
+  if (threadIdx.x < warpSize)
+    cudaGridDependencySynchronize();
+  __syncthreads();
+  if (blockIdx.x == 0 && threadIdx.x == 0)
+    seen[1] = *value;
+}
+
+/* How often it is seen that a kernel has looked too early. */
+static int early_looks(bool overlaps, cudaStream_t stream, cudaStream_t other) {
+  int n = 0;
+  for (int k = 0; k < 40; k++) {
+    on_device<int> value(std::vector<int>{0}), seen(std::vector<int>{9, 9});
+    cudaLaunchAttribute early = {};
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config = simt_shape(3, 96);
+    config.attrs = &early;
+    config.numAttrs = overlaps ? 1 : 0;
+    config.stream = other;
+    launch(config, add_one, value.get());
+    config.stream = stream;
+    launch(config, look, static_cast<const int *>(value.get()), seen.get());
+    CHECK_OK(cudaStreamSynchronize(stream));
+    CHECK(seen.values()[1] == 3); /* one of each block */
+    n += seen.values()[0] == 0;
+  }
+  return n;
+}
+
+static void early_reads_show() {
+  const cudaStream_t stream = new_stream(), other = new_stream();
+  const int shown = early_looks(true, stream, stream);
+  CHECK(shown > 0 && shown < 40);
+  CHECK(early_looks(true, nullptr, nullptr) > 0);
+  CHECK(early_looks(false, stream, stream) == 0);
+  CHECK(early_looks(true, stream, other) == 0);
+  CHECK_OK(cudaStreamDestroy(stream));
+  CHECK_OK(cudaStreamDestroy(other));
+}
+
 /* The default stream waits for those that block, and they for it. */
 static void the_default_stream_waits() {
   simt_machine().streams = SIMT_LATE;
@@ -160,6 +205,7 @@ static void captures_that_are_spared() {
 }
 
 const simt_case simt_stream_cases[] = {{"missing_waits_show", missing_waits_show},
+                                       {"early_reads_show", early_reads_show},
                                        {"the_default_stream_waits", the_default_stream_waits},
                                        {"pageable_copies_are_done", pageable_copies_are_done},
                                        {"captures_and_replays", captures_and_replays},
