@@ -69,13 +69,12 @@ static CSRN_HD inline double csrn_log1p_limit_f64(double x, double u, double res
   return result < limit ? result : limit;
 }
 
-/* log1p(f) = f + f^2 P(f), P of degree 8; the coefficients are those of P(g / 4) / 4. */
-static CSRN_HD inline float csrn_log1p_f32(float x) {
+/* log1p(f) = f + f^2 P(f), P of degree 8; the coefficients are those of P(g / 4) / 4. u: 1 + x rounded. */
+static CSRN_HD inline float csrn_log1p_unlimited_f32(float x, float u) {
   const uint32_t exponent = 0xff800000U, four = 0x40800000U;
   const uint32_t below_half_up = 0x3fbfffffU;                     /* bits of 3/4, one exponent up, less one */
   const float ln2_high = 0x1.62e4p-1F, ln2_low = 0x1.7f7d1cp-20F; /* k * ln2_high is exact */
 
-  float u = 1.0F + x;
   uint32_t s_bits = (below_half_up + four - csrn_bits_f32(u)) & exponent;
   float s = csrn_from_bits_f32(s_bits);
   float minus_k = (float)(int32_t)(s_bits - four); /* times 2^23 */
@@ -89,7 +88,17 @@ static CSRN_HD inline float csrn_log1p_f32(float x) {
   float q = h * (p * g - 0.125F);
 
   float result = (g + (q - minus_k * (ln2_low * 0x1p-21F))) - minus_k * (ln2_high * 0x1p-21F);
-  return csrn_log1p_limit_f32(x, u, result * 0.25F);
+  return result * 0.25F;
+}
+
+static CSRN_HD inline float csrn_log1p_f32(float x) {
+  float u = 1.0F + x;
+  return csrn_log1p_limit_f32(x, u, csrn_log1p_unlimited_f32(x, u));
+}
+
+/* The same for x that is positive and finite: there the result is never beyond its limit. */
+static CSRN_HD inline float csrn_log1p_positive_f32(float x) {
+  return csrn_log1p_unlimited_f32(x, 1.0F + x);
 }
 
 /* With t = f / (2 + f), log1p(f) = f - (f^2/2 - t (f^2/2 + R(t^2))), where

@@ -435,13 +435,19 @@ csrn_status check_indices(csrn_context *ctx, const csrn_csr *A) {
 
 csrn_status axis_sum(csrn_context *ctx, const csrn_csr *A, csrn_axis axis, const uint8_t *excluded,
                      void *sums, csrn_dtype sums_type) {
-  const unsigned columns = axis == CSRN_PER_COLUMN ? csrn_cuda_bit(CSRN_CUDA_COLUMNS) : 0;
-  csrn_status status = csrn_cuda_need_for(ctx, csrn_cuda_bit(CSRN_CUDA_LISTS) | columns, A);
+  const bool rows = axis == CSRN_PER_ROW;
+  const unsigned more = !rows      ? csrn_cuda_bit(CSRN_CUDA_COLUMNS)
+                        : excluded ? csrn_cuda_bit(CSRN_CUDA_BITS)
+                                   : 0;
+  const uint32_t *bits = nullptr;
+  csrn_status status = csrn_cuda_need_for(ctx, csrn_cuda_bit(CSRN_CUDA_LISTS) | more, A);
   status = status ? status : csrn_cuda_begin(ctx, A, nullptr, CSRN_NONE, true);
+  if (rows && excluded)
+    status = csrn_cuda_pack_mask(ctx, status, excluded, A->n_cols, false, &bits);
   if (status)
     return status;
-  return axis == CSRN_PER_ROW ? csrn_cuda_row_sums(ctx, A, excluded, sums, sums_type, false)
-                              : csrn_cuda_column_sums(ctx, A, excluded, sums, sums_type);
+  return rows ? csrn_cuda_row_sums(ctx, A, bits, sums, sums_type, false)
+              : csrn_cuda_column_sums(ctx, A, excluded, sums, sums_type);
 }
 
 /* An operation with the context's device as the current one. */

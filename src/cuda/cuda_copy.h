@@ -11,14 +11,26 @@
 /* The unit of these copies, at multiples of which both sides begin. */
 enum { COPY_UNIT = 16 };
 
+/* What is in no whole unit: one element of so many bytes, by this thread alone; see csrn_load<true>(). */
+__device__ __forceinline__ void csrn_copy_element(void *to, const void *from, int size) {
+  if (size == 8)
+    *static_cast<uint64_t *>(to) = csrn_load<true>(static_cast<const uint64_t *>(from));
+  else if (size == 4)
+    *static_cast<uint32_t *>(to) = csrn_load<true>(static_cast<const uint32_t *>(from));
+  else if (size == 2)
+    *static_cast<uint16_t *>(to) = csrn_load<true>(static_cast<const uint16_t *>(from));
+  else
+    *static_cast<uint8_t *>(to) = csrn_load<true>(static_cast<const uint8_t *>(from));
+}
+
 #if defined(__CUDA_ARCH__)
 __device__ __forceinline__ unsigned csrn_shared_address(const void *p) {
   return static_cast<unsigned>(__cvta_generic_to_shared(p));
 }
 #endif
 
-/* Where a block waits for its copies, one after the other. In shared memory; all threads of the block call
- * the same functions. */
+/* Where a block waits for its copies, those of one expect() after those of another. In shared memory; all
+ * threads of the block call the same functions. */
 struct csrn_arrival {
   unsigned long long barrier; /* an mbarrier object, one arrival for each phase */
 
@@ -32,20 +44,28 @@ struct csrn_arrival {
 #endif
   }
 
+  /* What is begun next, up to wait(), is n units in all. */
+  __device__ __forceinline__ void expect(int n) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    if (threadIdx.x == 0)
+      asm volatile(
+          "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(csrn_shared_address(&barrier)),
+          "r"(static_cast<unsigned>(n) * COPY_UNIT)
+          : "memory");
+#endif
+    (void)n;
+  }
+
   /* Begins to copy n units. */
   __device__ __forceinline__ void copy(void *to, const void *from, int n) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    if (threadIdx.x == 0) {
-      const unsigned bytes = static_cast<unsigned>(n) * COPY_UNIT, address = csrn_shared_address(&barrier);
-      asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(address), "r"(bytes)
-                   : "memory");
-      if (n > 0)
-        asm volatile(
-            "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
-                csrn_shared_address(to)),
-            "l"(__cvta_generic_to_global(from)), "r"(bytes), "r"(address)
-            : "memory");
-    }
+    if (threadIdx.x == 0 && n > 0)
+      asm volatile(
+          "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+              csrn_shared_address(to)),
+          "l"(__cvta_generic_to_global(from)), "r"(static_cast<unsigned>(n) * COPY_UNIT),
+          "r"(csrn_shared_address(&barrier))
+          : "memory");
 #else
     const auto *source = static_cast<const uint4 *>(from);
     auto *target = static_cast<uint4 *>(to);
@@ -62,7 +82,7 @@ struct csrn_arrival {
 #endif
   }
 
-  /* Waits until copy number `phase`, of those that this block has begun, has come; what the threads have
+  /* Waits until what was begun after expect() number `phase` of this block has come; what the threads have
    * stored themselves meanwhile can be seen by all then, too. */
   __device__ __forceinline__ void wait(unsigned phase) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
@@ -83,7 +103,7 @@ struct csrn_arrival {
     __syncthreads();
   }
 
-  /* To be called when all threads are done with what the last copy has brought, before the next one. */
+  /* To be called when all threads are done with what has come, before the next expect(). */
   __device__ __forceinline__ void release() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); /* what they stored there comes before it */

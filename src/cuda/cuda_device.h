@@ -74,6 +74,9 @@ struct csrn_index_array {
   __device__ __forceinline__ int64_t operator[](int64_t i) const {
     return at<false>(i);
   }
+  __host__ __device__ __forceinline__ int size() const {
+    return type == CSRN_I32 || type == CSRN_U32 ? 4 : type == CSRN_U8 ? 1 : type == CSRN_U16 ? 2 : 8;
+  }
   /* EARLY: see csrn_load(). */
   template <bool EARLY> __device__ __forceinline__ int64_t at(int64_t i) const {
     switch (type) {

@@ -62,11 +62,15 @@ bool csrn_host_is_empty(const csrn_csr *A);
 /* csrn_host_close(), naming an index that is no column as the CPU would. */
 csrn_status csrn_host_end(csrn_context *ctx, const csrn_csr *A, csrn_status status);
 
+/* The columns that a mask[n] in host memory leaves out, as bits on the device; needs CSRN_CUDA_MASK and
+ * CSRN_CUDA_BITS. */
+csrn_status csrn_host_send_mask(csrn_context *ctx, const uint8_t *mask, int64_t n, const uint32_t **bits);
+
 struct csrn_host_row_sums {
   const csrn_csr *A;
-  const uint8_t *excluded; /* host; NULL: none */
-  const uint8_t *excluded_on_device;
-  void *sums; /* host */
+  const uint8_t *excluded;            /* host; NULL: none */
+  const uint32_t *excluded_on_device; /* csrn_host_send_mask() */
+  void *sums;                         /* host */
   csrn_dtype type;
 };
 

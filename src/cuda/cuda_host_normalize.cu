@@ -24,6 +24,7 @@ struct normalization {
   void *memory;
   size_t bytes;
   bool excludes;
+  const uint32_t *bits; /* of the mask, on the device; NULL without exclusion of columns */
   double target;
 };
 
@@ -55,7 +56,8 @@ csrn_status take_memory(normalization *n) {
 /* How many passes there are at most, and how many of them need the indices. */
 csrn_status open(const normalization *n) {
   const bool sums = !has_given_totals(n) && !is_fused(n);
-  unsigned slots = csrn_cuda_bit(CSRN_CUDA_MASK) | csrn_cuda_bit(CSRN_CUDA_FACTORS);
+  unsigned slots = csrn_cuda_bit(CSRN_CUDA_MASK) | csrn_cuda_bit(CSRN_CUDA_FACTORS) |
+                   (n->excludes ? csrn_cuda_bit(CSRN_CUDA_BITS) : 0);
   int passes = 1 + sums, indices = 0;
   if (n->excludes) {
     passes++;
@@ -133,10 +135,7 @@ csrn_status sum_long_row_of_division(csrn_context *ctx, int64_t row, const void 
 }
 
 csrn_host_row_sums sums_of(const normalization *n) {
-  const uint8_t *excluded = n->excludes ? n->mask : nullptr;
-  return {n->A, excluded,
-          excluded ? static_cast<const uint8_t *>(csrn_cuda_slot_of(n->ctx, CSRN_CUDA_MASK)) : nullptr,
-          n->totals, CSRN_F64};
+  return {n->A, n->excludes ? n->mask : nullptr, n->bits, n->totals, CSRN_F64};
 }
 
 csrn_status divide_rows(normalization *n) {
@@ -165,9 +164,7 @@ csrn_status normalize_rows(normalization *n) {
   csrn_status status = CSRN_OK;
   if (n->excludes) {
     status = csrn_host_mark_columns(n->ctx, n->A, options->max_fraction, n->mask, n->room);
-    status = status ? status
-                    : csrn_host_copy(n->ctx, csrn_cuda_slot_of(n->ctx, CSRN_CUDA_MASK), n->mask,
-                                     static_cast<size_t>(n->n_genes));
+    status = status ? status : csrn_host_send_mask(n->ctx, n->mask, n->n_genes, &n->bits);
   }
   if (!status && !has_given_totals(n) && !is_fused(n)) {
     const csrn_host_row_sums job = sums_of(n);

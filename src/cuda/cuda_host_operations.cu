@@ -56,6 +56,12 @@ void *slot_of(const csrn_context *ctx, csrn_cuda_slot slot) {
 
 /* ---- Row sums ------------------------------------------------------------------------- */
 
+csrn_status csrn_host_send_mask(csrn_context *ctx, const uint8_t *mask, int64_t n, const uint32_t **bits) {
+  auto *on_device = static_cast<uint8_t *>(slot_of(ctx, CSRN_CUDA_MASK));
+  const csrn_status status = csrn_host_copy(ctx, on_device, mask, static_cast<size_t>(n));
+  return csrn_cuda_pack_mask(ctx, status, on_device, n, false, bits);
+}
+
 csrn_status csrn_host_sum_chunk(csrn_context *ctx, const csrn_host_chunk *chunk, const void *arg) {
   const auto *job = static_cast<const csrn_host_row_sums *>(arg);
   const csrn_status status = csrn_cuda_begin(ctx, &chunk->A, nullptr, CSRN_NONE, true);
@@ -336,17 +342,17 @@ csrn_status csrn_host_axis_sum(csrn_context *ctx, const csrn_csr *A, csrn_axis a
     return cpu->ops->axis_sum(cpu, A, axis, excluded, sums, sums_type);
   const bool rows = axis == CSRN_PER_ROW;
   const unsigned columns = csrn_cuda_bit(CSRN_CUDA_COLUMNS) | csrn_cuda_bit(CSRN_CUDA_TOTALS);
+  const unsigned mask = csrn_cuda_bit(CSRN_CUDA_MASK) | csrn_cuda_bit(CSRN_CUDA_BITS);
   const bool counts = rows || !is_real(A->data_type);
   csrn_status status = csrn_host_open(ctx, A, CSRN_NONE, counts ? 1 : CSRN_HOST_COLUMN_PASSES,
                                       rows     ? excluded != nullptr
                                       : counts ? 1
                                                : CSRN_HOST_COLUMN_INDICES,
-                                      rows ? csrn_cuda_bit(CSRN_CUDA_MASK) : columns);
+                                      rows ? mask : columns);
   if (!status && rows) {
-    auto *on_device = static_cast<uint8_t *>(slot_of(ctx, CSRN_CUDA_MASK));
-    const csrn_host_row_sums job = {A, excluded, excluded ? on_device : nullptr, sums, sums_type};
+    csrn_host_row_sums job = {A, excluded, nullptr, sums, sums_type};
     if (excluded)
-      status = csrn_host_copy(ctx, on_device, excluded, static_cast<size_t>(A->n_cols));
+      status = csrn_host_send_mask(ctx, excluded, A->n_cols, &job.excluded_on_device);
     status = status ? status : csrn_host_run_row_sums(ctx, &job);
   } else if (!status) {
     status = csrn_host_run_column_sums(ctx, A, excluded, sums, sums_type);

@@ -71,6 +71,7 @@ typedef enum csrn_cuda_slot {
   CSRN_CUDA_PIECES,     /* sums of pieces of giant rows */
   CSRN_CUDA_COLUMNS,    /* [columns] 128-bit sums and 32 bits of specials */
   CSRN_CUDA_MASK,       /* [rows or columns] bytes */
+  CSRN_CUDA_BITS,       /* [rows or columns] bits of a mask, in words of 32 */
   CSRN_CUDA_N_SLOTS
 } csrn_cuda_slot;
 
@@ -252,8 +253,13 @@ csrn_status csrn_cuda_continue(csrn_context *ctx, const csrn_csr *A);
 csrn_status csrn_cuda_synchronize(csrn_context *ctx);
 
 /* The steps that operations are made of, after csrn_cuda_begin(). */
-csrn_status csrn_cuda_row_sums(csrn_context *ctx, const csrn_csr *A, const uint8_t *excluded, void *sums,
+/* excluded: the columns to leave out, as csrn_cuda_pack_mask() has packed them; or NULL. */
+csrn_status csrn_cuda_row_sums(csrn_context *ctx, const csrn_csr *A, const uint32_t *excluded, void *sums,
                                csrn_dtype sums_type, bool backwards);
+/* *bits: whether each of the n bytes of a mask is not 0, in CSRN_CUDA_BITS: what a warp looks up there lies
+ * in few lines of the cache. counts: how many are is added to control->now.n_excluded. */
+csrn_status csrn_cuda_pack_mask(csrn_context *ctx, csrn_status status, const uint8_t *mask, int64_t n,
+                                bool counts, const uint32_t **bits);
 csrn_status csrn_cuda_column_sums(csrn_context *ctx, const csrn_csr *A, const uint8_t *excluded_rows,
                                   void *sums, csrn_dtype sums_type);
 /* The steps of column sums, for a matrix that comes in parts: counts are added over all parts; if

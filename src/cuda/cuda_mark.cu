@@ -76,14 +76,65 @@ template <typename Type> struct mark_rows {
   }
 };
 
-__global__ void __launch_bounds__(CSRN_THREADS) check_columns_kernel(csrn_device_matrix A) {
-  if (!A.is_sound())
-    return;
+__global__ void __launch_bounds__(CSRN_THREADS)
+    pack_mask_kernel(csrn_cuda_control *control, const uint8_t *mask, int64_t n, uint32_t *bits) {
+  csrn_after_previous();
+  const int64_t n_words = (n + CSRN_WARP - 1) / CSRN_WARP,
+                step = int64_t(gridDim.x) * (CSRN_THREADS / CSRN_WARP);
+  const int lane = static_cast<int>(threadIdx.x % CSRN_WARP);
+  unsigned long long count = 0;
+  for (int64_t w = (int64_t(blockIdx.x) * CSRN_THREADS + threadIdx.x) / CSRN_WARP; w < n_words; w += step) {
+    const int64_t i = w * CSRN_WARP + lane;
+    const unsigned word = __ballot_sync(FULL_WARP, i < n && mask[i] != 0);
+    if (lane == 0)
+      bits[w] = word;
+    count += static_cast<unsigned>(__popc(word));
+  }
+  if (control && lane == 0 && count)
+    atomicAdd(&control->now.n_excluded, count);
+}
+
+/* Blocks on each multiprocessor, and loads that a thread has under way: together enough for the memory. */
+enum { CHECK_BLOCKS_PER_UNIT = 8, CHECK_LOADS = 8 };
+
+template <typename I>
+__device__ __forceinline__ void check_columns(const csrn_device_matrix &A, const I *indices) {
   const int64_t begin = A.indptr[0], end = A.indptr[A.n_rows],
                 step = static_cast<int64_t>(gridDim.x) * CSRN_THREADS;
-  for (int64_t i = begin + static_cast<int64_t>(blockIdx.x) * CSRN_THREADS + threadIdx.x; i < end; i += step)
-    if (!A.has_column(A.indices[i]))
-      note_bad_column(A.control, i);
+  for (int64_t i = begin + static_cast<int64_t>(blockIdx.x) * CSRN_THREADS + threadIdx.x; i < end;
+       i += step * CHECK_LOADS) {
+    I c[CHECK_LOADS];
+    unsigned bad = 0;
+#pragma unroll
+    for (int k = 0; k < CHECK_LOADS; k++)
+      c[k] = i + step * k < end ? indices[i + step * k] : I(0);
+#pragma unroll
+    for (int k = 0; k < CHECK_LOADS; k++)
+      bad |= A.has_column(static_cast<int64_t>(c[k])) ? 0U : 1U << k;
+    for (; bad; bad &= bad - 1) {
+      const int64_t at = i + step * (__ffs(static_cast<int>(bad)) - 1);
+      if (at < end) /* what is beyond is no column only where there is none */
+        note_bad_column(A.control, at);
+    }
+  }
+}
+
+__global__ void __launch_bounds__(CSRN_THREADS, CHECK_BLOCKS_PER_UNIT)
+    check_columns_kernel(csrn_device_matrix A) {
+  if (!A.is_sound())
+    return;
+  switch (A.indices.type) {
+  case CSRN_I32:
+    return check_columns(A, static_cast<const int32_t *>(A.indices.values));
+  case CSRN_U8:
+    return check_columns(A, static_cast<const uint8_t *>(A.indices.values));
+  case CSRN_U16:
+    return check_columns(A, static_cast<const uint16_t *>(A.indices.values));
+  case CSRN_U32:
+    return check_columns(A, static_cast<const uint32_t *>(A.indices.values));
+  default: /* i64 and u64 */
+    return check_columns(A, static_cast<const int64_t *>(A.indices.values));
+  }
 }
 
 } // namespace
@@ -116,8 +167,18 @@ csrn_status csrn_cuda_mark_rows(csrn_context *ctx, const csrn_csr *A, double max
 #undef CASE
 }
 
+csrn_status csrn_cuda_pack_mask(csrn_context *ctx, csrn_status status, const uint8_t *mask, int64_t n,
+                                bool counts, const uint32_t **bits) {
+  const csrn_cuda_state *state = csrn_cuda_state_of(ctx);
+  const csrn_launch shape = {csrn_cuda_blocks(n, CSRN_THREADS, state->n_units), CSRN_THREADS, 0};
+  auto *packed = static_cast<uint32_t *>(csrn_cuda_slot_of(ctx, CSRN_CUDA_BITS));
+  *bits = packed;
+  return csrn_cuda_launch(ctx, status, shape, pack_mask_kernel, counts ? state->control : nullptr, mask, n,
+                          packed);
+}
+
 csrn_status csrn_cuda_check_columns(csrn_context *ctx, const csrn_csr *A) {
-  const csrn_launch shape = {csrn_cuda_blocks(A->nnz, CSRN_THREADS, csrn_cuda_state_of(ctx)->n_units * 8),
-                             CSRN_THREADS, 0};
+  const int64_t most = int64_t(csrn_cuda_state_of(ctx)->n_units) * CHECK_BLOCKS_PER_UNIT;
+  const csrn_launch shape = {csrn_cuda_blocks(A->nnz, CSRN_THREADS, most), CSRN_THREADS, 0};
   return csrn_cuda_launch(ctx, CSRN_OK, shape, check_columns_kernel, csrn_device_view(ctx, A));
 }

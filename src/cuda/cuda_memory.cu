@@ -102,6 +102,8 @@ size_t bytes_of(csrn_cuda_slot slot, int64_t n_rows, int64_t n_cols, int64_t nnz
     return csrn_cuda_column_bytes(n_cols);
   case CSRN_CUDA_MASK:
     return longest;
+  case CSRN_CUDA_BITS:
+    return (longest + 31) / 32 * sizeof(uint32_t);
   default:
     return longest * sizeof(double);
   }

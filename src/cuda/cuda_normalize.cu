@@ -19,18 +19,6 @@ struct clear_mark {
   }
 };
 
-/* The number of marked genes, for the report. */
-__global__ void __launch_bounds__(CSRN_THREADS)
-    count_marks_kernel(csrn_cuda_control *control, const uint8_t *mask, int64_t n) {
-  csrn_after_previous();
-  const int64_t step = static_cast<int64_t>(gridDim.x) * CSRN_THREADS;
-  unsigned long long count = 0;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * CSRN_THREADS + threadIdx.x; i < n; i += step)
-    count += mask[i] != 0;
-  if (count)
-    atomicAdd(&control->now.n_excluded, count);
-}
-
 /* Factors and divisors of cells that are columns, from their totals. */
 template <typename O> struct find_divisor {
   csrn_device_matrix A;
@@ -85,8 +73,8 @@ csrn_status allocate(normalization *n) {
     slots |= csrn_cuda_bit(options->target == CSRN_TARGET_MEAN ? CSRN_CUDA_PIECES : CSRN_CUDA_CANDIDATES);
   if (!by_rows(*n))
     slots |= csrn_cuda_bit(CSRN_CUDA_FACTORS) | (given ? 0 : csrn_cuda_bit(CSRN_CUDA_COLUMNS));
-  if (excludes && !options->excluded)
-    slots |= csrn_cuda_bit(CSRN_CUDA_MASK);
+  if (excludes)
+    slots |= csrn_cuda_bit(CSRN_CUDA_BITS) | (options->excluded ? 0 : csrn_cuda_bit(CSRN_CUDA_MASK));
   const csrn_status status = csrn_cuda_need_for(n->ctx, slots, n->A);
   if (keeps_totals)
     n->totals = static_cast<double *>(csrn_cuda_slot_of(n->ctx, CSRN_CUDA_TOTALS));
@@ -110,10 +98,9 @@ csrn_status clear_mask(const normalization &n, uint8_t *mask) {
   return csrn_cuda_each(n.ctx, CSRN_OK, n.n_genes, clear_mark{csrn_device_view(n.ctx, n.A), mask});
 }
 
-csrn_status count_marks(const normalization &n) {
-  const csrn_cuda_state *state = csrn_cuda_state_of(n.ctx);
-  const csrn_launch shape = {csrn_cuda_blocks(n.n_genes, CSRN_THREADS, state->n_units), CSRN_THREADS, 0};
-  return csrn_cuda_launch(n.ctx, CSRN_OK, shape, count_marks_kernel, state->control, n.mask, n.n_genes);
+/* The marks as bits, and their number for the report. */
+csrn_status pack_marks(normalization *n, csrn_status status) {
+  return csrn_cuda_pack_mask(n->ctx, status, n->mask, n->n_genes, true, &n->job.excluded);
 }
 
 csrn_status normalize_rows(normalization *n) {
@@ -121,10 +108,10 @@ csrn_status normalize_rows(normalization *n) {
   csrn_status status = CSRN_OK;
   if (n->mask) {
     status = csrn_cuda_mark_columns(n->ctx, n->A, options->max_fraction, n->mask, nullptr);
-    n->job.excluded = n->mask;
+    status = pack_marks(n, status);
   }
   if (!status && n->totals) {
-    status = csrn_cuda_row_sums(n->ctx, n->A, n->mask, n->totals, CSRN_F64, n->mask != nullptr);
+    status = csrn_cuda_row_sums(n->ctx, n->A, n->job.excluded, n->totals, CSRN_F64, n->mask != nullptr);
     n->job.totals = n->totals;
     status = status ? status : find_target(n);
   }
@@ -140,6 +127,7 @@ csrn_status column_totals(normalization *n) {
   csrn_status status = csrn_cuda_column_sums(n->ctx, n->A, nullptr, n->totals, CSRN_F64);
   if (!status && n->mask) {
     status = csrn_cuda_mark_rows(n->ctx, n->A, options->max_fraction, n->mask, n->totals);
+    status = pack_marks(n, status);
     status = status ? status : csrn_cuda_column_sums(n->ctx, n->A, n->mask, n->totals, CSRN_F64);
   }
   n->job.totals = n->totals;
@@ -183,8 +171,6 @@ csrn_status csrn_cuda_normalize(csrn_context *ctx, const csrn_csr *A, const csrn
     status = clear_mask(n, mask);
   if (!status)
     status = rows ? normalize_rows(&n) : normalize_columns(&n);
-  if (!status && n.mask)
-    status = count_marks(n);
   if (!status && plan->report)
     status = csrn_cuda_launch(ctx, status, {1, 1, 0}, write_report_kernel, csrn_cuda_state_of(ctx)->control,
                               n.job.target, options->target_sum, plan->report);

@@ -107,6 +107,28 @@ __device__ __forceinline__ void list_row(const csrn_walk &w, int64_t r, int64_t 
     leave_to_blocks(w, r);
 }
 
+/* ---- What is left out of sums ---------------------------------------------------- */
+
+/* Of N elements of a thread, `step` apart, the first of which is element i of the matrix: 0 for those among
+ * the first `n` whose columns c[] are excluded or are none. */
+template <int N, typename Op, typename I>
+__device__ __forceinline__ void leave_out(const csrn_device_matrix &A, const Op &op, const I (&c)[N],
+                                          typename Op::T (&x)[N], int64_t i, int step, int n) {
+  bool bad = false;
+#pragma unroll
+  for (int k = 0; k < N; k++) {
+    const bool inside = A.has_column(c[k]);
+    bad |= !inside && k < n;
+    if (!inside || op.is_excluded(c[k]))
+      x[k] = typename Op::T(0);
+  }
+  if (bad)
+#pragma unroll
+    for (int k = 0; k < N; k++)
+      if (k < n && !A.has_column(c[k]))
+        note_bad_column(A.control, i + step * k);
+}
+
 /* ---- Sums of up to CSRN_BLOCK elements by a warp ------------------------------ */
 
 /* Elements are loaded in batches before they are added, to have many loads under way. What lies beyond the
@@ -132,18 +154,7 @@ __device__ __forceinline__ S add_batch(const csrn_device_matrix &A, const Op &op
         c[k] = sizeof(I) == sizeof(int32_t) ? static_cast<const I *>(A.indices.values)[i]
                                             : static_cast<I>(A.indices[i]);
     }
-    bool bad = false;
-#pragma unroll
-    for (int k = 0; k < BATCH; k++) {
-      const bool inside = A.has_column(c[k]);
-      bad |= !inside && CSRN_WARP * k + lane < n;
-      if (!inside || op.is_excluded(c[k]))
-        x[k] = T(0);
-    }
-    if (bad)
-      for (int k = 0; k < BATCH; k++)
-        if (CSRN_WARP * k + lane < n && !A.has_column(A.indices[begin + CSRN_WARP * k + lane]))
-          note_bad_column(A.control, begin + CSRN_WARP * k + lane);
+    leave_out(A, op, c, x, begin + lane, CSRN_WARP, (n - lane + CSRN_WARP - 1) / CSRN_WARP);
   }
 #pragma unroll
   for (int k = 0; k < BATCH; k++)

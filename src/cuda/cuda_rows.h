@@ -10,7 +10,15 @@
 #include "cuda_select.h"
 #include "cuda_walk.h"
 
+#include <type_traits>
+
 /* ---- Sums --------------------------------------------------------------------- */
+
+/* Bit i, which is not negative. */
+template <typename I> __device__ __forceinline__ bool has_bit(const uint32_t *bits, I i) {
+  const auto at = static_cast<std::make_unsigned_t<I>>(i);
+  return bits[at / 32] >> (at % 32) & 1;
+}
 
 /* sums[row] = total. */
 template <typename Type, bool HAS_MASK> struct csrn_sum_rows {
@@ -19,12 +27,12 @@ template <typename Type, bool HAS_MASK> struct csrn_sum_rows {
   struct input {};
   struct row {};
   const T *data;
-  const uint8_t *excluded; /* [n_cols] or NULL */
-  void *sums;              /* [n_rows] of sums_type */
+  const uint32_t *excluded; /* [n_cols] bits, if HAS_MASK */
+  void *sums;               /* [n_rows] of sums_type */
   csrn_dtype sums_type;
 
-  __device__ __forceinline__ bool is_excluded(int64_t c) const {
-    return excluded[c] != 0;
+  template <typename I> __device__ __forceinline__ bool is_excluded(I c) const {
+    return has_bit(excluded, c);
   }
   __device__ __forceinline__ input fetch(int64_t) const {
     return {};
@@ -93,11 +101,11 @@ template <typename Type, typename Out, bool GIVEN, bool HAS_MASK> struct csrn_no
   O *out;
   csrn_cell<O> cell;
   csrn_cuda_how how;
-  const double *totals;    /* [n_rows], if GIVEN */
-  const uint8_t *excluded; /* [n_cols], if HAS_MASK */
+  const double *totals;     /* [n_rows], if GIVEN */
+  const uint32_t *excluded; /* [n_cols] bits, if HAS_MASK */
 
-  __device__ __forceinline__ bool is_excluded(int64_t c) const {
-    return excluded[c] != 0;
+  template <typename I> __device__ __forceinline__ bool is_excluded(I c) const {
+    return has_bit(excluded, c);
   }
   __device__ __forceinline__ input fetch(int64_t r) const {
     if constexpr (GIVEN)
@@ -119,10 +127,10 @@ template <typename Type, typename Out, bool GIVEN, bool HAS_MASK> struct csrn_no
 struct csrn_normalize_job {
   const csrn_normalize_plan *plan;
   csrn_cuda_how how;
-  const double *target;    /* device memory, or NULL for a fixed one */
-  const double *totals;    /* device memory, or NULL: taken in the walk */
-  const uint8_t *excluded; /* columns to leave out of the totals, or NULL */
-  bool backwards;          /* see csrn_cuda_walk_rows() */
+  const double *target;     /* device memory, or NULL for a fixed one */
+  const double *totals;     /* device memory, or NULL: taken in the walk */
+  const uint32_t *excluded; /* bits of columns to leave out of the totals, or NULL */
+  bool backwards;           /* see csrn_cuda_walk_rows() */
 };
 
 csrn_status csrn_cuda_normalize_rows_f32(csrn_context *ctx, const csrn_csr *A, const csrn_normalize_job *job);

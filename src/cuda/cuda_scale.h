@@ -53,13 +53,14 @@ template <typename C, typename O> struct csrn_scaler {
 
 template <> struct csrn_scaler<float, float> {
   float factor, reciprocal;
-  unsigned
-      near; /* how many bit patterns of x, from 2^-63 on, can be divided the fast way: 0 or all to 2^65 */
+  /* How many bit patterns of x, from 2^-63 on, can be divided the fast way: 0 or all to 2^65. Where
+   * logarithms follow, the quotients are positive. */
+  unsigned near;
 
   __device__ __forceinline__ void set(const csrn_cuda_how &how, float y) {
     const float magnitude = fabsf(y);
     factor = y;
-    near = magnitude >= 0x1p-40F && magnitude <= 0x1p40F ? 0x40000000U : 0U;
+    near = magnitude >= 0x1p-40F && magnitude <= 0x1p40F && !(how.log1p && y < 0.0F) ? 0x40000000U : 0U;
     reciprocal = how.step == CSRN_CUDA_MULTIPLY ? 0.0F : __fdiv_rn(1.0F, y);
   }
 
@@ -134,7 +135,7 @@ template <> struct csrn_row_scaler<float, float> {
       return found;
     } else {
       const float quotient = scaler.divide_near(x);
-      *y = MODE == CSRN_CUDA_LOGARITHM ? csrn_log1p_f32(quotient) : quotient;
+      *y = MODE == CSRN_CUDA_LOGARITHM ? csrn_log1p_positive_f32(quotient) : quotient;
       return scaler.is_near(x);
     }
   }

@@ -6,7 +6,7 @@
 namespace {
 
 template <typename T, bool HAS_MASK>
-csrn_status sum_rows(csrn_context *ctx, const csrn_csr *A, const uint8_t *excluded, void *sums,
+csrn_status sum_rows(csrn_context *ctx, const csrn_csr *A, const uint32_t *excluded, void *sums,
                      csrn_dtype sums_type, bool backwards) {
   const csrn_sum_rows<T, HAS_MASK> op = {static_cast<const T *>(A->data), excluded, sums, sums_type};
   return csrn_cuda_walk_rows(ctx, A, op, backwards);
@@ -14,7 +14,7 @@ csrn_status sum_rows(csrn_context *ctx, const csrn_csr *A, const uint8_t *exclud
 
 } // namespace
 
-csrn_status csrn_cuda_row_sums(csrn_context *ctx, const csrn_csr *A, const uint8_t *excluded, void *sums,
+csrn_status csrn_cuda_row_sums(csrn_context *ctx, const csrn_csr *A, const uint32_t *excluded, void *sums,
                                csrn_dtype sums_type, bool backwards) {
 #define CASE(code, T)                                                                                        \
   case code:                                                                                                 \

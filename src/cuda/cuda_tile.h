@@ -18,19 +18,10 @@ constexpr int tile_bytes = sizeof(T) > 4   ? 32 << 10
                            : G < CSRN_WARP ? 16 << 10
                                            : 24 << 10;
 template <int G, typename T> constexpr int tile_room = tile_bytes<G, T> / static_cast<int>(sizeof(T));
+/* Where the columns of its elements begin, where there are such. */
+template <int G, typename T> constexpr int columns_in_tile = tile_bytes<G, T> + COPY_UNIT;
 
 /* ---- Sums in shared memory --------------------------------------------------------- */
-
-/* Element i of column c for the sum, x: 0 if it is left out. */
-template <typename Op>
-__device__ __forceinline__ typename csrn_sum_of<typename Op::T>::lane
-counted(const csrn_device_matrix &A, const Op &op, typename Op::T x, int64_t i, int64_t c) {
-  if (!A.has_column(c)) {
-    note_bad_column(A.control, i);
-    return 0;
-  }
-  return op.is_excluded(c) ? typename Op::T(0) : x;
-}
 
 /* Adds whole rounds of 32 elements to the lanes of a thread, several at a time to have their loads under way
  * together; returns where the next round begins for this thread. */
@@ -46,30 +37,36 @@ __device__ __forceinline__ int add_rounds(const typename Op::T *kept, int n, S (
   return base;
 }
 
-/* The same without what is excluded; `indices` begins with that of kept[0], which is element `begin`. */
-template <int G, int ROUNDS, typename I, typename Op, typename S>
+/* The same without what is excluded. `columns` are those of kept[], which begins with element `begin` of the
+ * matrix. */
+template <int G, int ROUNDS, typename Columns, typename Op, typename S>
 __device__ __forceinline__ int add_rounds_counted(const csrn_device_matrix &A, const Op &op,
-                                                  const typename Op::T *kept, const I *indices, int64_t begin,
-                                                  int n, S (&lanes)[CSRN_LANES / G]) {
-  constexpr int R = CSRN_LANES / G;
+                                                  const typename Op::T *kept, const Columns &columns,
+                                                  int64_t begin, int n, S (&lanes)[CSRN_LANES / G]) {
+  constexpr int R = CSRN_LANES / G, N = ROUNDS * R;
   int base = group_lane<G>();
   for (; base - group_lane<G>() + CSRN_LANES * ROUNDS <= n; base += CSRN_LANES * ROUNDS) {
-    I c[ROUNDS * R];
+    typename Op::T x[N];
+    decltype(+columns[0]) c[N];
 #pragma unroll
-    for (int k = 0; k < ROUNDS * R; k++)
-      c[k] = indices[base + G * k];
+    for (int k = 0; k < N; k++) {
+      x[k] = kept[base + G * k];
+      c[k] = columns[base + G * k];
+    }
+    leave_out(A, op, c, x, begin + base, G, N);
 #pragma unroll
-    for (int k = 0; k < ROUNDS * R; k++)
-      lanes[k % R] += counted(A, op, kept[base + G * k], begin + base + G * k, static_cast<int64_t>(c[k]));
+    for (int k = 0; k < N; k++)
+      lanes[k % R] += static_cast<S>(x[k]);
   }
   return base;
 }
 
 /* The sum of a row of n elements, the first of which is element `begin` of the matrix and lies at kept[0], by
- * G threads; n <= CSRN_BLOCK. */
+ * G threads; n <= CSRN_BLOCK. columns: of kept[], if some are left out. */
 template <int G, typename Op>
 __device__ __forceinline__ typename csrn_sum_of<typename Op::T>::lane
-sum_kept(const csrn_device_matrix &A, const Op &op, const typename Op::T *kept, int64_t begin, int n) {
+sum_kept(const csrn_device_matrix &A, const Op &op, const typename Op::T *kept,
+         const csrn_index_array &columns, int64_t begin, int n) {
   using S = typename csrn_sum_of<typename Op::T>::lane;
   constexpr int R = CSRN_LANES / G, ROUNDS = G == CSRN_WARP ? (is_heavy<Op> ? 4 : 8) : Op::MASKED ? 1 : 2;
   S lanes[R];
@@ -77,49 +74,60 @@ sum_kept(const csrn_device_matrix &A, const Op &op, const typename Op::T *kept, 
   for (int j = 0; j < R; j++)
     lanes[j] = 0;
   int base = group_lane<G>();
-  if constexpr (!Op::MASKED) {
+  if constexpr (!Op::MASKED)
     base = add_rounds<G, ROUNDS, Op>(kept, n, lanes);
-  } else {
-    if (A.indices.type == CSRN_I32)
-      base = add_rounds_counted<G, ROUNDS>(
-          A, op, kept, static_cast<const int32_t *>(A.indices.values) + begin, begin, n, lanes);
-    else if (A.indices.type == CSRN_I64)
-      base = add_rounds_counted<G, ROUNDS>(
-          A, op, kept, static_cast<const int64_t *>(A.indices.values) + begin, begin, n, lanes);
-  }
+  else if (columns.type == CSRN_I32)
+    base = add_rounds_counted<G, ROUNDS>(A, op, kept, static_cast<const int32_t *>(columns.values), begin, n,
+                                         lanes);
+  else
+    base = add_rounds_counted<G, ROUNDS>(A, op, kept, columns, begin, n, lanes);
 #pragma unroll 1
   for (; base < n; base += CSRN_LANES)
 #pragma unroll
     for (int j = 0; j < R; j++)
       if (base + G * j < n) {
-        if constexpr (Op::MASKED)
-          lanes[j] +=
-              counted(A, op, kept[base + G * j], begin + base + G * j, A.indices[begin + base + G * j]);
-        else
-          lanes[j] += static_cast<S>(kept[base + G * j]);
+        typename Op::T x[1] = {kept[base + G * j]};
+        if constexpr (Op::MASKED) {
+          const int64_t c[1] = {columns[base + G * j]};
+          leave_out(A, op, c, x, begin + base + G * j, G, 1);
+        }
+        lanes[j] += static_cast<S>(x[0]);
       }
   return combine_lanes<G>(lanes, group_mask<G>());
 }
 
 /* ---- Tiles ----------------------------------------------------------------------- */
 
-/* Where elements of a tile that begin at `data` lie in shared memory: in a unit of copies as they do there. */
-template <typename T> __device__ __forceinline__ T *place_in_tile(const T *data, unsigned char *shared) {
-  return reinterpret_cast<T *>(shared + reinterpret_cast<uintptr_t>(data) % COPY_UNIT);
+/* Where what begins at p in global memory lies in a part of shared memory: in a unit of copies as there. */
+__device__ __forceinline__ unsigned char *place_in_tile(const void *p, unsigned char *shared) {
+  return shared + reinterpret_cast<uintptr_t>(p) % COPY_UNIT;
 }
 
-/* Begins to bring the n elements at `data` to where place_in_tile() says. */
-template <typename T>
-__device__ __forceinline__ void bring(csrn_arrival *arrival, const T *data, int n, unsigned char *shared) {
-  constexpr int UNIT = COPY_UNIT / static_cast<int>(sizeof(T));
-  T *kept = place_in_tile(data, shared);
-  const int before = static_cast<int>(-(reinterpret_cast<uintptr_t>(data) / sizeof(T)) & (UNIT - 1));
-  const int head = before < n ? before : n, units = (n - head) / UNIT;
-  const int thread = static_cast<int>(threadIdx.x), edge = thread < head ? thread : thread + units * UNIT;
-  arrival->copy(kept + head, data + head, units);
-  if (edge < n) /* fewer than two units are in no whole one */
-    kept[edge] = csrn_load<true>(data + edge);
-}
+/* Elements of an array on their way to shared memory: whole units of copies, and fewer than two units at the
+ * ends, which threads store. */
+struct csrn_tile_array {
+  const unsigned char *from; /* the first of the elements */
+  unsigned char *to;
+  int size, n;     /* bytes of an element; elements */
+  int head, units; /* elements before the first whole unit, and whole units */
+
+  __device__ __forceinline__ csrn_tile_array(const void *array, int element_size, int64_t begin, int count,
+                                             unsigned char *shared)
+      : from(static_cast<const unsigned char *>(array) + begin * element_size), size(element_size), n(count) {
+    const int before = static_cast<int>(-reinterpret_cast<uintptr_t>(from) & (COPY_UNIT - 1)) / size;
+    to = place_in_tile(from, shared);
+    head = before < n ? before : n;
+    units = (n - head) * size / COPY_UNIT;
+  }
+
+  __device__ __forceinline__ void begin_to_bring(csrn_arrival *arrival) const {
+    const int thread = static_cast<int>(threadIdx.x);
+    const int edge = thread < head ? thread : thread + units * COPY_UNIT / size;
+    arrival->copy(to + head * size, from + head * size, units);
+    if (edge < n)
+      csrn_copy_element(to + edge * size, from + edge * size, size);
+  }
+};
 
 /* The last row up to which rows from `from` on fit into the room, as the first of them does. */
 __device__ __forceinline__ int fitting_rows(const int64_t *ends, int from, int n_rows, int room) {
@@ -149,18 +157,19 @@ template <typename Op> struct csrn_tile {
   }
 };
 
-/* Row or part k of a tile, which is kept[0 .. n) and begins at element `begin` of the matrix, by G threads.
- */
+/* Row or part k of a tile, which is kept[0 .. n), with these columns, and begins at element `begin` of the
+ * matrix, by G threads. */
 template <int G, typename Op>
 __device__ __forceinline__ void walk_kept(const csrn_walk &w, const Op &op, const csrn_tile<Op> &tile, int k,
-                                          const typename Op::T *kept, int64_t begin, int n,
-                                          const typename Op::input &input, float *table) {
+                                          const typename Op::T *kept, const csrn_index_array &columns,
+                                          int64_t begin, int n, const typename Op::input &input,
+                                          float *table) {
   typename csrn_sum_of<typename Op::T>::total total = 0;
   bool first = group_lane<G>() == 0;
   if (G == CSRN_WARP && tile.is_long)
     first = first && tile.is_first && k == 0;
   if constexpr (Op::SUMS)
-    total = G == CSRN_WARP && tile.is_long ? tile.total : sum_kept<G>(w.A, op, kept, begin, n);
+    total = G == CSRN_WARP && tile.is_long ? tile.total : sum_kept<G>(w.A, op, kept, columns, begin, n);
   typename Op::row row = op.begin(w.A, tile.template row_of<G>(k), total, input, first);
   if constexpr (Op::FINISHES)
     finish_row<G>(w, op, row, kept, csrn_packed_row(w, begin, n), group_lane<G>(), table);
@@ -175,16 +184,45 @@ __device__ __forceinline__ int find_part(const int64_t *ends, int n_rows, int *f
   return *from < n_rows ? fitting_rows(ends, *from, n_rows, tile_room<G, typename Op::T>) : n_rows;
 }
 
+/* Begins to bring n elements of the matrix from element `begin` on; with their columns, if some of those are
+ * left out. */
+template <int G, typename Op>
+__device__ __forceinline__ void bring(const csrn_walk &w, const Op &op, csrn_arrival *arrival, int64_t begin,
+                                      int n, unsigned char *shared) {
+  using T = typename Op::T;
+  const csrn_tile_array values(op.data, sizeof(T), begin, n, shared);
+  if constexpr (Op::MASKED) {
+    const csrn_tile_array columns(w.A.indices.values, w.A.indices.size(), begin, n,
+                                  shared + columns_in_tile<G, T>);
+    arrival->expect(values.units + columns.units);
+    columns.begin_to_bring(arrival);
+  } else {
+    arrival->expect(values.units);
+  }
+  values.begin_to_bring(arrival);
+}
+
+/* The columns in a tile from that of element `begin` on, which is the first there. */
+template <int G, typename Op>
+__device__ __forceinline__ csrn_index_array kept_columns(const csrn_walk &w, int64_t begin, int64_t i,
+                                                         unsigned char *shared) {
+  const csrn_index_array &all = w.A.indices;
+  const auto *first = static_cast<const unsigned char *>(all.values) + begin * all.size();
+  return {place_in_tile(first, shared + columns_in_tile<G, typename Op::T>) + (i - begin) * all.size(),
+          all.type};
+}
+
 /* Begins to bring the first part of a tile. That may be before csrn_after_previous(), when it is not known
  * yet whether the indptr is one; but `ends` are from 0 to nnz. Followed by walk_tile() or arrival->wait(). */
 template <int G, typename Op>
-__device__ __forceinline__ void bring_first(const Op &op, int n_rows, csrn_arrival *arrival,
-                                            const int64_t *ends, unsigned char *shared) {
+__device__ __forceinline__ void bring_first(const csrn_walk &w, const Op &op, int n_rows,
+                                            csrn_arrival *arrival, const int64_t *ends,
+                                            unsigned char *shared) {
   int from = 0;
   const int to = find_part<G, Op>(ends, n_rows, &from);
   const int64_t n = ends[to] - ends[from];
   const bool fits = n >= 0 && n <= tile_room<G, typename Op::T>;
-  bring(arrival, op.data + ends[from], fits ? static_cast<int>(n) : 0, shared);
+  bring<G>(w, op, arrival, ends[from], fits ? static_cast<int>(n) : 0, shared);
 }
 
 /* A tile, the first part of which is on its way; there are more where rows are longer than on average. */
@@ -195,7 +233,7 @@ __device__ __forceinline__ void walk_tile(const csrn_walk &w, const Op &op, cons
   using T = typename Op::T;
   int from = 0, to = find_part<G, Op>(ends, tile.n_rows, &from);
   while (from < tile.n_rows) {
-    const T *kept = place_in_tile(op.data + ends[from], shared);
+    const T *kept = reinterpret_cast<const T *>(place_in_tile(op.data + ends[from], shared));
     /* What else has to be loaded for a row is under way while the tile comes, or the row before is done. */
     int k = from + static_cast<int>(threadIdx.x) / G;
     typename Op::input input = k < to ? op.fetch(tile.template row_of<G>(k)) : typename Op::input{};
@@ -206,15 +244,19 @@ __device__ __forceinline__ void walk_tile(const csrn_walk &w, const Op &op, cons
       if (next < to)
         input = op.fetch(tile.template row_of<G>(next));
       const int64_t n = ends[k + 1] - ends[k];
+      csrn_index_array columns = {};
+      if constexpr (Op::MASKED)
+        columns = kept_columns<G, Op>(w, ends[from], ends[k], shared);
       if (n <= LONG_ROW)
-        walk_kept<G>(w, op, tile, k, kept + (ends[k] - ends[from]), ends[k], static_cast<int>(n), its, table);
+        walk_kept<G>(w, op, tile, k, kept + (ends[k] - ends[from]), columns, ends[k], static_cast<int>(n),
+                     its, table);
       k = next;
     }
     arrival->release();
     from = to;
     to = find_part<G, Op>(ends, tile.n_rows, &from);
     if (from < tile.n_rows)
-      bring(arrival, op.data + ends[from], static_cast<int>(ends[to] - ends[from]), shared);
+      bring<G>(w, op, arrival, ends[from], static_cast<int>(ends[to] - ends[from]), shared);
   }
 }
 

@@ -5,7 +5,8 @@
  * Work per row adapts to its length, with the same bits whatever the way:
  *
  *   up to LONG_ROW    in tiles (cuda_tile.h), by 8 threads where rows are short on average, or by a warp; or,
- *                     where that is faster, by a warp right from global memory
+ *                     where that is faster, or tiles with columns do not fit, by a warp right from global
+ *                     memory
  *   up to GIANT_ROW   a block of threads, a warp for every CSRN_BLOCK elements of the sum, and then in tiles,
  *                     too; by the first blocks of a launch, so that nothing waits for such a row at the end
  *   beyond            all blocks, a warp for every piece of CSRN_BLOCK elements
@@ -151,6 +152,9 @@ template <typename Op> __device__ __forceinline__ int cut_parts(csrn_long_row *i
 
 /* ---- The kernels ------------------------------------------------------------- */
 
+/* Whether a kernel of tiles does long rows, too. */
+template <int G, typename Op> constexpr bool has_long_rows = G == CSRN_WARP && !Op::MASKED;
+
 /* After the blocks of long rows, a block for every rows_per_tile rows. */
 template <int G, typename Op>
 __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<G, Op>))
@@ -164,7 +168,7 @@ __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<G, Op>))
     table = table_of_warp<Op>();
   csrn_tile<Op> tile = {};
   unsigned phase = 0;
-  tile.is_long = G == CSRN_WARP && blockIdx.x < w.n_long_blocks;
+  tile.is_long = has_long_rows<G, Op> && blockIdx.x < w.n_long_blocks;
   arrival.prepare();
   if (!tile.is_long) {
     const int64_t place = blockIdx.x - w.n_long_blocks;
@@ -181,7 +185,7 @@ __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<G, Op>))
   __syncthreads();
   const bool is_early = !Op::GATED && !tile.is_long;
   if (is_early)
-    bring_first<G>(op, tile.n_rows, &arrival, ends, shared);
+    bring_first<G>(w, op, tile.n_rows, &arrival, ends, shared);
   csrn_after_previous();
   if (!may_walk(w, op)) {
     if (is_early)
@@ -189,7 +193,7 @@ __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<G, Op>))
     return;
   }
   if (Op::GATED && !tile.is_long)
-    bring_first<G>(op, tile.n_rows, &arrival, ends, shared);
+    bring_first<G>(w, op, tile.n_rows, &arrival, ends, shared);
   do {
     if (tile.is_long) {
       tile.is_first = long_row.begin == long_row.end;
@@ -203,15 +207,14 @@ __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<G, Op>))
         arrival.release();
       }
       tile.n_rows = cut_parts<Op>(&long_row, ends);
-      bring_first<G>(op, tile.n_rows, &arrival, ends, shared);
+      bring_first<G>(w, op, tile.n_rows, &arrival, ends, shared);
     }
     walk_tile<G>(w, op, tile, &arrival, &phase, ends, shared, table);
   } while (tile.is_long);
 }
 
 /* Right from global memory: after the blocks of long rows, a warp for each row. Sums alone are faster this
- * way where rows are not short; and where indices are read with the data, tiles would keep too little under
- * way. */
+ * way where rows are not short. */
 template <typename Op>
 __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<CSRN_WARP, Op>))
     walk_rows_kernel(csrn_walk w, Op op) {
@@ -409,42 +412,59 @@ template <int G, typename Op> int64_t rows_per_tile(int64_t n_rows, int64_t nnz)
                                     : fitting / at_once * at_once;
 }
 
+/* Bytes of shared memory for a tile. */
+template <int G, typename Op> size_t shared_of_tile(const csrn_walk &w) {
+  constexpr int room = tile_room<G, typename Op::T>, columns_at = columns_in_tile<G, typename Op::T>;
+  return static_cast<size_t>(columns_at + (Op::MASKED ? room * w.A.indices.size() + COPY_UNIT : 0));
+}
+
 /* The blocks of long rows, and tiles of all rows if `tiles`. */
 template <int G, typename Op>
 csrn_status launch_tiles(csrn_context *ctx, csrn_status status, const csrn_walk &w, const Op &op,
                          bool tiles) {
   const int64_t rows = rows_per_tile<G, Op>(w.A.n_rows, w.A.nnz);
   const csrn_launch shape = {w.n_long_blocks + (tiles ? csrn_cuda_blocks(w.A.n_rows, rows, 0) : 0),
-                             WALK_THREADS, tile_bytes<G, typename Op::T> + COPY_UNIT};
+                             WALK_THREADS, shared_of_tile<G, Op>(w)};
   const auto kernel = walk_tiles_kernel<G, Op>;
   status = csrn_cuda_allow_shared(ctx, status, reinterpret_cast<const void *>(kernel), shape.shared);
   return csrn_cuda_launch(ctx, status, shape, kernel, w, op, static_cast<int>(rows));
 }
 
-/* The blocks of long rows alone. */
-template <typename Op> csrn_status launch_long_rows(csrn_context *ctx, const csrn_walk &w, const Op &op) {
-  if constexpr (Op::MASKED)
-    return csrn_cuda_launch(ctx, CSRN_OK, {w.n_long_blocks, WALK_THREADS, 0}, walk_rows_kernel<Op>, w, op);
-  else
-    return launch_tiles<CSRN_WARP>(ctx, CSRN_OK, w, op, false);
+/* The blocks of long rows, and all rows if `all`, right from global memory. */
+template <typename Op>
+csrn_status launch_direct(csrn_context *ctx, const csrn_walk &w, const Op &op, bool all) {
+  const csrn_launch shape = {w.n_long_blocks + (all ? csrn_cuda_blocks(w.A.n_rows, WALK_WARPS, 0) : 0),
+                             WALK_THREADS, 0};
+  return csrn_cuda_launch(ctx, CSRN_OK, shape, walk_rows_kernel<Op>, w, op);
 }
 
 /* All rows but giants. */
 template <typename Op> csrn_status launch_rows(csrn_context *ctx, csrn_walk w, const Op &op) {
+  const csrn_cuda_state *state = csrn_cuda_state_of(ctx);
   const int64_t n_rows = w.A.n_rows, nnz = w.A.nnz, most_long = nnz / LONG_ROW;
-  const int64_t some = int64_t(csrn_cuda_state_of(ctx)->n_units) * 2;
+  const int64_t some = int64_t(state->n_units) * 2;
+  const bool is_short = nnz < SHORT_ROWS * n_rows;
   w.n_long_blocks = w.all_long ? n_rows : most_long < some ? most_long : some;
-  if constexpr (Op::MASKED || !Op::FINISHES)
-    if (nnz >= (Op::MASKED ? SHORT_ROWS : SUM_ROWS) * n_rows)
-      return csrn_cuda_launch(
-          ctx, CSRN_OK,
-          {w.n_long_blocks + (w.all_long ? 0 : csrn_cuda_blocks(n_rows, WALK_WARPS, 0)), WALK_THREADS, 0},
-          walk_rows_kernel<Op>, w, op);
-  if constexpr (!Op::MASKED)
-    if (nnz >= SHORT_ROWS * n_rows)
+  csrn_status status = CSRN_OK;
+  if constexpr (Op::MASKED) {
+    /* Beside those of tiles with their columns there are no registers for long rows. */
+    const bool fits = (is_short ? shared_of_tile<TILE_GROUP, Op>(w) : shared_of_tile<CSRN_WARP, Op>(w)) <=
+                      state->shared_per_block;
+    status = launch_direct(ctx, w, op, !fits && !w.all_long);
+    if (!fits || w.all_long)
+      return status;
+    w.n_long_blocks = 0;
+    if (!is_short)
+      return launch_tiles<CSRN_WARP>(ctx, status, w, op, true);
+  } else {
+    if constexpr (!Op::FINISHES)
+      if (nnz >= SUM_ROWS * n_rows)
+        return launch_direct(ctx, w, op, !w.all_long);
+    if (!is_short)
       return launch_tiles<CSRN_WARP>(ctx, CSRN_OK, w, op, !w.all_long);
-  csrn_status status = launch_long_rows(ctx, w, op);
-  w.n_long_blocks = 0;
+    status = launch_tiles<CSRN_WARP>(ctx, CSRN_OK, w, op, false);
+    w.n_long_blocks = 0;
+  }
   return launch_tiles<TILE_GROUP>(ctx, status, w, op, true);
 }
 

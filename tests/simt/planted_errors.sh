@@ -55,8 +55,10 @@ plant "a barrier before the sums are read left out" cuda_walk.h '    __syncthrea
 plant "a barrier before a tile is read left out" cuda_copy.h '(void)phase;
     __syncthreads();' '(void)phase;' || status=1
 # In a function of the operation: the linker may take others from another object, without the error.
-plant "the end of a tile left out" cuda_tile.h 'bring(arrival, data, static_cast<int>(ends[to] - ends[from]), kept);' \
-  'bring(arrival, data, static_cast<int>(ends[to] - ends[from]) - 1, kept);' || status=1
+plant "the end of a tile left out" cuda_tile.h 'fits ? static_cast<int>(n) : 0' \
+  'fits && n > 0 ? static_cast<int>(n) - 1 : 0' || status=1
+plant "the wait for the kernel before left out" cuda_walk.h '  csrn_after_previous();
+  if (blockIdx.x < w.n_long_blocks) {' '  if (blockIdx.x < w.n_long_blocks) {' || status=1
 # On one multiprocessor, so that a block has several rows; with the warp first that is not waited for.
 CSRN_SIMT_MULTIPROCESSORS=1 CSRN_SIMT_ORDER=backward plant "a barrier between two rows left out" cuda_walk.h '__syncthreads(); /* before the next sums' \
   '/* before the next sums' || status=1

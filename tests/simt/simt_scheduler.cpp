@@ -41,8 +41,8 @@ struct strand {
   void *fake_stack;
 };
 
-static strand host; /* the stack of the caller of a kernel */
-static std::vector<strand *> idle;
+static strand host;                                              /* the stack of the caller of a kernel */
+static std::vector<strand *> &idle = *new std::vector<strand *>; /* for good: stacks are never given back */
 static const grid *running;
 static const grid *kernel_before; /* that has to run before this one goes on; or NULL */
 
