@@ -64,29 +64,28 @@ static void note_keys(selection *s, uint64_t lowest, uint64_t highest, uint64_t 
   __atomic_fetch_or(&s->any, any, __ATOMIC_RELAXED);
 }
 
+/* The digit of a candidate. */
+static uint64_t digit_of(const selection *s, uint64_t key) {
+  return key >> s->shift & (((uint64_t)1 << s->bits) - 1);
+}
+
 static void count_digits(void *arg, int thread, int n_threads) {
   selection *s = arg;
   int64_t *bins = s->bins + (int64_t)thread * N_BINS;
-  const uint64_t mask = ((uint64_t)1 << s->bits) - 1;
   uint64_t lowest = UINT64_MAX, highest = 0, any = 0;
   int64_t begin, end;
-  memset(bins, 0, (size_t)(mask + 1) * sizeof *bins);
+  memset(bins, 0, ((size_t)1 << s->bits) * sizeof *bins);
   csrn_cpu_range(s->n, 1024, thread, n_threads, &begin, &end);
   for (int64_t i = begin; i < end; i++) {
     uint64_t key = key_of(s->values[i]);
     if (!is_candidate(s, key))
       continue;
-    bins[key >> s->shift & mask]++;
+    bins[digit_of(s, key)]++;
     lowest = key < lowest ? key : lowest;
     highest = key > highest ? key : highest;
     any |= key;
   }
   note_keys(s, lowest, highest, any);
-}
-
-/* The digit of a candidate. */
-static uint64_t digit_of(const selection *s, uint64_t key) {
-  return key >> s->shift & (((uint64_t)1 << s->bits) - 1);
 }
 
 /* The counts of all threads in the first thread's bins; returns how many values. Only from the lowest digit

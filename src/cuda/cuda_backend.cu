@@ -355,8 +355,8 @@ csrn_status csrn_cuda_begin(csrn_context *ctx, const csrn_csr *A, const double *
   return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(ctx, error, "the beginning of an operation");
 }
 
-csrn_status csrn_cuda_continue(csrn_context *ctx, const csrn_csr *A) {
-  return launch_begin(ctx, A, nullptr, false, true, true);
+csrn_status csrn_cuda_continue(csrn_context *ctx, const csrn_csr *A, bool walks) {
+  return launch_begin(ctx, A, nullptr, false, walks, true);
 }
 
 csrn_status csrn_cuda_allow_shared(csrn_context *ctx, csrn_status status, const void *kernel, size_t bytes) {

@@ -29,6 +29,20 @@ __device__ __forceinline__ unsigned csrn_shared_address(const void *p) {
 }
 #endif
 
+/* Asks for bytes of global memory to be brought to the second-level cache, as far as they are whole units. */
+__device__ __forceinline__ void csrn_prefetch(const void *from, int bytes) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  const int before = static_cast<int>(-reinterpret_cast<uintptr_t>(from) & (COPY_UNIT - 1));
+  const int whole = (bytes - before) / COPY_UNIT * COPY_UNIT;
+  if (whole > 0)
+    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(
+                     __cvta_generic_to_global(static_cast<const char *>(from) + before)),
+                 "r"(whole)
+                 : "memory");
+#endif
+  (void)from, (void)bytes;
+}
+
 /* Where a block waits for its copies, those of one expect() after those of another. In shared memory; all
  * threads of the block call the same functions. */
 struct csrn_arrival {

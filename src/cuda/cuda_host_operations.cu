@@ -125,7 +125,7 @@ struct column_sums_step {
 
 csrn_status add_chunk(csrn_context *ctx, const csrn_host_chunk *chunk, const void *arg) {
   const auto *job = static_cast<const column_sums_step *>(arg);
-  const csrn_status status = csrn_cuda_continue(ctx, &chunk->A);
+  const csrn_status status = csrn_cuda_continue(ctx, &chunk->A, job->masked);
   return status ? status
                 : csrn_cuda_columns_add(ctx, &chunk->A, job->step,
                                         job->masked ? static_cast<const uint8_t *>(chunk->row_in) : nullptr,
@@ -287,7 +287,7 @@ csrn_status log_chunk(csrn_context *ctx, const csrn_host_chunk *chunk, const voi
 
 csrn_status divide_columns_of_chunk(csrn_context *ctx, const csrn_host_chunk *chunk, const void *arg) {
   const auto *job = static_cast<const elements *>(arg);
-  const csrn_status status = csrn_cuda_begin(ctx, &chunk->A, nullptr, CSRN_NONE, true);
+  const csrn_status status = csrn_cuda_begin(ctx, &chunk->A, nullptr, CSRN_NONE, false);
   return status ? status
                 : csrn_cuda_divide_columns(ctx, &chunk->A, job->how, job->factors, chunk->out, job->out_type);
 }

@@ -248,7 +248,7 @@ csrn_status csrn_cuda_begin(csrn_context *ctx, const csrn_csr *A, const double *
                             bool walks);
 /* For one more part of a matrix that comes in parts: its rows are looked at, while flags and what column sums
  * have found out stay. */
-csrn_status csrn_cuda_continue(csrn_context *ctx, const csrn_csr *A);
+csrn_status csrn_cuda_continue(csrn_context *ctx, const csrn_csr *A, bool walks);
 /* Waits, and returns what went wrong on the device since the last call. */
 csrn_status csrn_cuda_synchronize(csrn_context *ctx);
 

@@ -46,6 +46,13 @@ struct csrn_walk {
   int lead;              /* elements between a multiple of the size of a pack and data[0] */
   bool packed;           /* results can be written in packs: `out` lies as `data` does */
   bool backwards;        /* the last rows come first */
+  int64_t n_early;       /* about so many blocks find a place while the kernel before still runs */
+
+  /* Where row r begins, asked before csrn_after_previous(): whatever the indptr is, from 0 to nnz. */
+  __device__ __forceinline__ int64_t early_begin(int64_t r) const {
+    const int64_t begin = A.indptr.template at<true>(r);
+    return begin < 0 ? 0 : begin > A.nnz ? A.nnz : begin;
+  }
 };
 
 /* Fills in what depends neither on the operation nor on the launch. */
@@ -196,9 +203,7 @@ sum_piece(const csrn_device_matrix &A, const Op &op, int64_t begin, int n) {
 
 enum { PACK = 4 };
 
-template <typename T, int N = PACK> struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) csrn_pack {
-  T x[N];
-};
+template <typename T> struct alignas(sizeof(T) * PACK < 16 ? sizeof(T) * PACK : 16) csrn_pack { T x[PACK]; };
 
 /* A row of n elements from `begin` on: `head` elements before its first whole pack, `full` packs, and up to
  * three elements behind them. */

@@ -43,6 +43,7 @@ void csrn_cuda_walk(csrn_context *ctx, const csrn_csr *A, csrn_walk *walk) {
     walk->giants = reinterpret_cast<csrn_giant *>(lists + row_list_bytes(A->n_rows));
   walk->most_giants = most_giants(A->n_rows, A->nnz);
   walk->left = &csrn_cuda_state_of(ctx)->control->now.left;
+  walk->n_early = int64_t(csrn_cuda_state_of(ctx)->n_units) * 8;
   walk->pieces = csrn_cuda_slot_of(ctx, CSRN_CUDA_PIECES);
   walk->all_long = A->n_rows > 0 && A->nnz / A->n_rows >= LONG_ROWS;
   /* A row is longer than there are columns only if it has entries twice, which is no reason for more kernels.

@@ -175,10 +175,8 @@ __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<G, Op>))
     tile.row = (w.backwards ? gridDim.x - w.n_long_blocks - 1 - place : place) * rows_per_tile;
     tile.n_rows =
         static_cast<int>(w.A.n_rows - tile.row < rows_per_tile ? w.A.n_rows - tile.row : rows_per_tile);
-    for (int k = static_cast<int>(threadIdx.x); k <= tile.n_rows; k += WALK_THREADS) {
-      const int64_t end = w.A.indptr.template at<true>(tile.row + k);
-      ends[k] = end < 0 ? 0 : end > w.A.nnz ? w.A.nnz : end;
-    }
+    for (int k = static_cast<int>(threadIdx.x); k <= tile.n_rows; k += WALK_THREADS)
+      ends[k] = w.early_begin(tile.row + k);
   } else if (threadIdx.x == 0) {
     long_row = {blockIdx.x, 0, 0};
   }
@@ -220,15 +218,20 @@ __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<CSRN_WARP, Op>))
     walk_rows_kernel(csrn_walk w, Op op) {
   __shared__ typename csrn_sum_of<typename Op::T>::lane sums[MAX_PIECES_PER_BLOCK];
   float *table = table_of_warp<Op>();
+  const int64_t place = (blockIdx.x - w.n_long_blocks) * WALK_WARPS + threadIdx.x / CSRN_WARP;
+  const int64_t r = w.backwards ? w.A.n_rows - 1 - place : place;
+  const bool exists = place >= 0 && place < w.A.n_rows;
+  if (!Op::MASKED && exists && blockIdx.x < w.n_early && group_lane<CSRN_WARP>() == 0) {
+    const int64_t begin = w.early_begin(r), length = w.early_begin(r + 1) - begin;
+    if (length > 0 && length <= LONG_ROW)
+      csrn_prefetch(op.data + begin, static_cast<int>(length) * static_cast<int>(sizeof *op.data));
+  }
   csrn_after_previous();
   if (blockIdx.x < w.n_long_blocks) {
     if (may_walk(w, op))
       walk_long_rows(w, op, sums, table);
     return;
   }
-  const int64_t place = (blockIdx.x - w.n_long_blocks) * WALK_WARPS + threadIdx.x / CSRN_WARP;
-  const int64_t r = w.backwards ? w.A.n_rows - 1 - place : place;
-  const bool exists = place < w.A.n_rows;
   /* All that can be loaded is, before anything is looked at. */
   const int64_t begin = exists ? w.A.indptr[r] : 0;
   const int64_t length = exists ? w.A.indptr[r + 1] - begin : 0;
