@@ -382,6 +382,76 @@ static void contexts_in_two_threads_at_once(void **state) {
   assert_true(workers[1].right);
 }
 
+enum {
+  SUM_ROWS = 8,
+  SUM_LENGTH = 200,
+  SUM_VALUES = SUM_ROWS * SUM_LENGTH,
+  SUM_COLUMNS = 1000,
+  SUM_ROUNDS = 500
+};
+
+typedef struct sum_worker {
+  csrn_context_options options;
+  csrn_dtype indices_type;
+  bool right;
+} sum_worker;
+
+static bool place_copy(csrn_context *ctx, size_t bytes, const void *from, void **buffer) {
+  return !csrn_buffer_allocate(ctx, bytes, buffer) && (!from || !csrn_buffer_copy(ctx, *buffer, from, bytes));
+}
+
+/* Sums rows of ones without the first column, again and again, with a context of its own; no cmocka here. */
+static void *sum_excluding(void *argument) {
+  sum_worker *w = argument;
+  int32_t indptr[SUM_ROWS + 1], narrow[SUM_VALUES];
+  int64_t wide[SUM_VALUES];
+  float data[SUM_VALUES];
+  double sums[SUM_ROWS];
+  const uint8_t mask[SUM_COLUMNS] = {1};
+  csrn_context *ctx;
+  for (int i = 0; i <= SUM_ROWS; i++)
+    indptr[i] = i * SUM_LENGTH;
+  for (int i = 0; i < SUM_VALUES; i++) {
+    wide[i] = narrow[i] = i % SUM_LENGTH * 5;
+    data[i] = 1;
+  }
+  if (csrn_context_create(&w->options, &ctx) != CSRN_OK)
+    return NULL;
+  const bool is_wide = w->indices_type == CSRN_I64;
+  void *buffers[5] = {NULL};
+  const size_t bytes[5] = {sizeof indptr, is_wide ? sizeof wide : sizeof narrow, sizeof data, sizeof mask,
+                           sizeof sums};
+  const void *from[5] = {indptr, is_wide ? (const void *)wide : narrow, data, mask, NULL};
+  w->right = true;
+  for (int k = 0; k < 5; k++)
+    w->right = w->right && place_copy(ctx, bytes[k], from[k], &buffers[k]);
+  const csrn_csr A = {SUM_ROWS,   SUM_COLUMNS, SUM_VALUES,      buffers[0], buffers[1],
+                      buffers[2], CSRN_I32,    w->indices_type, CSRN_F32};
+  for (int i = 0; i < SUM_ROUNDS && w->right; i++) {
+    w->right = !csrn_axis_sum_excluding(ctx, &A, CSRN_PER_ROW, buffers[3], buffers[4], CSRN_F64) &&
+               !csrn_buffer_copy(ctx, sums, buffers[4], sizeof sums);
+    for (int r = 0; r < SUM_ROWS; r++)
+      w->right = w->right && sums[r] == SUM_LENGTH - 1;
+  }
+  for (int k = 0; k < 5; k++)
+    csrn_buffer_release(ctx, buffers[k], bytes[k]);
+  csrn_context_destroy(ctx);
+  return NULL;
+}
+
+/* What one context asks of a kernel for its indices does not spoil the launch of another. */
+static void index_types_in_two_threads_at_once(void **state) {
+  (void)state;
+  sum_worker workers[2] = {{fixture_options(1), CSRN_I32, false}, {fixture_options(1), CSRN_I64, false}};
+  pthread_t threads[2];
+  for (int i = 0; i < 2; i++)
+    assert_int_equal(pthread_create(&threads[i], NULL, sum_excluding, &workers[i]), 0);
+  for (int i = 0; i < 2; i++)
+    pthread_join(threads[i], NULL);
+  assert_true(workers[0].right);
+  assert_true(workers[1].right);
+}
+
 /* The sentence without a context is the calling thread's own. */
 static void *fail_elsewhere(void *argument) {
   (void)argument;
@@ -426,6 +496,7 @@ int main(int argc, char **argv) {
       TEST(buffers_are_exchanged),
       TEST(a_buffer_of_nothing),
       TEST(contexts_in_two_threads_at_once),
+      TEST(index_types_in_two_threads_at_once),
       TEST(sentences_without_a_context_are_per_thread),
   };
   return fixture_run(argc, argv, "context", tests, COUNT(tests));

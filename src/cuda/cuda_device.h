@@ -47,7 +47,9 @@ void *simt_dynamic_shared(void);
  * csrn_cuda_launch()): its blocks take the places that become free, and wait here until that one is complete
  * and what it wrote can be seen. Only then do they let the next kernel begin, so that whatever is before the
  * one before is complete when a kernel begins: until it calls this, it may read what the one before does not
- * write, by csrn_load<true>(), and write nothing but shared memory. */
+ * write, by csrn_load<true>(), and write nothing but shared memory. (That what complete kernels have written
+ * is in the second-level cache then, where such loads and bulk copies find it, is how these devices work; to
+ * let a kernel begin promises no more than that it does.) */
 __device__ __forceinline__ void csrn_after_previous() {
 #if defined(CSRN_SIMT_HOST) || (defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900)
   cudaGridDependencySynchronize();

@@ -348,7 +348,9 @@ csrn_status csrn_host_axis_sum(csrn_context *ctx, const csrn_csr *A, csrn_axis a
                                       rows     ? excluded != nullptr
                                       : counts ? 1
                                                : CSRN_HOST_COLUMN_INDICES,
-                                      rows ? mask : columns);
+                                      !rows      ? columns
+                                      : excluded ? mask
+                                                 : 0);
   if (!status && rows) {
     csrn_host_row_sums job = {A, excluded, nullptr, sums, sums_type};
     if (excluded)

@@ -94,8 +94,8 @@ __global__ void __launch_bounds__(CSRN_THREADS)
     atomicAdd(&control->now.n_excluded, count);
 }
 
-/* Blocks on each multiprocessor, and loads that a thread has under way: together enough for the memory. */
-enum { CHECK_BLOCKS_PER_UNIT = 8, CHECK_LOADS = 8 };
+/* Loads that a thread has under way: with as many threads as there can be, enough for the memory. */
+enum { CHECK_LOADS = 8 };
 
 template <typename I>
 __device__ __forceinline__ void check_columns(const csrn_device_matrix &A, const I *indices) {
@@ -119,7 +119,7 @@ __device__ __forceinline__ void check_columns(const csrn_device_matrix &A, const
   }
 }
 
-__global__ void __launch_bounds__(CSRN_THREADS, CHECK_BLOCKS_PER_UNIT)
+__global__ void __launch_bounds__(CSRN_THREADS, MOST_THREADS / CSRN_THREADS)
     check_columns_kernel(csrn_device_matrix A) {
   if (!A.is_sound())
     return;
@@ -178,7 +178,7 @@ csrn_status csrn_cuda_pack_mask(csrn_context *ctx, csrn_status status, const uin
 }
 
 csrn_status csrn_cuda_check_columns(csrn_context *ctx, const csrn_csr *A) {
-  const int64_t most = int64_t(csrn_cuda_state_of(ctx)->n_units) * CHECK_BLOCKS_PER_UNIT;
+  const int64_t most = int64_t(csrn_cuda_state_of(ctx)->n_units) * 8;
   const csrn_launch shape = {csrn_cuda_blocks(A->nnz, CSRN_THREADS, most), CSRN_THREADS, 0};
   return csrn_cuda_launch(ctx, CSRN_OK, shape, check_columns_kernel, csrn_device_view(ctx, A));
 }

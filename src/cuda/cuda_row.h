@@ -185,7 +185,7 @@ __device__ __forceinline__ S add_all(const csrn_device_matrix &A, const Op &op, 
 /* The sum of elements [begin, begin + n) of the matrix; n <= CSRN_BLOCK. LOADS: how many a thread has under
  * way at most; few beside other things that need registers. */
 enum { FEW_LOADS = 4, MOST_LOADS = 32 };
-template <typename Op> constexpr int some_loads = Op::MASKED ? FEW_LOADS : 2 * FEW_LOADS;
+template <typename Op> constexpr int some_loads = Op::MASKED &&Op::FINISHES ? int(FEW_LOADS) : 2 * FEW_LOADS;
 
 template <int LOADS, typename Op>
 __device__ __forceinline__ typename csrn_sum_of<typename Op::T>::lane

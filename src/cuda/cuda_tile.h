@@ -17,9 +17,14 @@ template <int G, typename T>
 constexpr int tile_bytes = sizeof(T) > 4   ? 32 << 10
                            : G < CSRN_WARP ? 16 << 10
                                            : 24 << 10;
-template <int G, typename T> constexpr int tile_room = tile_bytes<G, T> / static_cast<int>(sizeof(T));
+/* The elements that it has room for: with their columns not more than of four bytes each. */
+template <int G, typename Op>
+constexpr int tile_room = tile_bytes<G, typename Op::T> /
+                          static_cast<int>(Op::MASKED && sizeof(typename Op::T) < 4 ? 4
+                                                                                    : sizeof(typename Op::T));
 /* Where the columns of its elements begin, where there are such. */
-template <int G, typename T> constexpr int columns_in_tile = tile_bytes<G, T> + COPY_UNIT;
+template <int G, typename Op>
+constexpr int columns_in_tile = tile_room<G, Op> *static_cast<int>(sizeof(typename Op::T)) + COPY_UNIT;
 
 /* ---- Sums in shared memory --------------------------------------------------------- */
 
@@ -78,6 +83,9 @@ sum_kept(const csrn_device_matrix &A, const Op &op, const typename Op::T *kept,
     base = add_rounds<G, ROUNDS, Op>(kept, n, lanes);
   else if (columns.type == CSRN_I32)
     base = add_rounds_counted<G, ROUNDS>(A, op, kept, static_cast<const int32_t *>(columns.values), begin, n,
+                                         lanes);
+  else if (columns.size() == sizeof(int64_t))
+    base = add_rounds_counted<G, ROUNDS>(A, op, kept, static_cast<const int64_t *>(columns.values), begin, n,
                                          lanes);
   else
     base = add_rounds_counted<G, ROUNDS>(A, op, kept, columns, begin, n, lanes);
@@ -181,7 +189,7 @@ template <int G, typename Op>
 __device__ __forceinline__ int find_part(const int64_t *ends, int n_rows, int *from) {
   while (*from < n_rows && ends[*from + 1] - ends[*from] > LONG_ROW)
     ++*from;
-  return *from < n_rows ? fitting_rows(ends, *from, n_rows, tile_room<G, typename Op::T>) : n_rows;
+  return *from < n_rows ? fitting_rows(ends, *from, n_rows, tile_room<G, Op>) : n_rows;
 }
 
 /* Begins to bring n elements of the matrix from element `begin` on; with their columns, if some of those are
@@ -193,7 +201,7 @@ __device__ __forceinline__ void bring(const csrn_walk &w, const Op &op, csrn_arr
   const csrn_tile_array values(op.data, sizeof(T), begin, n, shared);
   if constexpr (Op::MASKED) {
     const csrn_tile_array columns(w.A.indices.values, w.A.indices.size(), begin, n,
-                                  shared + columns_in_tile<G, T>);
+                                  shared + columns_in_tile<G, Op>);
     arrival->expect(values.units + columns.units);
     columns.begin_to_bring(arrival);
   } else {
@@ -208,8 +216,7 @@ __device__ __forceinline__ csrn_index_array kept_columns(const csrn_walk &w, int
                                                          unsigned char *shared) {
   const csrn_index_array &all = w.A.indices;
   const auto *first = static_cast<const unsigned char *>(all.values) + begin * all.size();
-  return {place_in_tile(first, shared + columns_in_tile<G, typename Op::T>) + (i - begin) * all.size(),
-          all.type};
+  return {place_in_tile(first, shared + columns_in_tile<G, Op>) + (i - begin) * all.size(), all.type};
 }
 
 /* Begins to bring the first part of a tile. That may be before csrn_after_previous(), when it is not known
@@ -221,7 +228,7 @@ __device__ __forceinline__ void bring_first(const csrn_walk &w, const Op &op, in
   int from = 0;
   const int to = find_part<G, Op>(ends, n_rows, &from);
   const int64_t n = ends[to] - ends[from];
-  const bool fits = n >= 0 && n <= tile_room<G, typename Op::T>;
+  const bool fits = n >= 0 && n <= tile_room<G, Op>;
   bring<G>(w, op, arrival, ends[from], fits ? static_cast<int>(n) : 0, shared);
 }
 

@@ -8,7 +8,8 @@
  *                     where that is faster, or tiles with columns do not fit, by a warp right from global
  *                     memory
  *   up to GIANT_ROW   a block of threads, a warp for every CSRN_BLOCK elements of the sum, and then in tiles,
- *                     too; by the first blocks of a launch, so that nothing waits for such a row at the end
+ *                     too; by the first blocks of a launch, so that nothing waits for such a row at the end,
+ *                     or, beside tiles of 8 threads or with columns, by a launch before
  *   beyond            all blocks, a warp for every piece of CSRN_BLOCK elements
  *
  * The kernel that every operation begins with (cuda_backend.cu) lists the rows beyond LONG_ROW: nothing of
@@ -22,7 +23,7 @@
  *   WRITES             whether that is the writing of a result, of type O, to `O *out`
  *   MASKED             whether is_excluded() may leave an element out of the total
  *   GATED              whether has_work(A) says, from what earlier kernels have found out, that there is
- *                      nothing to do: then the kernels return at once and read nothing
+ *                      nothing to do: then the kernels return at once and read no element
  *   const T *data
  *   struct input       what is to be loaded of a row beforehand, by input fetch(r)
  *   struct row         what elements need to know of the row
@@ -136,8 +137,7 @@ __device__ __forceinline__ bool next_long_row(const csrn_walk &w, csrn_long_row 
 /* Cuts the next parts from a long row: as many as a tile has rows, a quarter of its room each. An empty row
  * is one part. */
 template <typename Op> __device__ __forceinline__ int cut_parts(csrn_long_row *its, int64_t *ends) {
-  constexpr int room = tile_room<CSRN_WARP, typename Op::T> / WALK_WARPS,
-                part = room < LONG_ROW ? room : LONG_ROW;
+  constexpr int room = tile_room<CSRN_WARP, Op> / WALK_WARPS, part = room < LONG_ROW ? room : LONG_ROW;
   const int64_t begin = its->begin, rest = its->end - begin;
   const int n =
       rest >= TILE_MOST_ROWS * part ? int(TILE_MOST_ROWS) : static_cast<int>((rest + part - 1) / part);
@@ -211,6 +211,10 @@ __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<G, Op>))
   } while (tile.is_long);
 }
 
+/* Bytes of a row that are asked for before it is read: those of all rows together are to stay in the cache.
+ */
+enum { EARLY_BYTES = 4 << 10 };
+
 /* Right from global memory: after the blocks of long rows, a warp for each row. Sums alone are faster this
  * way where rows are not short. */
 template <typename Op>
@@ -223,8 +227,8 @@ __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<CSRN_WARP, Op>))
   const bool exists = place >= 0 && place < w.A.n_rows;
   if (!Op::MASKED && exists && blockIdx.x < w.n_early && group_lane<CSRN_WARP>() == 0) {
     const int64_t begin = w.early_begin(r), length = w.early_begin(r + 1) - begin;
-    if (length > 0 && length <= LONG_ROW)
-      csrn_prefetch(op.data + begin, static_cast<int>(length) * static_cast<int>(sizeof *op.data));
+    const int bytes = length > 0 && length <= LONG_ROW ? static_cast<int>(length * sizeof *op.data) : 0;
+    csrn_prefetch(op.data + begin, bytes < EARLY_BYTES ? bytes : EARLY_BYTES);
   }
   csrn_after_previous();
   if (blockIdx.x < w.n_long_blocks) {
@@ -406,7 +410,7 @@ template <typename Op> void csrn_cuda_place(csrn_walk *w, const Op &op) {
 /* How many rows a tile has: about two thirds or, where they are many, three quarters of what it has room for,
  * and a multiple of the rows that are worked on at once if it can be. */
 template <int G, typename Op> int64_t rows_per_tile(int64_t n_rows, int64_t nnz) {
-  constexpr int64_t at_once = WALK_THREADS / G, room = tile_room<G, typename Op::T>;
+  constexpr int64_t at_once = WALK_THREADS / G, room = tile_room<G, Op>;
   const int64_t mean = n_rows > 0 ? nnz / n_rows + 1 : 1;
   const int64_t fitting = (G < CSRN_WARP ? room * 3 / 4 : room * 2 / 3) / mean;
   return fitting < 1                ? 1
@@ -415,10 +419,19 @@ template <int G, typename Op> int64_t rows_per_tile(int64_t n_rows, int64_t nnz)
                                     : fitting / at_once * at_once;
 }
 
-/* Bytes of shared memory for a tile. */
-template <int G, typename Op> size_t shared_of_tile(const csrn_walk &w) {
-  constexpr int room = tile_room<G, typename Op::T>, columns_at = columns_in_tile<G, typename Op::T>;
-  return static_cast<size_t>(columns_at + (Op::MASKED ? room * w.A.indices.size() + COPY_UNIT : 0));
+/* Bytes of dynamic shared memory for a tile, the columns of which have so many bytes. */
+template <int G, typename Op> constexpr size_t shared_of_tile(int column_bytes) {
+  return static_cast<size_t>(columns_in_tile<G, Op> +
+                             (Op::MASKED ? tile_room<G, Op> * column_bytes + COPY_UNIT : 0));
+}
+
+/* What a block of tiles needs beside that, with what the device keeps for itself. */
+enum { STATIC_SHARED = 3200 };
+
+/* Whether enough blocks of tiles with their columns fit on a multiprocessor. */
+template <int G, typename Op> bool tiles_fit(const csrn_cuda_state *state, const csrn_walk &w) {
+  const size_t bytes = shared_of_tile<G, Op>(w.A.indices.size()) + STATIC_SHARED;
+  return bytes <= state->shared_per_block && state->shared_per_unit / bytes >= (G < CSRN_WARP ? 2 : 3);
 }
 
 /* The blocks of long rows, and tiles of all rows if `tiles`. */
@@ -427,9 +440,14 @@ csrn_status launch_tiles(csrn_context *ctx, csrn_status status, const csrn_walk 
                          bool tiles) {
   const int64_t rows = rows_per_tile<G, Op>(w.A.n_rows, w.A.nnz);
   const csrn_launch shape = {w.n_long_blocks + (tiles ? csrn_cuda_blocks(w.A.n_rows, rows, 0) : 0),
-                             WALK_THREADS, shared_of_tile<G, Op>(w)};
+                             WALK_THREADS, shared_of_tile<G, Op>(w.A.indices.size())};
   const auto kernel = walk_tiles_kernel<G, Op>;
-  status = csrn_cuda_allow_shared(ctx, status, reinterpret_cast<const void *>(kernel), shape.shared);
+  /* Always that for the widest columns, or what there can be: this belongs to the kernel, and another thread
+   * must not lower it before the launch. */
+  const size_t widest = shared_of_tile<G, Op>(sizeof(int64_t)),
+               most = csrn_cuda_state_of(ctx)->shared_per_block - STATIC_SHARED;
+  status = csrn_cuda_allow_shared(ctx, status, reinterpret_cast<const void *>(kernel),
+                                  widest < most ? widest : most);
   return csrn_cuda_launch(ctx, status, shape, kernel, w, op, static_cast<int>(rows));
 }
 
@@ -445,14 +463,13 @@ csrn_status launch_direct(csrn_context *ctx, const csrn_walk &w, const Op &op, b
 template <typename Op> csrn_status launch_rows(csrn_context *ctx, csrn_walk w, const Op &op) {
   const csrn_cuda_state *state = csrn_cuda_state_of(ctx);
   const int64_t n_rows = w.A.n_rows, nnz = w.A.nnz, most_long = nnz / LONG_ROW;
-  const int64_t some = int64_t(state->n_units) * 2;
+  const int64_t some = int64_t(state->n_units) * (Op::MASKED ? blocks_at_once<CSRN_WARP, Op> : 2);
   const bool is_short = nnz < SHORT_ROWS * n_rows;
   w.n_long_blocks = w.all_long ? n_rows : most_long < some ? most_long : some;
   csrn_status status = CSRN_OK;
   if constexpr (Op::MASKED) {
     /* Beside those of tiles with their columns there are no registers for long rows. */
-    const bool fits = (is_short ? shared_of_tile<TILE_GROUP, Op>(w) : shared_of_tile<CSRN_WARP, Op>(w)) <=
-                      state->shared_per_block;
+    const bool fits = is_short ? tiles_fit<TILE_GROUP, Op>(state, w) : tiles_fit<CSRN_WARP, Op>(state, w);
     status = launch_direct(ctx, w, op, !fits && !w.all_long);
     if (!fits || w.all_long)
       return status;

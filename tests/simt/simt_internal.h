@@ -100,6 +100,7 @@ void leave_collectives(thread *t);
 
 /* A kernel with its arguments. */
 struct grid {
+  const void *name;
   dim3 blocks, threads;
   size_t shared_bytes;
   void (*body)(void *);

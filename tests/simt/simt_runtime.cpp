@@ -313,5 +313,6 @@ cudaError_t simt_launch(const cudaLaunchConfig_t &config, const void *kernel, vo
   for (unsigned k = 0; k < config.numAttrs; k++)
     if (config.attrs[k].id == cudaLaunchAttributeProgrammaticStreamSerialization)
       overlaps = config.attrs[k].val.programmaticStreamSerializationAllowed != 0;
-  return enqueue_kernel(config.stream, {blocks, block, config.dynamicSmemBytes, body, data}, overlaps);
+  return enqueue_kernel(config.stream, {kernel, blocks, block, config.dynamicSmemBytes, body, data},
+                        overlaps);
 }

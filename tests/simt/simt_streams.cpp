@@ -154,9 +154,11 @@ void finish_kernels() {
   run_kernel(kernel, nullptr);
 }
 
+/* Not beside itself: its shared variables are static ones here. */
 static void run_or_put_off(const simt_item &item) {
   static uint64_t state = simt_machine().seed;
-  if (put_off.exists && item.overlaps && put_off.stream == item.stream) {
+  if (put_off.exists && item.overlaps && put_off.stream == item.stream &&
+      put_off.kernel.name != item.kernel.name) {
     const grid before = put_off.kernel;
     put_off.exists = false;
     run_kernel(item.kernel, &before);
