@@ -68,11 +68,18 @@ constexpr bool is_heavy = Op::MASKED || sizeof(typename csrn_sum_of<typename Op:
 /* There the compiler calculates with pairs of floats, which take more of them. */
 template <int, typename Op> constexpr int wanted_blocks = is_heavy<Op> ? 4 : 5;
 #else
+/* Of those of 8 threads a row, compute capability 8.6 and 8.9 have room for five in shared memory. */
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ > 800 && __CUDA_ARCH__ < 900
+constexpr int SHORT_BLOCKS = 8;
+#else
+constexpr int SHORT_BLOCKS = 9;
+#endif
 template <int G, typename Op>
-constexpr int wanted_blocks = is_heavy<Op>                                                               ? 5
-                              : sizeof(typename Op::T) > 4                                               ? 6
-                              : G<CSRN_WARP ? 9 : sizeof(typename csrn_sum_of<typename Op::T>::total)> 8 ? 7
-                                                                                                         : 8;
+constexpr int
+    wanted_blocks = is_heavy<Op>                                                                          ? 5
+                    : sizeof(typename Op::T) > 4                                                          ? 6
+                    : G<CSRN_WARP ? SHORT_BLOCKS : sizeof(typename csrn_sum_of<typename Op::T>::total)> 8 ? 7
+                                                                                                          : 8;
 #endif
 template <int G, typename Op>
 constexpr int blocks_at_once =
