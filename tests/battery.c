@@ -96,6 +96,10 @@ static csrn_status normalize_excluding_log2(csrn_context *ctx, const battery *b)
   return normalize(ctx, b, CSRN_PER_ROW, CSRN_TARGET_MEDIAN, true, true, 2.0, CSRN_F32);
 }
 
+static csrn_status normalize_fixed_excluding(csrn_context *ctx, const battery *b) {
+  return normalize(ctx, b, CSRN_PER_ROW, CSRN_TARGET_FIXED, true, true, 0.0, CSRN_F32);
+}
+
 static csrn_status normalize_mean_wide(csrn_context *ctx, const battery *b) {
   return normalize(ctx, b, CSRN_PER_ROW, CSRN_TARGET_MEAN, false, true, 0.0, CSRN_F64);
 }
@@ -146,6 +150,7 @@ const battery_operation battery_operations[N_OPERATIONS] = {
     {"log1p", log1p_single, CSRN_F32, CSRN_U64},
     {"log10(1 + x), float64", log1p_wide, CSRN_F64, CSRN_U64},
     {"check", check, CSRN_U64, CSRN_U64},
+    {"normalize, fixed, excluding, log1p", normalize_fixed_excluding, CSRN_F32, CSRN_F32},
 };
 
 csrn_status battery_call(const battery_operation *operation, const battery *b) {
@@ -155,7 +160,11 @@ csrn_status battery_call(const battery_operation *operation, const battery *b) {
 /* ---- Inputs and outputs --------------------------------------------------- */
 
 battery battery_place(const sample *m) {
-  battery b = {.A = sample_place(m, LAYOUT_DEFAULT)};
+  return battery_place_as(m, LAYOUT_DEFAULT);
+}
+
+battery battery_place_as(const sample *m, layout how) {
+  battery b = {.A = sample_place(m, how)};
   b.n = m->n_rows > m->n_cols ? m->n_rows : m->n_cols;
   float *single = host_array(b.n, sizeof *single);
   double *wide = host_array(b.n, sizeof *wide), *totals = host_array(b.n, sizeof *totals), target = 1512.5;

@@ -28,7 +28,7 @@ typedef struct battery_operation {
   csrn_dtype out_type, vector_type; /* of what is in out and vector afterwards; u64: nothing real */
 } battery_operation;
 
-enum { N_OPERATIONS = 22 };
+enum { N_OPERATIONS = 23 };
 extern const battery_operation battery_operations[N_OPERATIONS];
 
 /* How an operation is called: directly, or with something around it. */
@@ -36,6 +36,8 @@ typedef csrn_status battery_invoke(const battery_operation *operation, const bat
 battery_invoke battery_call;
 
 battery battery_place(const sample *m);
+/* The same with the matrix laid out like this. */
+battery battery_place_as(const sample *m, layout how);
 /* Fills all outputs anew. */
 void battery_clear(const battery *b);
 /* Of all outputs; all NaN count as the same value. */

@@ -42,8 +42,8 @@ static result result_of(const battery *b, const battery_operation *operation) {
                    keep("report", CSRN_F64, b->report, sizeof *b->report)}};
 }
 
-static void run_all(const sample *m, result results[N_OPERATIONS]) {
-  battery b = battery_place(m);
+static void run_all_as(const sample *m, layout how, result results[N_OPERATIONS]) {
+  battery b = battery_place_as(m, how);
   for (int i = 0; i < N_OPERATIONS; i++) {
     battery_clear(&b);
     csrn_status status = battery_call(&battery_operations[i], &b);
@@ -53,6 +53,10 @@ static void run_all(const sample *m, result results[N_OPERATIONS]) {
     results[i] = result_of(&b, &battery_operations[i]);
   }
   buffers_release();
+}
+
+static void run_all(const sample *m, result results[N_OPERATIONS]) {
+  run_all_as(m, LAYOUT_DEFAULT, results);
 }
 
 static uint64_t bits_at(const part *p, int64_t i) {
@@ -95,20 +99,26 @@ static int64_t compare_all(const result *got, const result *expected) {
 static const char *const kind_names[] = {"low", "counts", "positive", "reals", "finite", "wild"};
 
 /* The matrix on both; every difference is told before the test fails. */
-static int64_t compare_on(const sample_shape *shape, csrn_dtype type, sample_values kind, uint64_t seed) {
+static int64_t compare_as(const sample_shape *shape, csrn_dtype type, sample_values kind, uint64_t seed,
+                          layout how) {
   const fixture asked = test;
   static result expected[N_OPERATIONS], got[N_OPERATIONS];
   sample m = sample_make(shape, type, kind, seed);
   fixture_as(CSRN_BACKEND_CPU, "generic", 1);
-  run_all(&m, expected);
+  run_all_as(&m, how, expected);
   fixture_as(asked.backend, asked.isa, 3);
-  run_all(&m, got);
+  run_all_as(&m, how, got);
   const int64_t wrong = compare_all(got, expected);
   if (wrong)
     print_error("  in %s %s, %" PRId64 " rows x %" PRId64 " columns, %" PRId64 " values, seed %" PRIu64
-                ": %" PRId64 " elements differ\n",
-                csrn_dtype_name(type), kind_names[kind], m.n_rows, m.n_cols, m.nnz, seed, wrong);
+                ", indices of %s: %" PRId64 " elements differ\n",
+                csrn_dtype_name(type), kind_names[kind], m.n_rows, m.n_cols, m.nnz, seed,
+                csrn_dtype_name(how.indices), wrong);
   return wrong;
+}
+
+static int64_t compare_on(const sample_shape *shape, csrn_dtype type, sample_values kind, uint64_t seed) {
+  return compare_as(shape, type, kind, seed, LAYOUT_DEFAULT);
 }
 
 /* Kinds that make sense for a type: reals of every sort, or integers of every size. */
@@ -211,6 +221,44 @@ static void giant_rows(void **state) {
     fail_msg("%" PRId64 " elements differ from the generic kernels", wrong);
 }
 
+/* A length for a row: all of a matrix alike, or a few among many. */
+static int64_t draw_length(int64_t way, uint64_t *seed) {
+  static const int64_t most[] = {20, 300, 2000, 7000};
+  const bool is_long = random_below(seed, 10) == 0;
+  if (way < (int64_t)COUNT(most) - 1)
+    return random_below(seed, most[way] + 1);
+  return is_long ? 3000 + random_below(seed, 4000) : random_below(seed, way == 3 ? 100 : 2);
+}
+
+/* Shapes, types of values and of indices, and where the arrays begin, all drawn by lot. */
+static void drawn_by_lot(void **state) {
+  (void)state;
+  enum { MOST_ROWS = 60 };
+  static const csrn_dtype offsets[] = {CSRN_I32, CSRN_I64, CSRN_U32, CSRN_U64};
+  int64_t wrong = 0;
+  for (uint64_t seed = 601; seed < (fixture_is_brief() ? 621 : 721); seed++) {
+    uint64_t random = seed;
+    int64_t lengths[MOST_ROWS];
+    const csrn_dtype type = data_types[random_below(&random, N_DATA_TYPES)];
+    const layout how = {offsets[random_below(&random, COUNT(offsets))],
+                        index_types[random_below(&random, N_INDEX_TYPES)], false};
+    const int64_t way = random_below(&random, 5), n_rows = random_below(&random, MOST_ROWS + 1);
+    const int64_t most_columns = how.indices == CSRN_U8 ? 255 : random_below(&random, 4) ? 3000 : 30000;
+    for (int64_t i = 0; i < n_rows; i++)
+      lengths[i] = draw_length(way, &random);
+    const sample_shape shape = {lengths, n_rows, 1 + random_below(&random, most_columns),
+                                random_below(&random, 9), random_below(&random, 9)};
+    const sample_values kind = is_real(type)
+                                   ? kinds_of_reals[random_below(&random, COUNT(kinds_of_reals))]
+                                   : kinds_of_integers[random_below(&random, COUNT(kinds_of_integers))];
+    buffers_place(random_below(&random, 2) ? PLACE_SHIFTED : PLACE_ALIGNED);
+    wrong += compare_as(&shape, type, kind, seed, how);
+    host_release();
+  }
+  if (wrong)
+    fail_msg("%" PRId64 " elements differ from the generic kernels", wrong);
+}
+
 /* The comparison can fail: one bit of one element is found. */
 static void a_single_bit_is_found(void **state) {
   (void)state;
@@ -230,15 +278,11 @@ static void a_single_bit_is_found(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      TEST(very_short_rows),
-      TEST(long_rows_among_short_ones),
-      TEST(short_rows),
-      TEST(rows_of_a_warp),
-      TEST(rows_of_a_block),
-      TEST(one_column),
-      TEST(many_columns),
-      TEST(giant_rows),
-      TEST(a_single_bit_is_found),
+      TEST(very_short_rows), TEST(long_rows_among_short_ones),
+      TEST(short_rows),      TEST(rows_of_a_warp),
+      TEST(rows_of_a_block), TEST(one_column),
+      TEST(many_columns),    TEST(giant_rows),
+      TEST(drawn_by_lot),    TEST(a_single_bit_is_found),
   };
   return fixture_run(argc, argv, "backend_bits", tests, COUNT(tests));
 }

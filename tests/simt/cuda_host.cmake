@@ -138,11 +138,11 @@ function(csrnorm_cuda_host_test name label)
   add_executable(test_${name}_cuda_host $<TARGET_OBJECTS:test_${name}>)
   target_link_libraries(test_${name}_cuda_host PRIVATE csrnorm_test_parts csrnorm_cuda_host)
   csrnorm_test(${name}.cuda-host ${label} test_${name}_cuda_host cuda "")
-  # On a GPU of one multiprocessor, where loops over the grid go round, and with threads that run in another order; in
-  # brief, since there is the same once more.
+  # On a GPU of one multiprocessor, where loops over the grid go round, with little shared memory and with threads that
+  # run in another order; in brief, since there is the same once more.
   if(name MATCHES "^(axis_sum|column_sum|exclusion|normalize|median)$" AND NOT CSRNORM_SANITIZE)
     csrnorm_test(${name}.cuda-host-small ${label} test_${name}_cuda_host cuda "")
-    set_property(TEST ${name}.cuda-host-small APPEND PROPERTY ENVIRONMENT CSRN_SIMT_MULTIPROCESSORS=1
+    set_property(TEST ${name}.cuda-host-small APPEND PROPERTY ENVIRONMENT CSRN_SIMT_MULTIPROCESSORS=1 CSRN_SIMT_SHARED_KIB=64
       CSRN_SIMT_ORDER=backward CSRNORM_TEST_BRIEF=1)
   endif()
 endfunction()
