@@ -327,6 +327,11 @@ typedef struct worker {
   bool right;
 } worker;
 
+/* A new buffer with these bytes, or, if `from` is NULL, with any. */
+static bool place_copy(csrn_context *ctx, size_t bytes, const void *from, void **buffer) {
+  return !csrn_buffer_allocate(ctx, bytes, buffer) && (!from || !csrn_buffer_copy(ctx, *buffer, from, bytes));
+}
+
 /* Normalizes the same matrix again and again with a context of its own; no cmocka
  * here, which belongs to the main thread. */
 static void *work(void *argument) {
@@ -336,9 +341,8 @@ static void *work(void *argument) {
     return NULL;
   void *indptr = NULL, *data = NULL;
   float *got = malloc(DATA_BYTES);
-  bool right = got && !csrn_buffer_allocate(ctx, INDPTR_BYTES, &indptr) &&
-               !csrn_buffer_allocate(ctx, DATA_BYTES, &data) &&
-               !csrn_buffer_copy(ctx, indptr, w->indptr, INDPTR_BYTES);
+  bool right =
+      got && place_copy(ctx, INDPTR_BYTES, w->indptr, &indptr) && place_copy(ctx, DATA_BYTES, NULL, &data);
   csrn_csr A = {.n_rows = ROWS, .n_cols = 5, .nnz = VALUES, .indptr_type = CSRN_I64, .data_type = CSRN_F32};
   A.indptr = indptr;
   A.data = data;
@@ -395,10 +399,6 @@ typedef struct sum_worker {
   csrn_dtype indices_type;
   bool right;
 } sum_worker;
-
-static bool place_copy(csrn_context *ctx, size_t bytes, const void *from, void **buffer) {
-  return !csrn_buffer_allocate(ctx, bytes, buffer) && (!from || !csrn_buffer_copy(ctx, *buffer, from, bytes));
-}
 
 /* Sums rows of ones without the first column, again and again, with a context of its own; no cmocka here. */
 static void *sum_excluding(void *argument) {

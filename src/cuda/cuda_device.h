@@ -79,20 +79,24 @@ struct csrn_index_array {
   __host__ __device__ __forceinline__ int size() const {
     return type == CSRN_I32 || type == CSRN_U32 ? 4 : type == CSRN_U8 ? 1 : type == CSRN_U16 ? 2 : 8;
   }
-  /* EARLY: see csrn_load(). */
-  template <bool EARLY> __device__ __forceinline__ int64_t at(int64_t i) const {
+  /* use(values), in their type. */
+  template <typename Use> __device__ __forceinline__ auto with(const Use &use) const {
     switch (type) {
     case CSRN_I32:
-      return csrn_load<EARLY>(static_cast<const int32_t *>(values) + i);
+      return use(static_cast<const int32_t *>(values));
     case CSRN_U8:
-      return csrn_load<EARLY>(static_cast<const uint8_t *>(values) + i);
+      return use(static_cast<const uint8_t *>(values));
     case CSRN_U16:
-      return csrn_load<EARLY>(static_cast<const uint16_t *>(values) + i);
+      return use(static_cast<const uint16_t *>(values));
     case CSRN_U32:
-      return csrn_load<EARLY>(static_cast<const uint32_t *>(values) + i);
+      return use(static_cast<const uint32_t *>(values));
     default: /* i64 and u64 */
-      return csrn_load<EARLY>(static_cast<const int64_t *>(values) + i);
+      return use(static_cast<const int64_t *>(values));
     }
+  }
+  /* EARLY: see csrn_load(). */
+  template <bool EARLY> __device__ __forceinline__ int64_t at(int64_t i) const {
+    return with([i](auto *p) { return static_cast<int64_t>(csrn_load<EARLY>(p + i)); });
   }
 };
 

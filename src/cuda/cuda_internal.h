@@ -252,8 +252,9 @@ csrn_status csrn_cuda_continue(csrn_context *ctx, const csrn_csr *A, bool walks)
 /* Waits, and returns what went wrong on the device since the last call. */
 csrn_status csrn_cuda_synchronize(csrn_context *ctx);
 
-/* The steps that operations are made of, after csrn_cuda_begin(). */
-/* excluded: the columns to leave out, as csrn_cuda_pack_mask() has packed them; or NULL. */
+/* The steps that operations are made of, after csrn_cuda_begin().
+ *
+ * excluded: the columns to leave out, as csrn_cuda_pack_mask() has packed them; or NULL. */
 csrn_status csrn_cuda_row_sums(csrn_context *ctx, const csrn_csr *A, const uint32_t *excluded, void *sums,
                                csrn_dtype sums_type, bool backwards);
 /* *bits: whether each of the n bytes of a mask is not 0, in CSRN_CUDA_BITS: what a warp looks up there lies

@@ -123,18 +123,7 @@ __global__ void __launch_bounds__(CSRN_THREADS, MOST_THREADS / CSRN_THREADS)
     check_columns_kernel(csrn_device_matrix A) {
   if (!A.is_sound())
     return;
-  switch (A.indices.type) {
-  case CSRN_I32:
-    return check_columns(A, static_cast<const int32_t *>(A.indices.values));
-  case CSRN_U8:
-    return check_columns(A, static_cast<const uint8_t *>(A.indices.values));
-  case CSRN_U16:
-    return check_columns(A, static_cast<const uint16_t *>(A.indices.values));
-  case CSRN_U32:
-    return check_columns(A, static_cast<const uint32_t *>(A.indices.values));
-  default: /* i64 and u64 */
-    return check_columns(A, static_cast<const int64_t *>(A.indices.values));
-  }
+  A.indices.with([&A](auto *indices) { check_columns(A, indices); });
 }
 
 } // namespace
