@@ -1,4 +1,4 @@
-/* `csrnorm devices`: what can compute here, and why what cannot does not. */
+/* `csrnorm devices`: what can compute here, and why what cannot does not; exit code 1 if something cannot. */
 #include "commands.h"
 #include "json.h"
 
@@ -44,33 +44,39 @@ static void print_absent(cli_json *json, const char *backend) {
   }
 }
 
-static void print_backend(cli_json *json, csrn_backend backend, const char *name) {
+/* Whether all its devices can be used, and there is one. */
+static bool print_backend(cli_json *json, csrn_backend backend, const char *name) {
   int32_t count = 0;
+  bool good = true;
   if (csrn_device_count(backend, &count) || count == 0) {
     print_absent(json, name);
-    return;
+    return false;
   }
   for (int32_t device = 0; device < count; device++) {
     csrn_device_properties properties = {.size = sizeof properties};
-    if (csrn_device_info(backend, device, &properties) == CSRN_OK)
+    if (csrn_device_info(backend, device, &properties) == CSRN_OK) {
       print_device(json, name, &properties);
-    else
+    } else {
       print_absent(json, name);
+      good = false;
+    }
   }
+  return good;
 }
 
 int cli_devices(const cli_arguments *arguments) {
   cli_json json = {.stream = stdout};
   const bool as_json = cli_flag(arguments, "json");
+  bool good = true;
   if (as_json) {
     cli_json_open(&json, NULL, '{');
     cli_json_open(&json, "devices", '[');
   }
   for (int i = 0; i < N_BACKENDS; i++)
-    print_backend(as_json ? &json : NULL, backends[i].backend, backends[i].name);
+    good = print_backend(as_json ? &json : NULL, backends[i].backend, backends[i].name) && good;
   if (as_json) {
     cli_json_close(&json, ']');
     cli_json_close(&json, '}');
   }
-  return CLI_OK;
+  return good ? CLI_OK : CLI_FAILED;
 }

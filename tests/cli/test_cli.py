@@ -169,7 +169,7 @@ class Results(Command):
     def test_threads_and_instruction_sets(self):
         source = self.dir / "sim.npz"
         self.good("simulate", "-o", source, "--cells", "300", "--genes", "2000", "--depth", "3000")
-        sets = json.loads(self.good("devices", "--json"))["devices"][0]["isa"].split()
+        sets = json.loads(self.run_program("devices", "--json").stdout)["devices"][0]["isa"].split()
         results = set()
         for isa in sets:
             for threads in (1, 2, 3, 7):

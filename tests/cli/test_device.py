@@ -23,8 +23,11 @@ BRIEF = os.environ.get("CSRNORM_TEST_BRIEF") == "1"  # each choice, but not all 
 
 
 def devices():
-    done = subprocess.run([PROGRAM, "devices", "--json"], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)["devices"]
+    done = subprocess.run([PROGRAM, "devices", "--json"], capture_output=True, text=True)
+    found = json.loads(done.stdout)["devices"]
+    if done.returncode != (1 if any("missing" in device for device in found) else 0):
+        raise SystemExit(f"csrnorm devices: exit code {done.returncode}; {done.stdout}{done.stderr}")
+    return found
 
 
 CUDA = [device for device in devices() if device["backend"] == "cuda"]
@@ -83,7 +86,9 @@ class Missing(Case):
             self.bad(sentence, *command, "--device", asked)
 
     def test_devices_says_what_is_missing(self):
-        text = self.good("devices")
+        done = self.run_program("devices")
+        text = done.stdout
+        self.assertEqual((done.returncode, done.stderr), (0 if HAS_DEVICE else 1, ""))
         self.assertRegex(text, r"(?m)^cpu:0  ")
         if HAS_DEVICE:
             self.assertRegex(text, r"(?m)^cuda:0  .+ multiprocessors, .+ sm_\d+")
@@ -94,7 +99,9 @@ class Missing(Case):
     @unittest.skipUnless("cuda_host" in PROGRAM, "not the program with the stand-in for CUDA")
     def test_without_any_device(self):
         none = {**os.environ, "CSRN_SIMT_DEVICES": "0"}
-        self.assertRegex(self.good("devices", env=none), "cuda  none: no CUDA device: ")
+        done = self.run_program("devices", env=none)
+        self.assertEqual((done.returncode, done.stderr), (1, ""))
+        self.assertRegex(done.stdout, "cuda  none: no CUDA device: ")
         for command in self.commands():
             self.bad("no CUDA device: ", *command, "--device", "cuda", env=none)
         done = self.run_program("bench", "--cells", "50", "--genes", "60", "--device", "cuda", "--json", env=none)
