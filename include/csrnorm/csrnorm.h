@@ -56,7 +56,8 @@
  * - The caller's floating-point mode (rounding, flush-to-zero) does not matter.
  *
  * The library never prints, aborts, exits, raises signals or reads the
- * environment, except for OMP_* (the number of threads) and CSRNORM_ISA.
+ * environment, except for OMP_* (the number of threads), CSRNORM_ISA and, to find
+ * faults, CSRNORM_CUDA_OVERLAP (0: no kernel begins before the last one is done).
  *
  * "Row" is a stored (compressed) row. A CSC matrix of cells x genes is the CSR of
  * its transpose: pass it as genes x cells and choose CSRN_PER_COLUMN.

@@ -8,6 +8,7 @@
 
 #include <cinttypes>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 /* ---- Errors ---------------------------------------------------------------------- */
@@ -63,12 +64,15 @@ csrn_status cuda_device_info(int32_t device, csrn_device_properties *properties)
 
 __global__ void probe_kernel() {}
 
-/* Whether this build has code for the device, and whether that code can wait for the kernel before it. */
+/* Whether this build has code for the device, and whether that code can wait for the kernel before it, and
+ * shall: CSRNORM_CUDA_OVERLAP=0 tells whether a fault lies in that. */
 csrn_status check_code(csrn_context *ctx, int device) {
   cudaFuncAttributes attributes;
   const cudaError_t error = cudaFuncGetAttributes(&attributes, reinterpret_cast<const void *>(probe_kernel));
   if (error == cudaSuccess) {
-    csrn_cuda_state_of(ctx)->overlaps = attributes.ptxVersion >= 90;
+    const char *overlap = getenv("CSRNORM_CUDA_OVERLAP");
+    csrn_cuda_state_of(ctx)->overlaps =
+        attributes.ptxVersion >= 90 && !(overlap && strcmp(overlap, "0") == 0);
     return CSRN_OK;
   }
   if (error != cudaErrorNoKernelImageForDevice && error != cudaErrorInvalidDeviceFunction &&

@@ -231,6 +231,7 @@ csrn_status csrn_host_open(csrn_context *ctx, const csrn_csr *A, csrn_dtype out_
   if (status)
     return status;
   csrn_cuda_host *host = host_of(ctx);
+  csrn_cuda_state_of(ctx)->in_parts = true;
   host->A = A;
   host->out_type = out_type;
   host->first = csrn_cpu_offset(A, 0);
@@ -262,6 +263,7 @@ csrn_status csrn_host_open(csrn_context *ctx, const csrn_csr *A, csrn_dtype out_
 
 csrn_status csrn_host_close(csrn_context *ctx, csrn_status status) {
   csrn_cuda_host *host = host_of(ctx);
+  csrn_cuda_state_of(ctx)->in_parts = false;
   if (host && host->resident) {
     csrn_cuda_release(ctx, host->resident, host->resident_bytes);
     host->resident = nullptr;

@@ -84,6 +84,7 @@ typedef struct csrn_cuda_state {
   bool is_moving;             /* which has not waited for it yet, since it was being captured */
   bool has_pools;             /* memory of the device can be allocated in the order of a stream */
   bool overlaps;              /* kernels wait for the one before by themselves: csrn_after_previous() */
+  bool in_parts;              /* a matrix comes from host memory, whose copies take longer than launches */
   int n_units;                /* multiprocessors */
   size_t shared_per_block;    /* bytes that a block may have at most */
   size_t shared_per_unit;     /* bytes that the blocks on one multiprocessor share */
@@ -197,8 +198,9 @@ struct csrn_launch {
 
 /* Launches kernel(arguments...) on the context's stream. `status` is that of what came before: nothing is
  * launched after a failure, so that a sequence of launches needs one look at the end. Where kernels can wait
- * by themselves, one is launched while the one before it ends ("programmatic dependent launch"); in a graph,
- * whose edges the caller may want to look at, it is not. */
+ * by themselves, one is launched while the one before it ends ("programmatic dependent launch"). Not in a
+ * graph, whose edges the caller may want to look at; nor in parts, where there would be nothing to gain, and
+ * kernels follow events and copies: how those go with it is described nowhere. */
 template <typename... Parameters, typename... Arguments>
 csrn_status csrn_cuda_launch(csrn_context *ctx, csrn_status status, const csrn_launch &shape,
                              void (*kernel)(Parameters...), const Arguments &...arguments) {
@@ -206,16 +208,17 @@ csrn_status csrn_cuda_launch(csrn_context *ctx, csrn_status status, const csrn_l
     return status;
   if (shape.blocks > INT32_MAX) /* the most that a grid may have; 2^32 more would look like few */
     return csrn_fail(ctx, CSRN_UNSUPPORTED, "the matrix has more rows than a device can be given at a time");
+  const csrn_cuda_state *state = csrn_cuda_state_of(ctx);
   cudaLaunchConfig_t config = {};
   config.gridDim = dim3(static_cast<unsigned>(shape.blocks));
   config.blockDim = dim3(shape.threads);
   config.dynamicSmemBytes = shape.shared;
-  config.stream = csrn_cuda_state_of(ctx)->stream;
+  config.stream = state->stream;
   cudaLaunchAttribute early = {};
   early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   early.val.programmaticStreamSerializationAllowed = 1;
   config.attrs = &early;
-  config.numAttrs = csrn_cuda_state_of(ctx)->overlaps && !csrn_cuda_is_captured(config.stream) ? 1 : 0;
+  config.numAttrs = state->overlaps && !state->in_parts && !csrn_cuda_is_captured(state->stream) ? 1 : 0;
   cudaError_t error = cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
   return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(ctx, error, "a kernel launch");
 }

@@ -21,6 +21,9 @@ int64_t guest_waits(void) {
 int64_t guest_sent(void) {
   return simt_machine().sent;
 }
+int64_t guest_early(void) {
+  return simt_machine().early;
+}
 void guest_fail_launch(int64_t n) {
   simt_machine().fail_launch = n;
 }
@@ -49,6 +52,9 @@ int64_t guest_waits(void) {
   return 0;
 }
 int64_t guest_sent(void) {
+  return 0;
+}
+int64_t guest_early(void) {
   return 0;
 }
 void guest_fail_launch(int64_t) {}

@@ -39,6 +39,7 @@ extern const bool guest_is_emulated;
 int64_t guest_allocations(void); /* of device and pinned memory, by anybody */
 int64_t guest_waits(void);       /* of the host for the device */
 int64_t guest_sent(void);        /* bytes that have been copied to the device */
+int64_t guest_early(void);       /* kernels that were let begin before the one before was done */
 void guest_fail_launch(int64_t n);
 void guest_fail_allocation(int64_t n);
 void guest_fail_stream(int64_t n);

@@ -5,6 +5,7 @@
  */
 #include "guest.h"
 
+#include <cstdlib>
 #include <cstring>
 #include <initializer_list>
 
@@ -40,6 +41,54 @@ static void results_of_cpu(const sample *m, uint64_t expected[N_OPERATIONS]) {
   battery_hashes(m, battery_call, expected);
 }
 
+/* How an array of a battery differs from a copy of it that was taken before. */
+static bool tell_differences(const char *name, const void *is, const void *was, int64_t n, size_t size) {
+  const auto *now = static_cast<const unsigned char *>(is), *then = static_cast<const unsigned char *>(was);
+  int64_t count = 0, first = -1, last = -1;
+  for (int64_t i = 0; i < n; i++)
+    if (std::memcmp(now + static_cast<size_t>(i) * size, then + static_cast<size_t>(i) * size, size) != 0) {
+      first = count++ ? first : i;
+      last = i;
+    }
+  if (!count)
+    return false;
+  print_error("%s: %lld of %lld elements differ, from %lld to %lld; the first is", name,
+              static_cast<long long>(count), static_cast<long long>(n), static_cast<long long>(first),
+              static_cast<long long>(last));
+  for (const unsigned char *bytes : {then, now}) {
+    print_error(bytes == then ? " 0x" : ", expected 0x");
+    for (size_t k = size; k-- > 0;)
+      print_error("%02x", bytes[static_cast<size_t>(first) * size + k]);
+  }
+  print_error("\n");
+  return true;
+}
+
+/* What the device has left in a battery, beside what the CPU makes of it now. */
+static void explain(const battery *b, const battery_operation *operation) {
+  const size_t out_size = operation->out_type == CSRN_F32 ? sizeof(float) : sizeof(double);
+  const size_t vector_size = operation->vector_type == CSRN_F32 ? sizeof(float) : sizeof(double);
+  const size_t out_bytes = static_cast<size_t>(b->A.nnz) * sizeof(double), n = static_cast<size_t>(b->n);
+  void *out = std::malloc(out_bytes), *vector = std::malloc(n * sizeof(double)), *mask = std::malloc(n);
+  if (out && vector && mask) {
+    std::memcpy(out, b->out, out_bytes);
+    std::memcpy(vector, b->vector, n * sizeof(double));
+    std::memcpy(mask, b->mask, n);
+    battery_clear(b);
+    if (operation->run(test.ctx, b) == CSRN_OK) {
+      bool any = tell_differences("values", b->out, out, b->A.nnz, out_size);
+      any = tell_differences("sums or factors", b->vector, vector, b->n, vector_size) || any;
+      any = tell_differences("mask", b->mask, mask, b->n, 1) || any;
+      if (!any)
+        print_error("no array differs from what the CPU makes of it now\n");
+    }
+  }
+  std::free(out);
+  std::free(vector);
+  std::free(mask);
+}
+
+/* test.ctx is a CPU context. */
 static void expect_bits(csrn_context *ctx, const battery *b, int i, uint64_t expected) {
   const battery_operation *operation = &battery_operations[i];
   battery_clear(b);
@@ -47,8 +96,10 @@ static void expect_bits(csrn_context *ctx, const battery *b, int i, uint64_t exp
   if (status)
     fail_msg("%s: %d: %s", operation->name, static_cast<int>(status), csrn_error_detail(ctx));
   buffers_check();
-  if (battery_hash(b, operation) != expected)
+  if (battery_hash(b, operation) != expected) {
+    explain(b, operation);
     fail_msg("%s gave other bits through the device", operation->name);
+  }
 }
 
 static void expect_all_bits(csrn_context *ctx, const sample *m, const uint64_t expected[N_OPERATIONS]) {

@@ -58,6 +58,38 @@ static void on_a_stream_nothing_is_waited_for(void **) {
   }
 }
 
+/* Kernels begin before the last one is done; but not in the parts of a matrix that comes from host memory,
+ * and not where the environment forbids it. */
+static void kernels_one_by_one(void **) {
+  const sample m = guest_matrix(CSRN_F32, 603);
+  const csrn_csr A = guest_view(&m);
+  const cudaStream_t stream = make_stream();
+  const csrn_context_options options = guest_options(stream, nullptr);
+  void *out = host_array(m.nnz, sizeof(float)), *same = host_array(m.nnz, sizeof(float));
+  uint64_t expected[N_OPERATIONS], got[N_OPERATIONS];
+  csrn_context *cpu = nullptr;
+  expect_ok(csrn_context_create(nullptr, &cpu));
+  expect_ok(csrn_normalize_total(cpu, &A, nullptr, same, CSRN_F32, nullptr, nullptr));
+  csrn_context_destroy(cpu);
+  usual_hashes(&m, expected);
+  for (const char *overlap : {"1", "0", ""}) {
+    setenv("CSRNORM_CUDA_OVERLAP", overlap, 1);
+    guest_restart(&options);
+    unsetenv("CSRNORM_CUDA_OVERLAP");
+    const int64_t before = guest_early();
+    battery_hashes(&m, battery_call, got);
+    battery_expect(got, expected, overlap);
+    const int64_t after = guest_early();
+    if (guest_is_emulated)
+      assert_int_equal(after > before, *overlap != '0');
+    expect_ok(csrn_normalize_total(test.ctx, &A, nullptr, out, CSRN_F32, nullptr, nullptr));
+    assert_int_equal(guest_early(), after);
+    assert_memory_equal(out, same, static_cast<size_t>(m.nnz) * sizeof(float));
+  }
+  fixture_restart(3);
+  expect_cuda(cudaStreamDestroy(stream));
+}
+
 /* The scratch memory is in use on the first stream when work on the second is enqueued. */
 static void changing_the_stream_keeps_the_order(void **) {
   const sample m = guest_matrix(CSRN_F32, 602);
@@ -592,6 +624,7 @@ static void the_current_device_is_kept(void **) {
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       TEST(on_a_stream_nothing_is_waited_for),
+      TEST(kernels_one_by_one),
       TEST(changing_the_stream_keeps_the_order),
       TEST(destroying_waits_for_nothing),
       TEST(every_operation_captured_and_replayed),

@@ -78,6 +78,7 @@ struct simt_settings {
   int64_t fail_allocation, fail_launch, fail_stream;
   int64_t allocations, waits; /* counted: of device and pinned memory; of the host for the device */
   int64_t sent;               /* bytes that were copied to the device from other memory */
+  int64_t early;              /* launches of kernels that may begin while the one before still runs */
 };
 
 /* Read from the environment at first use; changes count for what comes after them. */

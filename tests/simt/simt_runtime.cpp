@@ -313,6 +313,7 @@ cudaError_t simt_launch(const cudaLaunchConfig_t &config, const void *kernel, vo
   for (unsigned k = 0; k < config.numAttrs; k++)
     if (config.attrs[k].id == cudaLaunchAttributeProgrammaticStreamSerialization)
       overlaps = config.attrs[k].val.programmaticStreamSerializationAllowed != 0;
+  __atomic_fetch_add(&simt_machine().early, overlaps ? 1 : 0, __ATOMIC_RELAXED);
   return enqueue_kernel(config.stream, {kernel, blocks, block, config.dynamicSmemBytes, body, data},
                         overlaps);
 }

@@ -105,7 +105,13 @@ grep -q '"name": "suite", "outcome": "failed".*axis_sum.cuda' "$record" || fail 
 grep -q '"name": "memcheck", "outcome": "missing".*refused' "$record" || fail "a tool that refuses is not missing"
 grep -q '"gpu_bench": null' "$record" || fail "results of a failed benchmark"
 expect 1 'steps that failed there: suite benchmark' "$verify" --check
+program "$bin/compute-sanitizer" 'while [[ $1 == -* ]]; do shift 2; done; exec "$@"'
 program "$build/bin/test_axis_sum" 'exit 0'
+program "$build/bin/test_views" '[[ ${CSRNORM_CUDA_OVERLAP-} == 0 ]]'
+expect 1 'memcheck +failed .*views:.*with one kernel after the other: passed' "$verify" "$build"
+program "$build/bin/test_views" 'exit 1'
+expect 1 'memcheck +failed .*views:.*with one kernel after the other: failed' "$verify" "$build"
+program "$build/bin/test_views" 'exit 0'
 program "$build/bin/gpu_bench" 'sleep 30'
 sed -i 's/^  step benchmark [0-9]*/  step benchmark 1/' "$verify"
 expect 1 'benchmark +failed .* not done within 1 seconds' "$verify" "$build"
