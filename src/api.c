@@ -174,6 +174,16 @@ static void check_fields(check *c, const csrn_csr *A, bool needs_indices, bool n
     check_array(c, "A->indices", A->indices, A->nnz, A->indices_type, false, !needs_indices);
 }
 
+/* Columns for each of which an operation needs scratch memory, for every thread: with more the bytes would
+ * not be a number of 64 bits. */
+static const int64_t most_columns = PTRDIFF_MAX >> 20;
+
+static void check_columns(check *c, const csrn_csr *A) {
+  if (!c->status && A->n_cols > most_columns)
+    FAIL(c, CSRN_OUT_OF_MEMORY, "A->n_cols is %" PRId64 "; there is no scratch memory for so many columns",
+         A->n_cols);
+}
+
 /* The matrix itself; its arrays become the first spans. */
 static void check_matrix(check *c, const csrn_csr *A, bool needs_indices, bool needs_data) {
   if (!A)
@@ -229,6 +239,8 @@ static csrn_status axis_sum(csrn_context *ctx, const csrn_csr *A, csrn_axis axis
   check c = check_begin_matrix(ctx, A);
   check_axis(&c, axis);
   check_matrix(&c, A, axis == CSRN_PER_COLUMN || excluded, true);
+  if (axis == CSRN_PER_COLUMN || excluded)
+    check_columns(&c, A);
   check_type(&c, "sums_type", sums_type,
              sums_type == CSRN_F64 || sums_type == CSRN_I64 || sums_type == CSRN_U64,
              "float64, int64 or uint64");
@@ -266,6 +278,8 @@ static csrn_status axis_scale(csrn_context *ctx, const csrn_csr *A, csrn_axis ax
   check_float_type(&c, "factors_type", factors_type);
   check_float_type(&c, "out_type", out_type);
   check_matrix(&c, A, axis == CSRN_PER_COLUMN, true);
+  if (axis == CSRN_PER_COLUMN)
+    check_columns(&c, A);
   if (!c.status) {
     check_array(&c, "factors", factors, axis_length(A, axis), factors_type, false, false);
     check_array(&c, "out", out, A->nnz, out_type, true, false);
@@ -307,6 +321,7 @@ csrn_status csrn_highly_expressed(csrn_context *ctx, const csrn_csr *A, csrn_axi
   check_axis(&c, axis);
   check_fraction(&c, "max_fraction", max_fraction);
   check_matrix(&c, A, true, true);
+  check_columns(&c, A);
   if (!c.status)
     check_array(&c, "mask", mask, other_length(A, axis), CSRN_U8, true, false);
   if (check_end(&c, A, NULL, CSRN_NONE))
@@ -342,6 +357,8 @@ static void check_normalize(check *c, const csrn_csr *A, const csrn_normalize_pl
   bool excludes = !plan->totals && options->exclude_highly_expressed;
   check_float_type(c, "out_type", plan->out_type);
   check_matrix(c, A, options->axis == CSRN_PER_COLUMN || excludes, true);
+  if (options->axis == CSRN_PER_COLUMN || excludes)
+    check_columns(c, A);
   if (c->status)
     return;
   int64_t n = axis_length(A, options->axis);
@@ -465,7 +482,7 @@ csrn_status csrn_context_set_stream(csrn_context *ctx, void *stream) {
 
 csrn_status csrn_context_reserve(csrn_context *ctx, int64_t n_rows, int64_t n_cols) {
   check c = check_begin(ctx, NULL);
-  if (n_rows < 0 || n_cols < 0 || n_rows > PTRDIFF_MAX / 64 || n_cols > PTRDIFF_MAX / 64)
+  if (n_rows < 0 || n_cols < 0 || n_rows > PTRDIFF_MAX / 64 || n_cols > most_columns)
     FAIL(&c, CSRN_INVALID_ARGUMENT,
          "n_rows x n_cols is %" PRId64 " x %" PRId64 "; expected sizes of a matrix", n_rows, n_cols);
 #if defined(CSRNORM_WITH_CUDA)

@@ -251,6 +251,28 @@ static void normalize_arguments(void **state) {
           "report", "aligned");
 }
 
+/* More columns than there are addresses for what is needed of each: no memory, and no crash. */
+static void columns_beyond_memory(void **state) {
+  (void)state;
+  make_arguments();
+  csrn_normalize_options o = CSRN_NORMALIZE_OPTIONS_INIT;
+  csrn_context *ctx = test.ctx;
+  for (int power = 44; power < 63; power++) {
+    csrn_csr A = args.A;
+    A.n_cols = INT64_C(1) << power;
+    o.axis = CSRN_PER_COLUMN;
+    const csrn_status all[] = {csrn_highly_expressed(ctx, &A, CSRN_PER_COLUMN, 0.5, args.mask_out),
+                               csrn_normalize_total(ctx, &A, &o, args.out, CSRN_F32, NULL, NULL)};
+    for (size_t i = 0; i < COUNT(all); i++)
+      assert_int_equal(all[i], CSRN_OUT_OF_MEMORY);
+    assert_non_null(strstr(csrn_error_detail(ctx), "n_cols"));
+    o.axis = CSRN_PER_ROW;
+    if (test.backend == CSRN_BACKEND_CPU) /* where that needs nothing of the columns */
+      expect_ok(csrn_normalize_total(ctx, &A, &o, args.out, CSRN_F32, NULL, NULL));
+    expect_ok(csrn_csr_check(ctx, &A));
+  }
+}
+
 static void log1p_arguments(void **state) {
   (void)state;
   make_arguments();
@@ -270,6 +292,7 @@ static void context_arguments(void **state) {
   REFUSED(csrn_context_reserve(test.ctx, 5, -1), "n_cols");
   REFUSED(csrn_context_reserve(test.ctx, INT64_MAX, 1), "n_rows");
   REFUSED(csrn_context_reserve(test.ctx, 1, INT64_MAX), "n_cols");
+  REFUSED(csrn_context_reserve(test.ctx, 1, INT64_C(1) << 57), "n_cols");
   const csrn_status with_null[] = {csrn_context_reserve(NULL, 1, 1), csrn_context_synchronize(NULL),
                                    csrn_context_set_stream(NULL, NULL)};
   for (size_t i = 0; i < COUNT(with_null); i++)
@@ -312,6 +335,7 @@ int main(int argc, char **argv) {
       TEST(targets_that_vanish_in_float32),
       TEST(an_unused_target_sum_is_ignored),
       TEST(normalize_arguments),
+      TEST(columns_beyond_memory),
       TEST(log1p_arguments),
       TEST(context_arguments),
       TEST(buffer_arguments),

@@ -403,7 +403,8 @@ CSRN_API csrn_status csrn_normalize_total(csrn_context *ctx, const csrn_csr *A,
 
 /* The second half alone, for matrices that come in parts: the totals (n_rows or
  * n_cols of them) and the target (one value, in the same memory space) are given,
- * and the target, exclusion and excluded members of options are not used.
+ * and the target, exclusion and excluded members of options are not used, though
+ * they must be values that these members may have.
  * A target that is not positive and finite is CSRN_INVALID_ARGUMENT; NaN alone
  * means "no positive total" and leaves the values as they are. report->target is
  * the given one; n_excluded is 0. */

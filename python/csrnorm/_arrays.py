@@ -208,5 +208,8 @@ def halves(x: Any) -> tuple[Any, Any]:
 
 
 def with_data(x: Any, data: np.ndarray) -> Any:
-    """Return a matrix like `x` with the values `data` and its own copies of indices and indptr."""
-    return type(x)((data, x.indices.copy(), x.indptr.copy()), shape=x.shape)
+    """Return a matrix like `x` with the values `data` and its own copies of indices and indptr; a plain one where `x`
+    is one of a view of an AnnData, which would act on that.
+    """
+    kind = next(kind for kind in type(x).__mro__ if not kind.__module__.startswith("anndata."))
+    return kind((data, x.indices.copy(), x.indptr.copy()), shape=x.shape)

@@ -82,11 +82,17 @@ def _once(value: Any) -> Any:
 # A worker runs as many blocks at a time as it has threads, so each gets one thread of the library.
 
 
+def _by_rows(block: Any) -> Any:
+    """Return a CSC block as CSR, which it becomes: sums of its columns would have other bits."""
+    is_csc = getattr(block, "format", None) == "csc" and not _cuda.is_device(block)
+    return _core.csc_to_csr(block) if is_csc else block
+
+
 def _row_totals(block: Any, excluded: np.ndarray | None = None) -> np.ndarray:
     if _cuda.is_device(block):
         return _cuda.row_totals(block, excluded)
     with one_thread():
-        return _core.row_totals(block, excluded)
+        return _core.row_totals(_by_rows(block), excluded)
 
 
 def _on_host(values: Any) -> np.ndarray:
@@ -116,7 +122,7 @@ def _column_sums(block: Any) -> np.ndarray:
 
 def _marked(block: Any, max_fraction: float) -> np.ndarray:
     with one_thread():
-        return _on_host(_axis.highly_expressed_genes(block, max_fraction))[None, :]
+        return _on_host(_axis.highly_expressed_genes(_by_rows(block), max_fraction))[None, :]
 
 
 def _factors(block: Any, target: float, kind: np.dtype, excluded: np.ndarray | None = None) -> np.ndarray:
@@ -129,9 +135,8 @@ def _normalized(
     """Normalize a block to a target. `own`: the target is the caller's number, and the totals are taken on the way."""
     if _cuda.is_device(block):
         return _done(_normalized_on_device(_cuda.copied(block), target, log1p, base, excluded))
-    is_csc = getattr(block, "format", None) == "csc"
-    block = _core.csc_to_csr(block) if is_csc else block
-    copy = not is_csc  # a block may have other users: never in place
+    given, block = block, _by_rows(block)
+    copy = block is given  # a block may have other users: never in place
     with one_thread():
         if own and excluded is None:
             return _core.normalize(block, target, log1p=log1p, base=base, copy=copy).x

@@ -8,8 +8,11 @@ columns matter, blocks come with the column of every entry, and are bounded for 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from ctypes import byref
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -126,6 +129,31 @@ def _each_block(x: np.ndarray, out: np.ndarray, dtype: np.dtype) -> Iterator[tup
                 out[span] = result
 
 
+def _uninterrupted(function: Callable) -> Callable:
+    """Let an interrupt by the user wait until all blocks of the array that comes first are done, or some would be as
+    before, and others not, with nothing to tell which.
+    """
+
+    @wraps(function)
+    def call_it(x: np.ndarray, *args: Any) -> Any:
+        handler = signal.getsignal(signal.SIGINT)
+        if x.size <= BLOCK or not callable(handler) or threading.current_thread() is not threading.main_thread():
+            return function(x, *args)
+        waiting: list[tuple] = []
+        try:
+            signal.signal(signal.SIGINT, lambda *which: waiting.append(which))
+        except ValueError:  # in another interpreter than the main one, which has no signals
+            return function(x, *args)
+        try:
+            return function(x, *args)
+        finally:
+            signal.signal(signal.SIGINT, handler)
+            if waiting:
+                handler(*waiting[0])
+
+    return call_it
+
+
 def normalize(
     x: np.ndarray, options: NormalizeOptions, excluded: np.ndarray | None, copy: bool
 ) -> tuple[np.ndarray, np.ndarray, float]:
@@ -148,6 +176,7 @@ def _target(totals: np.ndarray, options: NormalizeOptions) -> float:
     return normalize_block(totals, np.empty_like(totals), chosen, None)
 
 
+@_uninterrupted
 def _normalize_at_once(x: np.ndarray, options: NormalizeOptions, copy: bool) -> tuple[np.ndarray, np.ndarray, float]:
     """Normalize in one pass where the target needs none before, or the library has the whole array."""
     dtype, target = result_dtype(x.dtype), float("nan")
@@ -158,6 +187,7 @@ def _normalize_at_once(x: np.ndarray, options: NormalizeOptions, copy: bool) -> 
     return out, factors.astype(values_dtype(x.dtype), copy=False), target
 
 
+@_uninterrupted
 def normalize_with(
     x: np.ndarray, totals: np.ndarray, target: float, options: NormalizeOptions, copy: bool
 ) -> tuple[np.ndarray, np.ndarray, float]:
@@ -176,6 +206,7 @@ def normalize_with(
     return _own(given, x, out), factors.astype(values_dtype(x.dtype), copy=False), target
 
 
+@_uninterrupted
 def scale_rows(x: np.ndarray, factors: np.ndarray, op: int, zeros: int, in_place: bool) -> np.ndarray:
     """Multiply or divide each row by its factor, in place or into a new array of the factors' type."""
     given, x = x, _matrix(x)
@@ -195,18 +226,21 @@ def log1p(x: np.ndarray, base: float, wanted: np.dtype, copy: bool) -> np.ndarra
     # Without the habits of a subclass: items set in a view of an AnnData's X would turn that into a copy.
     given, x = x, x.view(np.ndarray)
     out = _output(x, wanted, copy)
-    dtype = np.dtype(np.float32) if wanted.itemsize < 4 else wanted
-    if x.ndim == 2:
-        rows, results = x, out
-    else:
-        # Elements have no place here: one long column, if numpy can see the array so without a copy.
-        rows, results = x.reshape(-1, 1), out.reshape(-1, 1)
-        if x.size and not np.shares_memory(results, out):
-            raise ValueError(f"x has {x.ndim} dimensions and is not contiguous, expected one of both")
-    for _, block, result in _each_block(rows, results, dtype):
+    _log1p_into(x, out, base, np.dtype(np.float32) if wanted.itemsize < 4 else wanted)
+    return _own(given, x, out)
+
+
+@_uninterrupted
+def _log1p_into(x: np.ndarray, out: np.ndarray, base: float, dtype: np.dtype) -> None:
+    if x.ndim > 2 and not (x.flags.c_contiguous and out.flags.c_contiguous):
+        for part, result in zip(x, out):
+            _log1p_into(part, result, base, dtype)
+        return
+    if x.ndim != 2:  # elements have no place here: one long column
+        x, out = x.reshape(-1, 1), out.reshape(-1, 1)
+    for _, block, result in _each_block(x, out, dtype):
         view = DenseView(block)
         call("log1p", view.pointer, base, address(result), code(dtype))
-    return _own(given, x, out)
 
 
 def column_sums(x: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -71,7 +71,7 @@ def _for_log1p(original: Callable) -> Callable:
     @wraps(original)
     def log1p(*args, **keywords):
         data = args[0] if args else keywords.get("data", keywords.get("X"))
-        if _is_registered(original, data):
+        if _is_registered(original, data) or np.ndim(keywords.get("base")) > 0:
             handled = False
         elif pp.is_anndata(data):
             try:

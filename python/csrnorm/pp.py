@@ -256,11 +256,11 @@ def normalize_total(
         )
     _warn_of_zeros(result.factors)
     if inplace:
-        if result.x is not x or adata.isbacked:
-            _set(adata, result.x, layer, obsm)
         if key_added is not None:
             factors = result.factors
             adata.obs[key_added] = factors.get() if hasattr(factors, "get") else np.asarray(factors)
+        if result.x is not x or adata.isbacked:
+            _set(adata, result.x, layer, obsm)
         if log1p:
             adata.uns["log1p"] = {"base": base}
     log.info("    finished ({time_passed})", time=start)

@@ -4,6 +4,7 @@ What would end the process or change other memory is refused, and what is not re
 """
 
 import os
+import signal
 import subprocess
 import sys
 from operator import mul, truediv
@@ -13,7 +14,7 @@ import pytest
 from conftest import bits, dense, simulated, sparse
 
 import csrnorm
-from csrnorm import _core, _library
+from csrnorm import _core, _dense, _library
 
 USES_OF_INDICES = {
     "sums of columns": lambda x: csrnorm.axis_sum(x, axis=0),
@@ -377,3 +378,52 @@ def test_types_of_values_of_another_package_are_refused():
 
     with pytest.raises(TypeError, match="expected a CSR or CSC matrix or an array"):
         csrnorm.normalize(Tensor())
+
+
+def test_as_many_columns_as_no_machine_has_room_for_are_refused():
+    for power in (44, 57, 60, 61, 62):
+        x = sparse.csc_matrix((np.float32([1, 2, 3]), [0, 1, 1], [0, 1, 2, 3]), shape=(2**power, 3))
+        with pytest.raises(MemoryError, match="n_cols"):
+            csrnorm.highly_expressed_genes(x, 0.5)
+
+
+@pytest.mark.parametrize("order", ["F", "strided"])
+@pytest.mark.parametrize("shape", [(3, 4, 5), (2, 3, 4, 5), (0, 3, 2), (3, 0, 2), (5,)])
+@pytest.mark.parametrize("copy", [False, True])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "f2"])
+def test_log1p_of_any_number_of_dimensions_and_order(order, shape, copy, dtype):
+    counts = (np.arange(np.prod(shape)) % 11).reshape(shape).astype(dtype)
+    x = np.asfortranarray(counts) if order == "F" else np.repeat(counts, 2, axis=0)[::2]
+    expected = csrnorm.pp.log1p(counts.copy())
+    x = x.copy(order="K") if x is counts else x
+    found = csrnorm.pp.log1p(x, copy=copy)
+    assert found.dtype == expected.dtype and np.array_equal(found, expected)
+    assert (found is x) == (not copy and dtype != "i4")
+    assert found is x or np.array_equal(x, counts)
+
+
+@pytest.mark.parametrize("operation", ["normalize", "median", "log1p", "scale"])
+def test_an_interrupt_leaves_no_array_half_done(operation, monkeypatch):
+    x = np.asfortranarray(np.ones((2000, 1000), dtype=np.float32) * 3)
+    x[:, 0] = np.arange(2000) % 5
+    operations = {
+        "normalize": lambda x: csrnorm.normalize(x, 100.0).x,
+        "median": lambda x: csrnorm.normalize(x).x,
+        "log1p": lambda x: csrnorm.pp.log1p(x),
+        "scale": lambda x: csrnorm.axis_mul_or_truediv(x, np.full(2000, 2, np.float32), 0, mul, out=x),
+    }
+    expected = operations[operation](x.copy(order="F"))
+    calls, real = [], _dense.call
+
+    def call_and_interrupt(*arguments):
+        real(*arguments)
+        calls.append(arguments)
+        if len(calls) == (11 if operation == "median" else 3):  # after the eight blocks of sums, and the target
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(_dense, "call", call_and_interrupt)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        operations[operation](x)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert np.array_equal(bits(x), bits(expected))

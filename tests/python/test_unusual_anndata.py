@@ -224,6 +224,32 @@ def test_old_name_of_the_data():
         assert found is x and np.array_equal(bits(found), bits(expected))
 
 
+@pytest.mark.parametrize("layout", [lambda x: x.astype(np.int32), sparse.csc_matrix, lambda x: dense(x).astype(int)])
+def test_a_key_that_is_none_leaves_new_values_out(layout):
+    x = layout(simulated(20, 30))
+    adata = anndata.AnnData(x.copy())
+    with pytest.raises(TypeError):
+        csrnorm.pp.normalize_total(adata, target_sum=10, key_added={})
+    found, expected = adata.X, x
+    assert type(found) is type(expected) and found.dtype == expected.dtype and abs(found - expected).max() == 0
+
+
+def test_a_base_for_each_column_is_scanpys():
+    x = dense(simulated(20, 30))
+    base = np.linspace(2, 10, 30, dtype=np.float32)
+    expected = sc.pp.log1p(x.copy(), base=base)
+    with csrnorm.accelerate_scanpy():
+        assert np.array_equal(sc.pp.log1p(x.copy(), base=base), expected)
+
+
+def test_results_are_no_views_of_an_anndata():
+    adata = anndata.AnnData(simulated(20, 30))[3:9]
+    before = adata.X.copy()
+    for result in (csrnorm.normalize(adata.X, copy=True).x, csrnorm.pp.log1p(adata.X, copy=True)):
+        assert type(result) is sparse.csr_matrix
+    assert adata.is_view and abs(adata.X - before).max() == 0
+
+
 # ---- Dask ----------------------------------------------------------------------------------------------------------
 
 
@@ -251,6 +277,19 @@ def test_dask_refuses_a_bad_base_at_once(da, base):
     with pytest.raises(ValueError):
         csrnorm.pp.normalize_total(adata, target_sum=1, log1p=True, base=base)
     assert "log1p" not in adata.uns
+
+
+@pytest.mark.parametrize("options", [{}, {"target_sum": 100.0}, {"exclude_highly_expressed": True}])
+def test_dask_blocks_of_csc_have_the_bits_of_rows(da, options):
+    rng = np.random.default_rng(3)
+    x = sparse.csr_matrix(rng.lognormal(size=(40, 300)) * (rng.random((40, 300)) < 0.7))
+    lazy = anndata.AnnData(da.from_array(sparse.csc_matrix(x), chunks=(7, 300)))
+    memory = anndata.AnnData(x.copy())
+    for adata in (lazy, memory):
+        csrnorm.pp.normalize_total(adata, key_added="factor", **options)
+    found = lazy.X.compute()
+    assert found.format == "csr" and np.array_equal(bits(found.data), bits(memory.X.data))
+    assert np.array_equal(bits(np.array(lazy.obs["factor"])), bits(np.array(memory.obs["factor"])))
 
 
 def unknown(da, x):
