@@ -3,6 +3,7 @@
 #include "json.h"
 #include "session.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 
 const cli_option cli_info_options[] = {
@@ -21,8 +22,12 @@ static void print_list(const char *name, const char *const *list) {
   if (!list || !*list)
     return;
   printf("%s:", name);
-  for (; *list; list++)
-    printf(" \"%s\"", *list);
+  for (; *list; list++) {
+    printf(" \"");
+    for (const char *c = *list; *c; c++) /* what stands in a file must not drive a terminal */
+      putchar(iscntrl((unsigned char)*c) ? '?' : *c);
+    printf("\"");
+  }
   printf("\n");
 }
 

@@ -1,5 +1,6 @@
 /* The writer of json.h. */
 #include "json.h"
+#include "io.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -7,8 +8,12 @@
 
 static void print_text(FILE *stream, const char *text) {
   fputc('"', stream);
+  const char *valid = text + csrn_io_utf8_length(text); /* up to there */
   for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-    if (*c == '"' || *c == '\\')
+    if ((const char *)c == valid) {
+      fputs("\\ufffd", stream); /* for a byte that is no UTF-8, as JSON has to be */
+      valid = (const char *)c + 1 + csrn_io_utf8_length((const char *)c + 1);
+    } else if (*c == '"' || *c == '\\')
       fprintf(stream, "\\%c", *c);
     else if (*c < 0x20)
       fprintf(stream, "\\u%04x", *c);

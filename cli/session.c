@@ -29,7 +29,8 @@ static void end_by_signal(int number) {
  * sanitizer handles, too. Beyond a limit on the size of files, writes shall fail as they do on a full disk.
  */
 static void watch_signals(void) {
-  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGXCPU};
+  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP,  SIGQUIT, SIGSEGV, SIGBUS,    SIGABRT,
+                                SIGFPE, SIGXCPU, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPIPE};
   struct sigaction action, old;
   memset(&action, 0, sizeof action);
   action.sa_handler = end_by_signal;

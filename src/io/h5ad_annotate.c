@@ -95,70 +95,75 @@ static csrn_io_status add_to_group(const csrn_hdf5_file *file, const csrn_io_out
 
 /* ---- A field of obs as anndata 0.6 and older write it: one compound dataset ---- */
 
-/* The records' type with the key as a new last field, in the place of one of that name. */
-static hid_t longer_type(hid_t type, const char *key, csrn_dtype key_type) {
-  size_t size = H5Tget_size(type);
-  int n = H5Tget_nmembers(type);
-  hid_t longer = H5Tcreate(H5T_COMPOUND, size + csrn_dtype_size(key_type));
-  int fault = longer < 0 || n < 0;
+/* The records' type in memory without a field of this name, one field right behind the other, and with room
+ * for another one at *end. */
+static hid_t kept_type(hid_t type, const char *key, size_t key_size, size_t *end) {
+  const int n = H5Tget_nmembers(type);
+  const hid_t kept = H5Tcreate(H5T_COMPOUND, H5Tget_size(type) + key_size);
+  int fault = kept < 0 || n < 0;
+  *end = 0;
   for (unsigned i = 0; !fault && i < (unsigned)n; i++) {
     char *name = H5Tget_member_name(type, i);
     hid_t member = H5Tget_member_type(type, i);
     fault = !name || member < 0;
-    if (!fault && strcmp(name, key))
-      fault = H5Tinsert(longer, name, H5Tget_member_offset(type, i), member) < 0;
+    if (!fault && strcmp(name, key)) {
+      fault = H5Tinsert(kept, name, *end, member) < 0;
+      *end += H5Tget_size(member);
+    }
     csrn_hdf5_close(member);
     H5free_memory(name);
   }
-  if (!fault && H5Tinsert(longer, key, size, csrn_hdf5_native(key_type)) >= 0)
-    return longer;
-  csrn_hdf5_close(longer);
+  if (!fault && H5Tset_size(kept, *end + key_size) >= 0)
+    return kept;
+  csrn_hdf5_close(kept);
   return -1;
 }
 
-/* Replaces the dataset obs by one of `type`, with the factors behind each record. */
-static int rewrite_records(const csrn_hdf5_file *file, hid_t obs, hid_t old_type, hid_t type,
+/* Replaces the dataset obs by one with the factors behind each record, in the place of a field of that name.
+ */
+static int rewrite_records(const csrn_hdf5_file *file, hid_t obs, hid_t old_type,
                            const csrn_io_output *output, hsize_t n, hid_t *made) {
-  size_t old_size = H5Tget_size(old_type), key_size = csrn_dtype_size(output->factors_type);
-  char *old = calloc(n + 1, old_size), *records = calloc(n + 1, old_size + key_size);
+  const size_t key_size = csrn_dtype_size(output->factors_type);
+  size_t end = 0;
+  hid_t kept = kept_type(old_type, output->key_added, key_size, &end), longer = kept < 0 ? -1 : H5Tcopy(kept);
+  char *records = calloc(n + 1, end + key_size);
   hid_t space = H5Screate_simple(1, &n, NULL);
   hid_t storage = csrn_hdf5_storage(obs, 1, &n, CSRN_IO_COMPRESSION_KEEP, 0);
   hsize_t where;
-  int fault = !old || !records || space < 0 || storage < 0 || csrn_hdf5_has_bad_chunk(obs, 0, n, &where) ||
-              (n > 0 && H5Dread(obs, old_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, old) < 0);
-  for (hsize_t i = 0; !fault && i < n; i++) {
-    char *record = records + i * (old_size + key_size);
-    memcpy(record, old + i * old_size, old_size);
-    memcpy(record + old_size, (const char *)output->factors + i * key_size, key_size);
-  }
+  int fault = longer < 0 ||
+              H5Tinsert(longer, output->key_added, end, csrn_hdf5_native(output->factors_type)) < 0 ||
+              !records || space < 0 || storage < 0 || csrn_hdf5_has_bad_chunk(obs, 0, n, &where) ||
+              (n > 0 && end > 0 && H5Dread(obs, kept, H5S_ALL, H5S_ALL, H5P_DEFAULT, records) < 0);
+  for (hsize_t i = 0; !fault && i < n; i++)
+    memcpy(records + i * (end + key_size) + end, (const char *)output->factors + i * key_size, key_size);
   if (!fault && H5Ldelete(file->id, "obs", H5P_DEFAULT) >= 0)
-    *made = H5Dcreate2(file->id, "obs", type, space, H5P_DEFAULT, storage, H5P_DEFAULT);
-  fault = fault || *made < 0 || (n > 0 && H5Dwrite(*made, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, records) < 0);
-  if (old && n > 0)
-    H5Dvlen_reclaim(old_type, space, H5P_DEFAULT, old);
+    *made = H5Dcreate2(file->id, "obs", longer, space, H5P_DEFAULT, storage, H5P_DEFAULT);
+  fault =
+      fault || *made < 0 || (n > 0 && H5Dwrite(*made, longer, H5S_ALL, H5S_ALL, H5P_DEFAULT, records) < 0);
+  if (records && kept >= 0 && n > 0 && end > 0)
+    H5Dvlen_reclaim(kept, space, H5P_DEFAULT, records);
   csrn_hdf5_close(storage);
   csrn_hdf5_close(space);
+  csrn_hdf5_close(longer);
+  csrn_hdf5_close(kept);
   free(records);
-  free(old);
   return fault;
 }
 
 static csrn_io_status add_to_records(const csrn_hdf5_file *file, const csrn_io_output *output,
                                      int64_t n_cells) {
-  hid_t obs = H5Dopen2(file->id, "obs", H5P_DEFAULT), made = -1, longer = -1;
+  hid_t obs = H5Dopen2(file->id, "obs", H5P_DEFAULT), made = -1;
   hid_t type = obs < 0 ? -1 : H5Dget_type(obs);
   csrn_io_status status = CSRN_IO_OK;
   if (type < 0 || H5Tget_class(type) != H5T_COMPOUND || csrn_hdf5_frame_length(file->id, "obs") != n_cells)
     status = csrn_hdf5_refuse(file, "obs is neither a dataframe nor a table of %" PRId64 " records", n_cells);
   else if (!strcmp(output->key_added, "index"))
     status = csrn_hdf5_refuse(file, "obs/index holds the names of obs, and cannot be replaced by factors");
-  else if ((longer = longer_type(type, output->key_added, output->factors_type)) < 0 ||
-           rewrite_records(file, obs, type, longer, output, (hsize_t)n_cells, &made))
+  else if (rewrite_records(file, obs, type, output, (hsize_t)n_cells, &made))
     status = csrn_hdf5_failed(file, "add a field to", "obs");
   if (!status)
     status = csrn_hdf5_copy_attributes(file, obs, made, "obs");
   csrn_hdf5_close(made);
-  csrn_hdf5_close(longer);
   csrn_hdf5_close(type);
   csrn_hdf5_close(obs);
   return status;
@@ -166,9 +171,9 @@ static csrn_io_status add_to_records(const csrn_hdf5_file *file, const csrn_io_o
 
 static csrn_io_status add_factors(const csrn_hdf5_file *file, const csrn_io_output *output, int64_t n_cells) {
   const char *key = output->key_added;
-  if (key[0] == '\0' || strchr(key, '/') || !strcmp(key, "."))
+  if (key[0] == '\0' || strchr(key, '/') || !strcmp(key, ".") || !csrn_io_is_utf8(key))
     return csrn_hdf5_refuse_option(file, "the name of the column for the factors",
-                                   "is empty, \".\" or has a /");
+                                   "is empty, \".\", has a / or is not UTF-8");
   switch (csrn_hdf5_kind_of(file->id, "obs")) {
   case CSRN_HDF5_GROUP:
     return add_to_group(file, output, n_cells);

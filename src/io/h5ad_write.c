@@ -34,6 +34,18 @@ static int write_columns(hid_t frame, const csrn_io_table *table) {
   return fault;
 }
 
+/* Names go into datasets that say that they are UTF-8. */
+static csrn_io_status check_names(const csrn_hdf5_file *file, const char *name, const csrn_io_table *table) {
+  for (int c = 0; c < table->n_columns; c++) {
+    if (!csrn_io_is_utf8(table->names[c]))
+      return csrn_hdf5_refuse(file, "a column of %s has a name that is not UTF-8", name);
+    for (int64_t i = 0; i < table->n_rows; i++)
+      if (!csrn_io_is_utf8(table->columns[c][i]))
+        return csrn_hdf5_refuse(file, "%s of row %" PRId64 " of %s is not UTF-8", table->names[c], i, name);
+  }
+  return CSRN_IO_OK;
+}
+
 /* obs or var with n rows; `table` may be NULL or empty. */
 static csrn_io_status write_frame(const csrn_hdf5_file *file, const char *name, const csrn_io_table *table,
                                   int64_t n) {
@@ -41,6 +53,8 @@ static csrn_io_status write_frame(const csrn_hdf5_file *file, const char *name, 
   int named = table && table->n_columns > 0;
   if (named && table->n_rows != n)
     return csrn_hdf5_refuse(file, "%" PRId64 " names for %" PRId64 " rows of %s", table->n_rows, n, name);
+  if (named && check_names(file, name, table))
+    return CSRN_IO_FAILED;
   char **numbers = named ? NULL : number_names(n);
   char **index = named ? table->columns[0] : numbers;
   hid_t frame = index ? csrn_hdf5_create_group(file->id, name, "dataframe", "0.2.0") : -1;
@@ -71,6 +85,11 @@ static csrn_io_status write_array(const csrn_hdf5_file *file, hid_t group, csrn_
   return status;
 }
 
+/* scipy can do nothing with uint64 here; below 2^63 int64 has the same bits. */
+static csrn_dtype readable_type(csrn_dtype type) {
+  return type == CSRN_U64 ? CSRN_I64 : type;
+}
+
 static csrn_io_status write_sparse(const csrn_hdf5_file *file, const csrn_io_matrix *matrix, hid_t model,
                                    const csrn_io_output *output, const csrn_io_progress *progress) {
   const csrn_csr *csr = &matrix->csr;
@@ -83,7 +102,7 @@ static csrn_io_status write_sparse(const csrn_hdf5_file *file, const csrn_io_mat
        1,
        {(hsize_t)csr->nnz, 0},
        {0, 0},
-       csr->indices_type,
+       readable_type(csr->indices_type),
        csr->indices,
        csr->nnz},
       {"indptr",
@@ -91,7 +110,7 @@ static csrn_io_status write_sparse(const csrn_hdf5_file *file, const csrn_io_mat
        1,
        {(hsize_t)csr->n_rows + 1, 0},
        {0, 0},
-       csr->indptr_type,
+       readable_type(csr->indptr_type),
        csr->indptr,
        csr->n_rows + 1},
   };

@@ -107,7 +107,7 @@ static herr_t lock(H5FD_t *base, hbool_t writes) {
   const csrn_hdf5_driven *file = (const csrn_hdf5_driven *)(const void *)base;
   if (writes || flock(file->descriptor, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK)
     return 0;
-  return note(file->fault, errno);
+  return note(file->fault, EBUSY);
 }
 
 static herr_t unlock(H5FD_t *base) {

@@ -35,6 +35,37 @@ csrn_io_status csrn_io_fail(csrn_io_error *error, csrn_io_status status, const c
   return status;
 }
 
+/* How many bytes the character at `c` has, by table 3-7 of the Unicode Standard; 0: it is none. */
+static int length_of_character(const unsigned char *c) {
+  static const struct {
+    unsigned char first, last, second_first, second_last, length;
+  } forms[] = {{0x01, 0x7f, 0, 0xff, 1},    {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+               {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+               {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
+  for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+    if (c[0] < forms[i].first || c[0] > forms[i].last)
+      continue;
+    if (c[1] < forms[i].second_first || c[1] > forms[i].second_last)
+      return 0;
+    for (int k = 2; k < forms[i].length; k++)
+      if (c[k] < 0x80 || c[k] > 0xbf)
+        return 0;
+    return forms[i].length;
+  }
+  return 0;
+}
+
+size_t csrn_io_utf8_length(const char *text) {
+  size_t length = 0;
+  for (int n; (n = length_of_character((const unsigned char *)text + length)) > 0;)
+    length += (size_t)n;
+  return length;
+}
+
+int csrn_io_is_utf8(const char *text) {
+  return text[csrn_io_utf8_length(text)] == '\0';
+}
+
 int csrn_io_proceed(const csrn_io_progress *progress, const char *step, int64_t done, int64_t total) {
   return !progress || !progress->report || progress->report(progress->user, step, done, total) == 0;
 }

@@ -231,6 +231,10 @@ csrn_io_status csrn_io_scale(csrn_io_input *input, csrn_context *ctx, const csrn
  * async-signal-safe, for handlers of SIGINT and SIGTERM. */
 void csrn_io_abandon(void);
 
+/* Whether a text is UTF-8; and how many of its first bytes are. */
+int csrn_io_is_utf8(const char *text);
+size_t csrn_io_utf8_length(const char *text);
+
 /* "HDF5 1.10.8, libzip 1.7.3, ...": the libraries linked and running. */
 const char *csrn_io_libraries(void);
 

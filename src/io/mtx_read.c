@@ -156,12 +156,23 @@ static csrn_io_status parse_header(csrn_io_input *input, csrn_io_error *error) {
 
 /* ---- Names ------------------------------------------------------------------ */
 
+/* The length of a name without .gz and then without its last extension. */
+static size_t length_of_stem(const char *base) {
+  size_t length = strlen(base);
+  if (length > 3 && strcmp(base + length - 3, ".gz") == 0)
+    length -= 3;
+  for (size_t i = length; i > 1; i--)
+    if (base[i - 1] == '.')
+      return i - 1;
+  return length;
+}
+
 /* "PREFIXmatrix.mtx.gz" has "PREFIXbarcodes.tsv.gz" beside it, any other "NAME.mtx" has
  * "NAME_barcodes.tsv". Finds the file `name`, with or without .gz. */
 static bool find_beside(const char *path, const char *name, char *found, size_t size) {
   const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
   const char *stem = strstr(base, "matrix.mtx");
-  size_t length = stem ? (size_t)(stem - path) : (size_t)(base - path) + strcspn(base, ".");
+  size_t length = stem ? (size_t)(stem - path) : (size_t)(base - path) + length_of_stem(base);
   for (int gz = 1; gz >= 0; gz--) {
     int n = snprintf(found, size, "%.*s%s%s%s", (int)length, path, stem ? "" : "_", name, gz ? ".gz" : "");
     if (n > 0 && (size_t)n < size && access(found, F_OK) == 0)
@@ -170,17 +181,29 @@ static bool find_beside(const char *path, const char *name, char *found, size_t 
   return false;
 }
 
-/* The fields of a line, into one row; false: out of memory. */
-static bool split_names(char *line, int64_t row, const int *order, csrn_io_table *table) {
-  for (int c = 0; c < table->n_columns; c++) {
+/* The fields of a line, into one row. */
+static csrn_io_status split_names(const char *path, const char *line, int64_t row, const int *order,
+                                  csrn_io_table *table, csrn_io_error *error) {
+  const char *after = NULL;
+  if (!csrn_io_is_utf8(line))
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: line %" PRId64 " is not UTF-8", path, row + 1);
+  for (int c = 0; c < table->n_columns; c++, line = after) {
+    if (!line)
+      return csrn_io_fail(error, CSRN_IO_FAILED,
+                          "%s: line %" PRId64 " has fewer columns than the first: %d, expected %d", path,
+                          row + 1, c, table->n_columns);
     const size_t length = strcspn(line, "\t");
-    char *name = strndup(line, length);
-    if (!name)
-      return false;
-    table->columns[order[c]][row] = name;
-    line += length + (line[length] == '\t');
+    after = line[length] ? line + length + 1 : NULL;
+    table->columns[order[c]][row] = strndup(line, length);
+    if (!table->columns[order[c]][row])
+      return csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory for the names", path);
   }
-  return true;
+  return CSRN_IO_OK;
+}
+
+/* The mark with which some editors begin a file in UTF-8 is no part of the first name. */
+static const char *without_mark(const char *line) {
+  return strncmp(line, "\xef\xbb\xbf", 3) == 0 ? line + 3 : line;
 }
 
 /* Up to three tab-separated columns; `order[c]` is where column c of the file goes. */
@@ -197,10 +220,12 @@ static csrn_io_status read_names(const char *path, int64_t n, int n_columns, con
   char *line;
   int found = text ? 1 : -1;
   int64_t row = 0;
-  for (; text && done && row <= n && (found = csrn_text_line(text, &line, error)) == 1; row++)
-    done = row == n || split_names(line, row, order, table);
+  csrn_io_status status = CSRN_IO_OK;
+  for (; text && done && !status && row <= n && (found = csrn_text_line(text, &line, error)) == 1; row++)
+    if (row < n)
+      status = split_names(path, row == 0 ? without_mark(line) : line, row, order, table, error);
   csrn_text_close(text);
-  if (found < 0)
+  if (found < 0 || status)
     return CSRN_IO_FAILED;
   if (!done)
     return csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory for the names", path);

@@ -704,7 +704,7 @@ class Failures(Command):
         """A crash, as of libhdf5 on some damaged files, leaves nothing behind either."""
         if os.environ.get("ASAN_OPTIONS") or os.environ.get("TSAN_OPTIONS"):
             self.skipTest("a sanitizer has handlers of its own")
-        for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGQUIT):
+        for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGALRM):
             self.assertEqual(self.run_with_signal(number, signal.SIG_DFL), (-number, []))
 
     def test_vector_from_a_pipe(self):
@@ -713,6 +713,21 @@ class Failures(Command):
         writer = subprocess.Popen(["sh", "-c", f"printf '1\\n2\\n3\\n4\\n' > '{pipe}'"], stderr=subprocess.DEVNULL)
         self.bad(1, "is a pipe", "scale", self.npz, "-o", out, "--axis", "rows", "--by", pipe, "--op", "divide", output=out)
         writer.wait(60)
+
+    def test_names_that_are_no_text(self):
+        """Paths may be any bytes, and JSON may not; nor may the name of a column in a file."""
+        path = os.fsencode(self.dir) + b"/\xff\xc3(\xc3\xa9.npz"
+        with open(path, "wb") as file:
+            file.write(self.npz.read_bytes())
+        done = subprocess.run([PROGRAM, "info", path, "--json"], capture_output=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(os.path.basename(json.loads(done.stdout.decode())["input"]), "\ufffd\ufffd(\u00e9.npz")
+        h5ad, out = self.dir / "sim.h5ad", self.dir / "o.h5ad"
+        self.good("simulate", "-o", h5ad, "--cells", "5", "--genes", "10")
+        done = subprocess.run([PROGRAM, "normalize", h5ad, "-o", out, "--key-added", b"\xff"], capture_output=True)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn(b"not UTF-8", done.stderr)
+        self.assertFalse(out.exists())
 
     def test_options_that_a_file_has_no_use_for(self):
         """Whether an option fits is up to the file: exit code 1 in every format."""

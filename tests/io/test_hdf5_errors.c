@@ -404,8 +404,8 @@ static void locked(void **state) {
   sample_h5ad("locked.h5ad", NULL);
   const int other = open(sample_path("locked.h5ad"), O_RDONLY);
   assert_int_equal(flock(other, LOCK_EX | LOCK_NB), 0);
-  sample_refused(sample_path("locked.h5ad"), NULL, CSRN_IO_FAILED,
-                 "cannot be read: Resource temporarily unavailable", NULL);
+  sample_refused(sample_path("locked.h5ad"), NULL, CSRN_IO_FAILED, "cannot be read: Device or resource busy",
+                 NULL);
   assert_int_equal(flock(other, LOCK_SH | LOCK_NB), 0);
   csrn_io_close(sample_open(sample_path("locked.h5ad"), NULL));
   close(other);

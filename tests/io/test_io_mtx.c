@@ -232,6 +232,10 @@ static void test_names(void **state) {
   static const char barcodes[] = "AAAC-1\nAAAG-1\n";
   static const char features[] = "ENSG1\tMIR1302\tGene Expression\nENSG2\tFAM138A\tGene Expression\r\n"
                                  "CD3\tCD3 (TotalSeqB)\tAntibody Capture\n";
+  /* Bytes alone, too few of them, longer than needed, surrogates, beyond the last character. */
+  static const char *const not_utf8[] = {"\x80",         "IL-1\xe2",         "\xc3(",
+                                         "\xe2\x82",     "\xc0\xaf",         "\xe0\x80\xaf",
+                                         "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xff"};
   /* The names are not part of io.h; an h5ad made of the matrix shows them (test_io_scipy.py). Here: that they
    * are looked for, by each of the names that they may have. */
   static const struct {
@@ -239,7 +243,8 @@ static void test_names(void **state) {
   } cases[] = {{"matrix.mtx", "barcodes.tsv", "genes.tsv"},
                {"matrix.mtx.gz", "barcodes.tsv.gz", "features.tsv.gz"},
                {"GSM1_matrix.mtx.gz", "GSM1_barcodes.tsv.gz", "GSM1_features.tsv"},
-               {"pbmc.mtx", "pbmc_barcodes.tsv", "pbmc_genes.tsv.gz"}};
+               {"pbmc.mtx", "pbmc_barcodes.tsv", "pbmc_genes.tsv.gz"},
+               {"pbmc.v2.mtx.gz", "pbmc.v2_barcodes.tsv", "pbmc.v2_genes.tsv"}};
   for (size_t i = 0; i < COUNT(cases); i++) {
     io_gzip(cases[i].matrix, counts, 1);
     io_gzip(cases[i].barcodes, barcodes, 1);
@@ -254,6 +259,19 @@ static void test_names(void **state) {
     io_write_text(cases[i].features, "a\tb\nc\td\ne\tf\ng\th\n");
     assert_int_equal(csrn_io_open(io_path(cases[i].matrix), NULL, &input, &io_error), CSRN_IO_FAILED);
     io_says(io_path(cases[i].features), "more than 3 lines");
+    io_write_text(cases[i].features, "a\tb\nc\nd\te\n");
+    assert_int_equal(csrn_io_open(io_path(cases[i].matrix), NULL, &input, &io_error), CSRN_IO_FAILED);
+    io_says(io_path(cases[i].features), "line 2 has fewer columns", "1, expected 2");
+    for (size_t k = 0; k < COUNT(not_utf8); k++) {
+      char text[32];
+      snprintf(text, sizeof text, "a\tb\nc\td\ne\t%s\n", not_utf8[k]);
+      io_write_text(cases[i].features, text);
+      assert_int_equal(csrn_io_open(io_path(cases[i].matrix), NULL, &input, &io_error), CSRN_IO_FAILED);
+      io_says(io_path(cases[i].features), "line 3 is not UTF-8");
+    }
+    io_write_text(cases[i].features, "\xef\xbb\xbf"
+                                     "a\t\xc3\xa9\nb\t\xe2\x82\xac\nc\t\xf0\x9f\xa7\xac\n");
+    expect_file(cases[i].matrix, NULL, &counts_expected);
     io_write_text(cases[i].features, "one column\n\n\n");
     expect_file(cases[i].matrix, NULL, &counts_expected);
   }

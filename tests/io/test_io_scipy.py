@@ -154,6 +154,37 @@ class Files(unittest.TestCase):
             self.assertEqual((f["X/data"][:].tolist(), f["X/indices"][:].tolist(), f["X/indptr"][:].tolist()),
                              ([7], [2], [0, 0, 1]))
 
+    def test_the_mark_of_utf8_is_no_part_of_a_name(self):
+        try:
+            import h5py
+        except ImportError:
+            self.skipTest("no h5py")
+        (self.dir / "y.v2.mtx").write_text("%%MatrixMarket matrix coordinate integer general\n2 1 1\n2 1 7\n")
+        (self.dir / "y.v2_features.tsv").write_bytes(b"\xef\xbb\xbf" + "Ä\nB\n".encode())
+        (self.dir / "y_features.tsv").write_text("of\nanother\n")
+        with h5py.File(self.copy(self.dir / "y.v2.mtx", self.dir / "a.h5ad")) as f:
+            self.assertEqual(f["var"][f["var"].attrs["_index"]].asstr()[:].tolist(), ["Ä", "B"])
+
+    def test_uint64_becomes_int64_in_h5ad(self):
+        """scipy can do nothing with a matrix whose indices are uint64."""
+        try:
+            import h5py
+        except ImportError:
+            self.skipTest("no h5py")
+        m = sp.random(20, 30, density=0.2, format="csr", dtype=np.float32, random_state=5)
+        for indices, indptr in (("u8", "i4"), ("i4", "u8"), ("u8", "u8"), ("u8", "u1"), ("u4", "u2")):
+            m.indices, m.indptr = m.indices.astype(indices), m.indptr.astype(indptr)
+            sp.save_npz(self.dir / "u.npz", m)
+            with h5py.File(self.copy(self.dir / "u.npz", self.dir / "u.h5ad")) as f:
+                x = f["X"]
+                self.assertEqual((x["indices"].dtype, x["indptr"].dtype),
+                                 (np.dtype(indices.replace("u8", "i8")), np.dtype(indptr.replace("u8", "i8"))))
+                back = sp.csr_matrix((x["data"][:], x["indices"][:], x["indptr"][:]), shape=m.shape)
+            np.testing.assert_array_equal(back.toarray(), m.astype(np.float32).toarray() if "u8" not in (indices, indptr)
+                                          else sp.csr_matrix((m.data, m.indices.astype("i8"), m.indptr.astype("i8")),
+                                                             shape=m.shape).toarray())
+            (self.dir / "u.h5ad").unlink()
+
     def test_real_files(self):
         data = os.environ.get("CSRNORM_TEST_DATA")
         if not data:
