@@ -5,6 +5,7 @@
 #include "cuda_device.h"
 #include "cuda_host.h"
 #include "cuda_row.h"
+#include "cuda_select.h"
 
 #include <cinttypes>
 #include <cstdio>
@@ -64,6 +65,8 @@ csrn_status cuda_device_info(int32_t device, csrn_device_properties *properties)
 
 __global__ void probe_kernel() {}
 
+__global__ void begin_kernel(csrn_walk w, const double *target, bool as_float, bool continues);
+
 /* Whether this build has code for the device, and whether that code can wait for the kernel before it, and
  * shall: CSRNORM_CUDA_OVERLAP=0 tells whether a fault lies in that. */
 csrn_status check_code(csrn_context *ctx, int device) {
@@ -118,6 +121,11 @@ csrn_status fill_state(csrn_context *ctx, csrn_cuda_state *state) {
   if (error == cudaSuccess)
     error = cudaDeviceGetAttribute(&value, cudaDevAttrMemoryPoolsSupported, state->device);
   state->has_pools = value != 0;
+  /* Walks follow these kernels, and begin while they run. */
+  if (error == cudaSuccess)
+    error = csrn_cuda_prefer_shared(reinterpret_cast<const void *>(begin_kernel));
+  if (error == cudaSuccess)
+    error = csrn_cuda_prepare_select();
   if (error == cudaSuccess)
     error = cudaEventCreateWithFlags(&state->moved, cudaEventDisableTiming);
   if (error == cudaSuccess)
@@ -373,8 +381,7 @@ csrn_status csrn_cuda_allow_shared(csrn_context *ctx, csrn_status status, const 
     error =
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
   if (error == cudaSuccess)
-    error = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
-                                 cudaSharedmemCarveoutMaxShared);
+    error = csrn_cuda_prefer_shared(kernel);
   return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(ctx, error, "asking for shared memory");
 }
 

@@ -223,10 +223,17 @@ csrn_status csrn_cuda_launch(csrn_context *ctx, csrn_status status, const csrn_l
   return error == cudaSuccess ? CSRN_OK : csrn_cuda_fail(ctx, error, "a kernel launch");
 }
 
-/* Lets a kernel on the context's device have so many bytes of dynamic shared memory, and asks for as much of
- * it on a multiprocessor as there is: the driver might leave more of it to the cache, and fewer blocks would
- * run.
+/* Asks for as much shared memory on a multiprocessor as there is, for a kernel on the current device: the
+ * driver might leave more of it to the cache, and fewer blocks would run. Also for a kernel that needs none,
+ * if blocks of the next one are to begin beside it: a multiprocessor divides its memory anew only while it is
+ * idle.
  */
+static inline cudaError_t csrn_cuda_prefer_shared(const void *kernel) {
+  return cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                              cudaSharedmemCarveoutMaxShared);
+}
+
+/* The same, and lets the kernel have so many bytes of dynamic shared memory. */
 csrn_status csrn_cuda_allow_shared(csrn_context *ctx, csrn_status status, const void *kernel, size_t bytes);
 
 /* Blocks of `per_block` for n items, at most `limit` (0: none): kernels loop over what is left. */

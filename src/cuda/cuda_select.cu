@@ -366,6 +366,12 @@ __global__ void add_positive_kernel(csrn_cuda_control *control, const double *su
 
 } // namespace
 
+cudaError_t csrn_cuda_prepare_select(void) {
+  const cudaError_t error = csrn_cuda_prefer_shared(reinterpret_cast<const void *>(count_values_kernel));
+  return error == cudaSuccess ? csrn_cuda_prefer_shared(reinterpret_cast<const void *>(select_median_kernel))
+                              : error;
+}
+
 csrn_status csrn_cuda_select_median(csrn_context *ctx, csrn_status status, const double *values, int64_t n,
                                     double *median) {
   const csrn_cuda_state *state = csrn_cuda_state_of(ctx);

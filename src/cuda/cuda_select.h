@@ -29,6 +29,8 @@ __device__ __forceinline__ int select_bin(unsigned long long key) {
   return bin < 0 ? 0 : bin < CSRN_SELECT_BINS ? bin : CSRN_SELECT_BINS - 1;
 }
 
+/* For the current device, once: its kernels leave room for what follows them. */
+cudaError_t csrn_cuda_prepare_select(void);
 /* Writes the median of values[n] to *median (may be NULL) and to the context's target; NaN if none takes
  * part. values and median are device memory. Needs CSRN_CUDA_CANDIDATES, and that no other selection ran
  * since csrn_cuda_begin(). */
