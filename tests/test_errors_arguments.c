@@ -267,8 +267,11 @@ static void columns_beyond_memory(void **state) {
       assert_int_equal(all[i], CSRN_OUT_OF_MEMORY);
     assert_non_null(strstr(csrn_error_detail(ctx), "n_cols"));
     o.axis = CSRN_PER_ROW;
-    if (test.backend == CSRN_BACKEND_CPU) /* where that needs nothing of the columns */
-      expect_ok(csrn_normalize_total(ctx, &A, &o, args.out, CSRN_F32, NULL, NULL));
+    for (int target = CSRN_TARGET_MEDIAN; target <= CSRN_TARGET_FIXED; target++) {
+      o.target = (csrn_target)target;
+      o.target_sum = 10.0;
+      expect_ok(csrn_normalize_total(ctx, &A, &o, args.out, CSRN_F32, NULL, NULL)); /* nothing of columns */
+    }
     expect_ok(csrn_csr_check(ctx, &A));
   }
 }

@@ -37,7 +37,8 @@ bool is_fused(const normalization *n) {
 }
 
 csrn_status take_memory(normalization *n) {
-  const size_t cells = static_cast<size_t>(n->n_cells), genes = static_cast<size_t>(n->n_genes);
+  const size_t cells = static_cast<size_t>(n->n_cells);
+  const size_t genes = n->excludes ? static_cast<size_t>(n->n_genes) : 0;
   n->bytes = cells * 2 * sizeof(double) + genes * 3 + cells + 1;
   n->memory = csrn_scratch_allocate(n->ctx, n->bytes);
   if (!n->memory)
@@ -56,15 +57,16 @@ csrn_status take_memory(normalization *n) {
 /* How many passes there are at most, and how many of them need the indices. */
 csrn_status open(const normalization *n) {
   const bool sums = !has_given_totals(n) && !is_fused(n);
-  unsigned slots = csrn_cuda_bit(CSRN_CUDA_MASK) | csrn_cuda_bit(CSRN_CUDA_FACTORS) |
-                   (n->excludes ? csrn_cuda_bit(CSRN_CUDA_BITS) : 0);
+  unsigned slots = 0;
   int passes = 1 + sums, indices = 0;
   if (n->excludes) {
+    slots = csrn_cuda_bit(CSRN_CUDA_MASK) | csrn_cuda_bit(CSRN_CUDA_BITS);
     passes++;
     indices = 2;
   }
   if (!n->rows) {
-    slots |= csrn_cuda_bit(CSRN_CUDA_TOTALS) | csrn_cuda_bit(CSRN_CUDA_COLUMNS);
+    slots |=
+        csrn_cuda_bit(CSRN_CUDA_TOTALS) | csrn_cuda_bit(CSRN_CUDA_COLUMNS) | csrn_cuda_bit(CSRN_CUDA_FACTORS);
     passes += sums ? CSRN_HOST_COLUMN_PASSES : 0;
     indices = passes;
   }
@@ -99,7 +101,7 @@ csrn_status find_factors(normalization *n, csrn_normalize_report *report) {
   plan.factors = n->factors;
   plan.report = report;
   const csrn_status status = n->ctx->on_host->ops->normalize(n->ctx->on_host, &no_values, &plan);
-  for (int64_t g = 0; g < n->n_genes; g++)
+  for (int64_t g = 0; n->excludes && g < n->n_genes; g++)
     report->n_excluded += n->mask[g] != 0;
   return status;
 }
@@ -139,7 +141,7 @@ csrn_host_row_sums sums_of(const normalization *n) {
 }
 
 csrn_status divide_rows(normalization *n) {
-  auto *target = static_cast<double *>(csrn_cuda_slot_of(n->ctx, CSRN_CUDA_FACTORS));
+  double *target = &csrn_cuda_state_of(n->ctx)->control->target;
   const division job = {n, sums_of(n), target};
   csrn_host_pass pass = {};
   pass.data = true;
@@ -222,7 +224,8 @@ csrn_status write_results(normalization *n) {
   if (plan->report)
     *plan->report = report;
   if (!plan->totals && plan->options.excluded)
-    memcpy(plan->options.excluded, n->mask, static_cast<size_t>(n->n_genes));
+    for (int64_t g = 0; g < n->n_genes; g++)
+      plan->options.excluded[g] = n->excludes ? n->mask[g] : 0;
   return CSRN_OK;
 }
 

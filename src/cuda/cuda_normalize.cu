@@ -66,16 +66,17 @@ csrn_status allocate(normalization *n) {
   const bool given = n->plan->totals != nullptr, fixed = options->target == CSRN_TARGET_FIXED;
   const bool keeps_totals = !given && (!by_rows(*n) || !fixed);
   const bool excludes = !given && options->exclude_highly_expressed;
-  unsigned slots = csrn_cuda_bit(CSRN_CUDA_LISTS);
+  unsigned slots = csrn_cuda_bit(CSRN_CUDA_LISTS), of_cells = 0;
   if (keeps_totals)
-    slots |= csrn_cuda_bit(CSRN_CUDA_TOTALS);
+    of_cells |= csrn_cuda_bit(CSRN_CUDA_TOTALS);
   if (keeps_totals && !fixed)
-    slots |= csrn_cuda_bit(options->target == CSRN_TARGET_MEAN ? CSRN_CUDA_PIECES : CSRN_CUDA_CANDIDATES);
+    of_cells |= csrn_cuda_bit(options->target == CSRN_TARGET_MEAN ? CSRN_CUDA_PIECES : CSRN_CUDA_CANDIDATES);
   if (!by_rows(*n))
     slots |= csrn_cuda_bit(CSRN_CUDA_FACTORS) | (given ? 0 : csrn_cuda_bit(CSRN_CUDA_COLUMNS));
   if (excludes)
     slots |= csrn_cuda_bit(CSRN_CUDA_BITS) | (options->excluded ? 0 : csrn_cuda_bit(CSRN_CUDA_MASK));
-  const csrn_status status = csrn_cuda_need_for(n->ctx, slots, n->A);
+  csrn_status status = csrn_cuda_need_for(n->ctx, slots, n->A);
+  status = status ? status : csrn_cuda_need(n->ctx, of_cells, n->n_cells, 0, 0);
   if (keeps_totals)
     n->totals = static_cast<double *>(csrn_cuda_slot_of(n->ctx, CSRN_CUDA_TOTALS));
   if (excludes)

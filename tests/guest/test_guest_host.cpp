@@ -260,6 +260,26 @@ static void indices_that_only_the_cpu_needs(void **) {
   csrn_context_destroy(ctx);
 }
 
+/* What needs nothing of the columns takes no memory for them. */
+static void more_columns_than_memory(void **) {
+  fixture_as(CSRN_BACKEND_CPU, "generic", 2);
+  const sample m = random_matrix(300, 80, 40, CSRN_F32, SAMPLE_COUNTS, 734);
+  csrn_csr A = guest_view(&m);
+  A.n_cols = INT64_C(1) << 42;
+  const size_t bytes = static_cast<size_t>(m.nnz) * sizeof(float);
+  void *expected = host_array(m.nnz, sizeof(float)), *out = host_array(m.nnz, sizeof(float));
+  csrn_context *ctx = make_context(0);
+  for (const csrn_target target : {CSRN_TARGET_MEDIAN, CSRN_TARGET_MEAN, CSRN_TARGET_FIXED}) {
+    csrn_normalize_options options = CSRN_NORMALIZE_OPTIONS_INIT;
+    options.target = target;
+    options.target_sum = 1e4;
+    expect_ok(csrn_normalize_total(test.ctx, &A, &options, expected, CSRN_F32, nullptr, nullptr));
+    assert_int_equal(csrn_normalize_total(ctx, &A, &options, out, CSRN_F32, nullptr, nullptr), CSRN_OK);
+    assert_memory_equal(out, expected, bytes);
+  }
+  csrn_context_destroy(ctx);
+}
+
 /* More rows than values: chunks end by their number of rows. */
 static void hardly_any_values(void **) {
   const sample m = random_matrix(5000, 1, 30, CSRN_F32, SAMPLE_COUNTS, 741);
@@ -561,6 +581,7 @@ int main(int argc, char **argv) {
       TEST(rows_longer_than_a_chunk),
       TEST(long_rows_of_a_matrix_that_stays),
       TEST(indices_that_only_the_cpu_needs),
+      TEST(more_columns_than_memory),
       TEST(hardly_any_values),
       TEST(nothing_at_all),
       TEST(pinned_arrays),
