@@ -219,8 +219,7 @@ static csrn_io_status record_log1p(const csrn_hdf5_file *file, double base) {
 /* ---- Links ---- */
 
 static csrn_io_status check_place(const csrn_hdf5_file *input, const char *group, const char *what) {
-  if (csrn_hdf5_kind_of(input->id, group) != CSRN_HDF5_MISSING ||
-      H5Lexists(input->id, group, H5P_DEFAULT) <= 0)
+  if (csrn_hdf5_kind_of(input->id, group) != CSRN_HDF5_DANGLING)
     return CSRN_IO_OK;
   return csrn_hdf5_refuse(
       input, "%s is a link to another file, or to nothing, so that %s cannot be added to it", group, what);

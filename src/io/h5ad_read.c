@@ -38,6 +38,8 @@ static csrn_io_status refuse_missing(const csrn_hdf5_input *input, const char *l
   char layers[512];
   hid_t file = input->file.id;
   csrn_hdf5_list_text(input->layers, layers, sizeof layers);
+  if (layer && csrn_hdf5_kind_of(file, "layers") == CSRN_HDF5_UNREADABLE)
+    return csrn_hdf5_refuse_kind(&input->file, "layers", CSRN_HDF5_UNREADABLE);
   if (layer)
     return csrn_hdf5_refuse(&input->file, "there is no layer \"%s\"; layers: %s", layer, layers);
   if (csrn_hdf5_kind_of(file, "obs") == CSRN_HDF5_MISSING &&
@@ -45,7 +47,7 @@ static csrn_io_status refuse_missing(const csrn_hdf5_input *input, const char *l
     return csrn_hdf5_refuse(&input->file, "an HDF5 file, but neither AnnData (no X, obs or var) nor 10x "
                                           "(no group with barcodes, data, indices and indptr)");
   return csrn_hdf5_refuse(&input->file,
-                          H5Lexists(file, "X", H5P_DEFAULT) > 0
+                          csrn_hdf5_kind_of(file, "X") == CSRN_HDF5_DANGLING
                               ? "X is a link to another file, or to nothing; layers: %s"
                               : "X is missing; layers: %s",
                           layers);
@@ -54,13 +56,14 @@ static csrn_io_status refuse_missing(const csrn_hdf5_input *input, const char *l
 /* Finds the matrix and stores its path. */
 static csrn_io_status choose(csrn_hdf5_input *input, const char *layer) {
   hid_t file = input->file.id;
-  const char *raw = csrn_hdf5_kind_of(file, "raw") == CSRN_HDF5_GROUP ? "raw/X" : "raw.X";
+  csrn_hdf5_kind raw_kind = csrn_hdf5_kind_of(file, "raw"), x_kind = csrn_hdf5_kind_of(file, "X");
+  const char *raw = raw_kind == CSRN_HDF5_GROUP || raw_kind == CSRN_HDF5_UNREADABLE ? "raw/X" : "raw.X";
   int has_raw = csrn_hdf5_kind_of(file, raw) != CSRN_HDF5_MISSING;
   input->layers = list_layers(file, has_raw);
   if (!input->layers)
     return csrn_hdf5_no_memory(&input->file, "the list of layers", 0);
-  int found =
-      layer ? csrn_hdf5_list_has(input->layers, layer) : csrn_hdf5_kind_of(file, "X") != CSRN_HDF5_MISSING;
+  int found = layer ? csrn_hdf5_list_has(input->layers, layer)
+                    : x_kind != CSRN_HDF5_MISSING && x_kind != CSRN_HDF5_DANGLING;
   if (!found)
     return refuse_missing(input, layer);
   if (!layer)

@@ -242,11 +242,8 @@ csrn_io_status csrn_hdf5_array_open(const csrn_hdf5_file *file, const char *path
   if (!array->path)
     return csrn_hdf5_no_memory(file, path, strlen(path));
   csrn_hdf5_kind kind = csrn_hdf5_kind_of(file->id, path);
-  if (kind == CSRN_HDF5_MISSING)
-    return csrn_hdf5_refuse(file, "%s is missing", path);
   if (kind != CSRN_HDF5_DATASET)
-    return csrn_hdf5_refuse(file, "%s is a %s, expected a dataset", path,
-                            kind == CSRN_HDF5_GROUP ? "group" : "named type");
+    return csrn_hdf5_refuse_kind(file, path, kind);
   array->id = open_dataset(file->id, path);
   if (array->id < 0)
     return csrn_hdf5_failed(file, "open", path);

@@ -84,17 +84,6 @@ csrn_io_status csrn_hdf5_failed(const csrn_hdf5_file *file, const char *action, 
 
 /* ---- Objects ---- */
 
-csrn_hdf5_kind csrn_hdf5_kind_of(hid_t location, const char *path) {
-  hid_t object = H5Oopen(location, path, H5P_DEFAULT);
-  if (object < 0) {
-    H5Eclear2(H5E_DEFAULT);
-    return CSRN_HDF5_MISSING;
-  }
-  H5I_type_t type = H5Iget_type(object);
-  csrn_hdf5_close(object);
-  return type == H5I_GROUP ? CSRN_HDF5_GROUP : type == H5I_DATASET ? CSRN_HDF5_DATASET : CSRN_HDF5_OTHER;
-}
-
 char *csrn_hdf5_format(const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
@@ -107,6 +96,96 @@ char *csrn_hdf5_format(const char *format, ...) {
     va_end(arguments);
   }
   return text;
+}
+
+/* Follows links; an object that cannot be opened is unreadable. */
+static csrn_hdf5_kind kind_of_object(hid_t location, const char *path) {
+  hid_t object = H5Oopen(location, path, H5P_DEFAULT);
+  if (object < 0)
+    return CSRN_HDF5_UNREADABLE;
+  H5I_type_t type = H5Iget_type(object);
+  csrn_hdf5_close(object);
+  return type == H5I_GROUP ? CSRN_HDF5_GROUP : type == H5I_DATASET ? CSRN_HDF5_DATASET : CSRN_HDF5_OTHER;
+}
+
+/* The kind of the last part of a path, whose parts before are groups. */
+static csrn_hdf5_kind kind_of_part(hid_t location, const char *path) {
+  H5L_info_t link;
+  csrn_hdf5_kind kind = path[0] ? kind_of_object(location, path) : CSRN_HDF5_GROUP;
+  if (kind != CSRN_HDF5_UNREADABLE)
+    return kind;
+  if (H5Lexists(location, path, H5P_DEFAULT) == 0)
+    return CSRN_HDF5_MISSING;
+  const int external = H5Lget_info(location, path, &link, H5P_DEFAULT) >= 0 && link.type == H5L_TYPE_EXTERNAL;
+  return external ? CSRN_HDF5_DANGLING : kind;
+}
+
+/* Cuts a path behind the first part that is no group, and returns the kind of that. */
+static csrn_hdf5_kind cut_path(hid_t location, char *path) {
+  csrn_hdf5_kind kind = CSRN_HDF5_GROUP;
+  for (size_t n = 0; kind == CSRN_HDF5_GROUP;) {
+    n += strcspn(path + n, "/");
+    const char kept = path[n];
+    path[n] = '\0';
+    kind = kind_of_part(location, path);
+    if (!kept)
+      break;
+    if (kind == CSRN_HDF5_GROUP)
+      path[n++] = kept;
+    else if (kind > CSRN_HDF5_GROUP) /* nothing can be in it */
+      kind = CSRN_HDF5_MISSING;
+  }
+  return kind;
+}
+
+/* Where a soft link leads to, as a path from the same location; NULL if it is none. */
+static char *soft_target(hid_t location, const char *path) {
+  H5L_info_t link;
+  if (H5Lget_info(location, path, &link, H5P_DEFAULT) < 0 || link.type != H5L_TYPE_SOFT)
+    return NULL;
+  const char *last = strrchr(path, '/');
+  char *value = calloc(link.u.val_size + 1, 1), *target = NULL;
+  if (value && H5Lget_val(location, path, value, link.u.val_size, H5P_DEFAULT) >= 0)
+    target = value[0] == '/' || !last ? strdup(value)
+                                      : csrn_hdf5_format("%.*s/%s", (int)(last - path), path, value);
+  free(value);
+  return target;
+}
+
+/* The kind of what cannot be opened: soft links are followed to where they break off. */
+static csrn_hdf5_kind kind_of_broken(hid_t location, const char *path) {
+  enum { MOST_LINKS = 16 }; /* as libhdf5 follows */
+  csrn_hdf5_kind kind = CSRN_HDF5_UNREADABLE;
+  int n_links = -1;
+  for (char *way = strdup(path), *next; way; way = next) {
+    n_links++;
+    kind = cut_path(location, way);
+    next = kind == CSRN_HDF5_UNREADABLE && n_links < MOST_LINKS ? soft_target(location, way) : NULL;
+    free(way);
+  }
+  return kind == CSRN_HDF5_MISSING && n_links > 0 ? CSRN_HDF5_DANGLING : kind;
+}
+
+csrn_hdf5_kind csrn_hdf5_kind_of(hid_t location, const char *path) {
+  csrn_hdf5_kind kind = kind_of_object(location, path);
+  if (kind == CSRN_HDF5_UNREADABLE)
+    kind = kind_of_broken(location, path);
+  H5Eclear2(H5E_DEFAULT);
+  return kind;
+}
+
+csrn_io_status csrn_hdf5_refuse_kind(const csrn_hdf5_file *file, const char *path, csrn_hdf5_kind kind) {
+  if (kind == CSRN_HDF5_UNREADABLE && kind_of_object(file->id, path) == kind)
+    return csrn_hdf5_failed(file, "read", path);
+  static const char *const sentences[] = {
+      [CSRN_HDF5_MISSING] = "is missing",
+      [CSRN_HDF5_DANGLING] = "is a link to another file, or to nothing",
+      [CSRN_HDF5_UNREADABLE] = "cannot be read",
+      [CSRN_HDF5_GROUP] = "is a group, expected a dataset",
+      [CSRN_HDF5_DATASET] = "is a dataset",
+      [CSRN_HDF5_OTHER] = "is a named type, expected a dataset",
+  };
+  return csrn_hdf5_refuse(file, "%s %s", path, sentences[kind]);
 }
 
 /* ---- Lists of names ---- */

@@ -83,14 +83,18 @@ csrn_io_status csrn_hdf5_failed(const csrn_hdf5_file *file, const char *action, 
 csrn_io_status csrn_hdf5_no_memory(const csrn_hdf5_file *file, const char *object, uint64_t bytes);
 
 typedef enum csrn_hdf5_kind {
-  CSRN_HDF5_MISSING,
+  CSRN_HDF5_MISSING,    /* there is no link of that name */
+  CSRN_HDF5_DANGLING,   /* a link to another file, or to nothing */
+  CSRN_HDF5_UNREADABLE, /* an object that libhdf5 cannot open */
   CSRN_HDF5_GROUP,
   CSRN_HDF5_DATASET,
   CSRN_HDF5_OTHER
 } csrn_hdf5_kind;
 
-/* Follows links; a dangling link is a missing object. */
+/* Follows links. */
 csrn_hdf5_kind csrn_hdf5_kind_of(hid_t location, const char *path);
+/* "FILE: PATH is ..., expected a dataset", or why it cannot be opened, for a path of that kind. */
+csrn_io_status csrn_hdf5_refuse_kind(const csrn_hdf5_file *file, const char *path, csrn_hdf5_kind kind);
 
 /* A formatted string from malloc(), or NULL. */
 char *csrn_hdf5_format(const char *format, ...) __attribute__((format(printf, 1, 2)));

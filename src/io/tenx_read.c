@@ -16,11 +16,12 @@ static const char default_type[] = "Gene Expression";
 
 /* ---- Recognition ---- */
 
+/* Also a child that cannot be read: a genome is not overlooked. */
 static int has_child(hid_t file, const char *group, const char *child) {
   char *path = csrn_hdf5_format("%s/%s", group, child);
-  int has = path && csrn_hdf5_kind_of(file, path) == CSRN_HDF5_DATASET;
+  csrn_hdf5_kind kind = path ? csrn_hdf5_kind_of(file, path) : CSRN_HDF5_MISSING;
   free(path);
-  return has;
+  return kind == CSRN_HDF5_DATASET || kind == CSRN_HDF5_DANGLING || kind == CSRN_HDF5_UNREADABLE;
 }
 
 /* Version 2: the names of the groups that hold a matrix; NULL without memory. */
@@ -30,7 +31,8 @@ static char **list_genome_groups(hid_t file) {
   for (size_t i = 0; groups && groups[i]; i++) {
     char *group = groups[i];
     groups[i] = NULL;
-    if (has_child(file, group, "barcodes") && has_child(file, group, "indptr"))
+    if (csrn_hdf5_kind_of(file, group) == CSRN_HDF5_GROUP && has_child(file, group, "barcodes") &&
+        has_child(file, group, "indptr"))
       groups[kept++] = group;
     else
       free(group);
@@ -46,7 +48,8 @@ int csrn_hdf5_is_10x(const char *path) {
   if (file >= 0 && csrn_hdf5_kind_of(file, "X") == CSRN_HDF5_MISSING &&
       csrn_hdf5_kind_of(file, "obs") == CSRN_HDF5_MISSING) {
     char **genomes = list_genome_groups(file);
-    is_10x = csrn_hdf5_kind_of(file, "matrix") == CSRN_HDF5_GROUP || (genomes && genomes[0]);
+    csrn_hdf5_kind kind = csrn_hdf5_kind_of(file, "matrix");
+    is_10x = kind == CSRN_HDF5_GROUP || kind == CSRN_HDF5_UNREADABLE || (genomes && genomes[0]);
     csrn_hdf5_list_free(genomes);
   }
   csrn_hdf5_close(file);
@@ -60,8 +63,8 @@ static int recognizes(const char *path, const unsigned char magic[8]) {
 
 /* ---- Names of cells and genes ---- */
 
-/* The texts of matrix/name as the next column of a table of n rows; a missing dataset adds
- * none if `optional`. */
+/* The texts of matrix/name as the next column of a table of n rows; none if `optional` and there is no such
+ * name. */
 static csrn_io_status add_column(const csrn_hdf5_input *input, const char *name, int optional, int64_t n,
                                  const char *column, csrn_io_table *table) {
   const csrn_hdf5_file *file = &input->file;
@@ -72,9 +75,11 @@ static csrn_io_status add_column(const csrn_hdf5_input *input, const char *name,
   char **texts = NULL;
   int64_t found = 0;
   hid_t dataset = -1;
-  if (csrn_hdf5_kind_of(file->id, path) != CSRN_HDF5_DATASET) {
-    if (!optional)
-      status = csrn_hdf5_refuse(file, "%s is missing", path);
+  csrn_hdf5_kind kind = csrn_hdf5_kind_of(file->id, path);
+  if (kind == CSRN_HDF5_MISSING && optional)
+    goto done;
+  if (kind != CSRN_HDF5_DATASET) {
+    status = csrn_hdf5_refuse_kind(file, path, kind);
     goto done;
   }
   dataset = H5Dopen2(file->id, path, H5P_DEFAULT);
@@ -111,25 +116,27 @@ static const struct {
 
 enum { N_GENE_COLUMNS = sizeof gene_columns / sizeof gene_columns[0] };
 
-/* Whether a dataset of features is one of texts that none of the above is, one per feature. */
+/* Whether a dataset of features is one of texts that none of the above is, one per feature; or may be one,
+ * but cannot be opened. */
 static int is_other_text(const csrn_hdf5_input *state, const char *path) {
   hsize_t extent[1] = {0};
+  if (strstr(path, "/_"))
+    return 0;
   for (size_t i = 0; i < N_GENE_COLUMNS; i++)
     if (!strcmp(path, gene_columns[i].of_probes))
       return 0;
   char *whole = csrn_hdf5_format("%s/%s", state->matrix, path);
-  hid_t dataset = whole && csrn_hdf5_kind_of(state->file.id, whole) == CSRN_HDF5_DATASET
-                      ? H5Dopen2(state->file.id, whole, H5P_DEFAULT)
-                      : -1;
+  csrn_hdf5_kind kind = whole ? csrn_hdf5_kind_of(state->file.id, whole) : CSRN_HDF5_MISSING;
+  hid_t dataset = kind == CSRN_HDF5_DATASET ? H5Dopen2(state->file.id, whole, H5P_DEFAULT) : -1;
   hid_t space = dataset < 0 ? -1 : H5Dget_space(dataset), type = dataset < 0 ? -1 : H5Dget_type(dataset);
   const int found = type >= 0 && H5Tget_class(type) == H5T_STRING && H5Sget_simple_extent_ndims(space) == 1 &&
                     H5Sget_simple_extent_dims(space, extent, NULL) == 1 &&
-                    extent[0] == (hsize_t)state->n_cols && !strstr(path, "/_");
+                    extent[0] == (hsize_t)state->n_cols;
   csrn_hdf5_close(type);
   csrn_hdf5_close(space);
   csrn_hdf5_close(dataset);
   free(whole);
-  return found;
+  return found || kind == CSRN_HDF5_DANGLING || kind == CSRN_HDF5_UNREADABLE;
 }
 
 static char **find_column(const csrn_io_table *table, const char *name) {
@@ -167,7 +174,7 @@ static csrn_io_status read_other_names(csrn_io_input *input) {
 static csrn_io_status read_names(csrn_io_input *input, int v3) {
   const csrn_hdf5_input *state = input->state;
   char *gene_id = csrn_hdf5_format("%s/features/gene_id", state->matrix);
-  const int probes = v3 && gene_id && csrn_hdf5_kind_of(state->file.id, gene_id) == CSRN_HDF5_DATASET;
+  const int probes = v3 && gene_id && csrn_hdf5_kind_of(state->file.id, gene_id) != CSRN_HDF5_MISSING;
   free(gene_id);
   csrn_io_status status = add_column(state, "barcodes", 0, state->n_rows, "index", &input->cells);
   for (size_t i = 0; !status && i < N_GENE_COLUMNS; i++) {
@@ -396,12 +403,16 @@ static csrn_io_status count_selected(const csrn_hdf5_input *state, int64_t memor
 static csrn_io_status read_shape(csrn_hdf5_input *state) {
   char *path = csrn_hdf5_format("%s/shape", state->matrix);
   int64_t shape[2];
-  hid_t dataset = !path || csrn_hdf5_kind_of(state->file.id, path) != CSRN_HDF5_DATASET
-                      ? -1
-                      : H5Dopen2(state->file.id, path, H5P_DEFAULT);
+  csrn_hdf5_kind kind = path ? csrn_hdf5_kind_of(state->file.id, path) : CSRN_HDF5_MISSING;
+  hid_t dataset = kind == CSRN_HDF5_DATASET ? H5Dopen2(state->file.id, path, H5P_DEFAULT) : -1;
   int fault = dataset < 0 || csrn_hdf5_integers(dataset, 2, shape);
+  csrn_io_status status = kind == CSRN_HDF5_DANGLING || kind == CSRN_HDF5_UNREADABLE
+                              ? csrn_hdf5_refuse_kind(&state->file, path, kind)
+                              : CSRN_IO_OK;
   csrn_hdf5_close(dataset);
   free(path);
+  if (status)
+    return status;
   if (fault)
     return csrn_hdf5_refuse(&state->file, "%s/shape is missing or does not hold two integers", state->matrix);
   if (shape[0] < 0 || shape[1] < 0 || shape[0] > INT64_MAX / 16 || shape[1] > INT64_MAX / 16)
@@ -413,9 +424,23 @@ static csrn_io_status read_shape(csrn_hdf5_input *state) {
   return CSRN_IO_OK;
 }
 
+/* Whether all that may be a genome can be opened, so that the only one is the only one. */
+static csrn_io_status check_groups(const csrn_hdf5_file *file) {
+  char **groups = csrn_hdf5_list(file->id, "/");
+  csrn_io_status status = CSRN_IO_OK;
+  for (char **group = groups; group && *group && !status; group++)
+    if (csrn_hdf5_kind_of(file->id, *group) == CSRN_HDF5_UNREADABLE)
+      status = csrn_hdf5_refuse_kind(file, *group, CSRN_HDF5_UNREADABLE);
+  csrn_hdf5_list_free(groups);
+  return status;
+}
+
 /* Version 2: the group of the genome asked for, or the only one. */
 static csrn_io_status choose_genome(csrn_hdf5_input *state, const csrn_io_select *select) {
   char text[512];
+  csrn_io_status status = select->genome ? CSRN_IO_OK : check_groups(&state->file);
+  if (status)
+    return status;
   state->genomes = list_genome_groups(state->file.id);
   if (!state->genomes)
     return csrn_hdf5_no_memory(&state->file, "the list of genomes", 0);

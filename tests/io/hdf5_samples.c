@@ -237,6 +237,18 @@ void sample_h5ad(const char *name, const sample_options *options) {
   H5Fclose(file);
 }
 
+void sample_spoil(const char *name, const char *path) {
+  H5O_info_t info;
+  hid_t id = H5Fopen(sample_path(name), H5F_ACC_RDONLY, H5P_DEFAULT);
+  assert_true(H5Oget_info_by_name2(id, path, &info, H5O_INFO_BASIC, H5P_DEFAULT) >= 0);
+  H5Fclose(id);
+  FILE *file = fopen(sample_path(name), "r+b");
+  assert_non_null(file);
+  assert_int_equal(fseek(file, (long)info.addr, SEEK_SET), 0);
+  assert_int_equal(fputc(99, file), 99); /* the version of its header */
+  fclose(file);
+}
+
 hid_t sample_storage(hsize_t chunk, const char *filters) {
   hid_t storage = H5Pcreate(H5P_DATASET_CREATE);
   H5Pset_chunk(storage, 1, &chunk);

@@ -61,6 +61,8 @@ void sample_frame(hid_t file, const char *name, int n, const char *prefix);
 void sample_annotation(hid_t file);
 /* A whole file: X, obs, var. */
 void sample_h5ad(const char *name, const sample_options *options);
+/* Makes an object of a closed file one that libhdf5 cannot open. */
+void sample_spoil(const char *name, const char *path);
 /* Creation properties: chunks of `chunk` values and, for each letter of `filters`, s shuffle,
  * g gzip, l lzf, f fletcher32, z szip. */
 hid_t sample_storage(hsize_t chunk, const char *filters);

@@ -365,13 +365,80 @@ static void damaged(void **state) {
   }
 }
 
+/* ---- What is there, but cannot be opened ---- */
+
+/* In the place of a dataset: a group, and links to nothing, to themselves, and to no file. */
+static void put_group(hid_t file, const char *path) {
+  H5Gclose(H5Gcreate2(file, path, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+}
+static void put_soft_link(hid_t file, const char *path) {
+  assert_true(H5Lcreate_soft("/nowhere", file, path, H5P_DEFAULT, H5P_DEFAULT) >= 0);
+}
+static void put_relative_link(hid_t file, const char *path) {
+  assert_true(H5Lcreate_soft("nowhere/at/all", file, path, H5P_DEFAULT, H5P_DEFAULT) >= 0);
+}
+static void put_loop(hid_t file, const char *path) {
+  assert_true(H5Lcreate_soft(strrchr(path, '/') + 1, file, path, H5P_DEFAULT, H5P_DEFAULT) >= 0);
+}
+static void put_external_link(hid_t file, const char *path) {
+  assert_true(H5Lcreate_external("nowhere.h5", "/", file, path, H5P_DEFAULT, H5P_DEFAULT) >= 0);
+}
+
+/* Features are not taken for all of one type, genome and so on because that cannot be read. */
+static void unreadable_features(void **state) {
+  (void)state;
+  static const char *const paths[] = {"matrix/features/feature_type", "matrix/features/genome",
+                                      "matrix/features/id", "matrix/features/pattern", "matrix/shape"};
+  static const struct {
+    void (*put)(hid_t file, const char *path);
+    const char *words;
+  } links[] = {{put_group, "is a group, expected a dataset"},
+               {put_soft_link, "is a link to another file, or to nothing"},
+               {put_relative_link, "is a link to another file, or to nothing"},
+               {put_loop, "too many"},
+               {put_external_link, "is a link to another file, or to nothing"}};
+  for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+    hid_t file = make_v3("unreadable.h5", H5T_STD_I32LE, H5T_STD_I64LE);
+    sample_strings(file, "matrix/features/pattern", SAMPLE_COLUMNS, ids);
+    H5Fclose(file);
+    sample_spoil("unreadable.h5", paths[i]);
+    sample_refused(sample_path("unreadable.h5"), NULL, CSRN_IO_FAILED, "cannot read", paths[i],
+                   "bad object header version number", NULL);
+    for (size_t j = i < 3 ? 0 : 1; j < sizeof links / sizeof links[0]; j++) {
+      file = make_v3("unreadable.h5", H5T_STD_I32LE, H5T_STD_I64LE);
+      if (i != 3)
+        drop(file, paths[i]);
+      links[j].put(file, paths[i]);
+      H5Fclose(file);
+      sample_refused(sample_path("unreadable.h5"), NULL, CSRN_IO_FAILED, paths[i], links[j].words, NULL);
+    }
+  }
+  H5Fclose(make_v3("unreadable.h5", H5T_STD_I32LE, H5T_STD_I64LE));
+  sample_spoil("unreadable.h5", "matrix");
+  sample_refused(sample_path("unreadable.h5"), NULL, CSRN_IO_FAILED, "cannot read matrix: ", NULL);
+}
+
+/* A genome is not the only one because another cannot be read. */
+static void unreadable_genome(void **state) {
+  (void)state;
+  static const char *const paths[] = {"mm10", "mm10/barcodes", "mm10/indptr"};
+  for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+    make_v2("unreadable.h5", 2);
+    sample_spoil("unreadable.h5", paths[i]);
+    sample_refused(sample_path("unreadable.h5"), NULL, CSRN_IO_FAILED,
+                   i ? "several genomes" : "cannot read mm10: ", NULL);
+    expect_selected("unreadable.h5", &(csrn_io_select){.genome = "hg19"}, 5, (const int[]){0, 1, 2, 3, 4});
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(selections),  cmocka_unit_test(types_of_values_and_indices),
-      cmocka_unit_test(names_of_v3), cmocka_unit_test(version_2),
-      cmocka_unit_test(names_taken), cmocka_unit_test(wrong_choices),
-      cmocka_unit_test(many_names),  cmocka_unit_test(memory_of_a_chunk),
-      cmocka_unit_test(damaged),     cmocka_unit_test(sample_nothing_open),
+      cmocka_unit_test(selections),        cmocka_unit_test(types_of_values_and_indices),
+      cmocka_unit_test(names_of_v3),       cmocka_unit_test(version_2),
+      cmocka_unit_test(names_taken),       cmocka_unit_test(wrong_choices),
+      cmocka_unit_test(many_names),        cmocka_unit_test(memory_of_a_chunk),
+      cmocka_unit_test(damaged),           cmocka_unit_test(unreadable_features),
+      cmocka_unit_test(unreadable_genome), cmocka_unit_test(sample_nothing_open),
   };
   return cmocka_run_group_tests_name("reading 10x", tests, sample_setup, sample_teardown);
 }

@@ -235,7 +235,7 @@ static const struct {
     {no_data, {"X/data is missing"}},
     {no_indices, {"X/indices is missing"}},
     {no_indptr, {"X/indptr is missing"}},
-    {dangling_data, {"X/data is missing"}},
+    {dangling_data, {"X/data is a link to another file, or to nothing"}},
     {data_is_group, {"X/data is a group", "expected a dataset"}},
     {data_is_strings, {"X/data holds strings", "expected numbers"}},
     {data_is_compound, {"X/data holds compound values", "expected numbers"}},
@@ -288,6 +288,33 @@ static void structures(void **state) {
 }
 
 /* ---- Damaged bytes ---- */
+
+/* What is there is not said to be missing. */
+static void unreadable_objects(void **state) {
+  (void)state;
+  static const struct {
+    const char *path, *layer, *words;
+  } cases[] = {{"X", NULL, "cannot read X: "},
+               {"X/data", NULL, "cannot read X/data: "},
+               {"X/indices", NULL, "cannot read X/indices: "},
+               {"X/indptr", NULL, "cannot read X/indptr: "},
+               {"layers", "spliced", "cannot read layers: "},
+               {"layers/spliced", "spliced", "cannot read layers/spliced: "},
+               {"raw", "raw", "cannot read raw/X: "},
+               {"raw/X", "raw", "cannot read raw/X: "}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    sample_h5ad("spoiled.h5ad", NULL);
+    hid_t file = H5Fopen(sample_path("spoiled.h5ad"), H5F_ACC_RDWR, H5P_DEFAULT);
+    H5Gclose(H5Gcreate2(file, "layers", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+    H5Gclose(H5Gcreate2(file, "raw", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+    sample_sparse(file, "layers/spliced", NULL);
+    sample_sparse(file, "raw/X", NULL);
+    H5Fclose(file);
+    sample_spoil("spoiled.h5ad", cases[i].path);
+    sample_refused(sample_path("spoiled.h5ad"), &(csrn_io_select){.layer = cases[i].layer}, CSRN_IO_FAILED,
+                   cases[i].words, "bad object header version number", NULL);
+  }
+}
 
 static void write_bytes(const char *path, const void *bytes, size_t n) {
   FILE *file = fopen(path, "wb");
@@ -450,9 +477,16 @@ static int release(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(structures),    cmocka_unit_test(truncated),   cmocka_unit_test(random_bytes),
-      cmocka_unit_test(damaged_chunk), cmocka_unit_test(not_there),   cmocka_unit_test(silence),
-      cmocka_unit_test(locked),        cmocka_unit_test(short_chunk), cmocka_unit_test(sample_nothing_open),
+      cmocka_unit_test(structures),
+      cmocka_unit_test(truncated),
+      cmocka_unit_test(random_bytes),
+      cmocka_unit_test(damaged_chunk),
+      cmocka_unit_test(not_there),
+      cmocka_unit_test(silence),
+      cmocka_unit_test(locked),
+      cmocka_unit_test(short_chunk),
+      cmocka_unit_test(unreadable_objects),
+      cmocka_unit_test(sample_nothing_open),
   };
   return cmocka_run_group_tests_name("damaged h5ad", tests, capture, release);
 }
