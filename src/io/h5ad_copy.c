@@ -9,7 +9,8 @@
  * reports the sizes of its own as deflate does. Of plugins (zstd for one) that cannot be
  * expected, so texts behind them are read and written like values. And where it cannot copy
  * what a dataset holds, H5Ocopy() frees its type twice and crashes (libhdf5 1.10.8), so what can fail on
- * the way is tried before: texts are read, and lists of chunks.
+ * the way is tried before: texts are read, and lists of chunks. What else it must not be given is in
+ * h5ad_whole.c; of objects with attributes outside of their headers the attributes are copied here.
  */
 #include "hdf5_util.h"
 
@@ -31,6 +32,7 @@ struct copy {
   const csrn_hdf5_file *file;
   const csrn_io_progress *progress;
   hid_t link_properties; /* of H5Ocopy() */
+  hid_t bare_properties; /* of H5Ocopy() without attributes */
   struct copied_groups *groups;
 };
 
@@ -75,13 +77,14 @@ static int needs_reading(hid_t dataset) {
   return found;
 }
 
-static herr_t find_reading(hid_t from, const char *name, const H5O_info_t *info, void *user) {
+/* Or would copy attributes that it must not. */
+static herr_t find_unfit(hid_t from, const char *name, const H5O_info_t *info, void *user) {
   (void)user;
-  if (info->type != H5O_TYPE_DATASET)
-    return 0;
-  hid_t dataset = H5Dopen2(from, name, H5P_DEFAULT);
-  int found = dataset >= 0 && needs_reading(dataset);
-  csrn_hdf5_close(dataset);
+  hid_t object = H5Oopen(from, name, H5P_DEFAULT);
+  int found = object < 0 ? 0 : csrn_hdf5_has_dense_attributes(object);
+  if (found == 0 && object >= 0 && info->type == H5O_TYPE_DATASET)
+    found = needs_reading(object);
+  csrn_hdf5_close(object);
   return found;
 }
 
@@ -96,7 +99,8 @@ static csrn_io_status copy_texts(const struct copy *copy, hid_t from, hid_t to, 
   if (type >= 0 && H5Tdetect_class(type, H5T_REFERENCE) > 0)
     status = csrn_hdf5_refuse(copy->file,
                               "%s holds references behind a plugin's filter, which cannot be copied", name);
-  else if (!elements || properties < 0 || csrn_hdf5_has_bad_chunk(from, 0, HSIZE_UNDEF, &where) ||
+  else if (!elements || properties < 0 || csrn_hdf5_allow_dense_attributes(from, properties) ||
+           csrn_hdf5_has_bad_chunk(from, 0, HSIZE_UNDEF, &where) ||
            H5Dread(from, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, elements) < 0 ||
            (made = H5Dcreate2(to, name, type, space, H5P_DEFAULT, properties, H5P_DEFAULT)) < 0 ||
            H5Dwrite(made, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, elements) < 0)
@@ -258,20 +262,35 @@ static int copy_soft_link(hid_t from, hid_t to, const char *name, const H5L_info
 
 /* With nothing open that it has in a cache. */
 static csrn_io_status copy_whole(const struct copy *copy, hid_t from, hid_t to, const char *name,
-                                 H5I_type_t kind) {
+                                 H5I_type_t kind, hid_t properties) {
   if (kind != H5I_DATATYPE && H5Ovisit_by_name2(from, name, H5_INDEX_NAME, H5_ITER_NATIVE, find_unreadable,
                                                 (void *)(uintptr_t)copy, H5O_INFO_BASIC, H5P_DEFAULT) < 0)
     return csrn_hdf5_failed(&copy->input->file, "read", name);
-  if (H5Ocopy(from, name, to, name, copy->link_properties, H5P_DEFAULT) < 0)
+  if (H5Ocopy(from, name, to, name, properties, H5P_DEFAULT) < 0)
     return csrn_hdf5_failed(copy->file, "copy", name);
   return CSRN_IO_OK;
+}
+
+/* A dataset or type with attributes outside of its header: these one by one, which may be as large, since
+ * the copy has such a header, too. */
+static csrn_io_status copy_bare(const struct copy *copy, hid_t from, hid_t to, const char *name,
+                                H5I_type_t kind) {
+  csrn_io_status status = copy_whole(copy, from, to, name, kind, copy->bare_properties);
+  if (status)
+    return status;
+  hid_t object = H5Oopen(from, name, H5P_DEFAULT), made = H5Oopen(to, name, H5P_DEFAULT);
+  status = object < 0 || made < 0 ? csrn_hdf5_failed(copy->file, "copy", name)
+                                  : csrn_hdf5_copy_attributes(copy->file, object, made, name);
+  csrn_hdf5_close(made);
+  csrn_hdf5_close(object);
+  return status;
 }
 
 /* Whether an object has in it what H5Ocopy() does not copy as it should be: 1, 0, or -1. */
 static herr_t must_be_remade(const struct copy *copy, hid_t object, H5I_type_t kind) {
   herr_t found = kind == H5I_DATATYPE
-                     ? 0
-                     : H5Ovisit2(object, H5_INDEX_NAME, H5_ITER_NATIVE, find_reading, NULL, H5O_INFO_BASIC);
+                     ? csrn_hdf5_has_dense_attributes(object)
+                     : H5Ovisit2(object, H5_INDEX_NAME, H5_ITER_NATIVE, find_unfit, NULL, H5O_INFO_BASIC);
   if (found == 0 && kind == H5I_GROUP)
     found = H5Lvisit(object, H5_INDEX_NAME, H5_ITER_NATIVE, find_link, (void *)(uintptr_t)copy);
   return found;
@@ -284,6 +303,7 @@ static csrn_io_status copy_object(const struct copy *copy, hid_t from, hid_t to,
   const H5I_type_t kind = H5Iget_type(object);
   const int linked = kind == H5I_GROUP ? link_to_copy(copy, object, to, name) : 0;
   const herr_t found = linked ? 0 : must_be_remade(copy, object, kind);
+  const int bare = found > 0 && (kind == H5I_DATATYPE || (kind == H5I_DATASET && !needs_reading(object)));
   csrn_io_status status = CSRN_IO_OK;
   if (linked < 0)
     status = csrn_hdf5_failed(copy->file, "link", name);
@@ -291,10 +311,12 @@ static csrn_io_status copy_object(const struct copy *copy, hid_t from, hid_t to,
     status = csrn_hdf5_failed(&copy->input->file, "look through", name);
   else if (found > 0 && kind == H5I_GROUP)
     status = copy_group(copy, from, to, name, NULL);
-  else if (found > 0)
+  else if (found > 0 && !bare)
     status = copy_texts(copy, object, to, name);
   csrn_hdf5_close(object);
-  return found == 0 && !linked ? copy_whole(copy, from, to, name, kind) : status;
+  if (bare)
+    return copy_bare(copy, from, to, name, kind);
+  return found == 0 && !linked ? copy_whole(copy, from, to, name, kind, copy->link_properties) : status;
 }
 
 static csrn_io_status copy_link(const struct copy *copy, hid_t from, hid_t to, const char *name,
@@ -323,7 +345,8 @@ static csrn_io_status write_like(const struct copy *copy, const csrn_hdf5_array 
   hid_t storage = csrn_hdf5_storage(model->id, model->rank, model->extent, copy->output->compression,
                                     copy->output->level);
   csrn_io_status status = CSRN_IO_OK;
-  if (space < 0 || storage < 0 || H5Sget_simple_extent_dims(space, NULL, written.max) < 0)
+  if (space < 0 || storage < 0 || H5Sget_simple_extent_dims(space, NULL, written.max) < 0 ||
+      csrn_hdf5_allow_dense_attributes(model->id, storage))
     status = csrn_hdf5_failed(copy->file, "prepare", name);
   if (!status)
     status = csrn_hdf5_write_values(copy->file, to, &written, storage, copy->progress, &dataset);
@@ -347,6 +370,7 @@ static csrn_io_status make_like(const struct copy *copy, const csrn_hdf5_array *
   hid_t storage = H5Dget_create_plist(model->id), made = -1;
   csrn_io_status status = CSRN_IO_OK;
   if (type < 0 || space < 0 || storage < 0 || H5Pset_obj_track_times(storage, 0) < 0 ||
+      csrn_hdf5_allow_dense_attributes(model->id, storage) ||
       (made = H5Dcreate2(to, name, type, space, H5P_DEFAULT, storage, H5P_DEFAULT)) < 0)
     status = csrn_hdf5_failed(copy->file, "create", name);
   if (!status)
@@ -403,7 +427,9 @@ static csrn_io_status copy_group(const struct copy *copy, hid_t from, hid_t to, 
                                  const char *rest) {
   hid_t group = H5Gopen2(from, name, H5P_DEFAULT);
   hid_t properties = group < 0 ? -1 : H5Gget_create_plist(group);
-  hid_t made = properties < 0 ? -1 : H5Gcreate2(to, name, H5P_DEFAULT, properties, H5P_DEFAULT);
+  hid_t made = properties < 0 || csrn_hdf5_allow_dense_attributes(group, properties)
+                   ? -1
+                   : H5Gcreate2(to, name, H5P_DEFAULT, properties, H5P_DEFAULT);
   csrn_io_status status = made < 0 ? csrn_hdf5_failed(copy->file, "copy", name)
                                    : csrn_hdf5_copy_attributes(copy->file, group, made, name);
   if (!status && !rest)
@@ -451,17 +477,21 @@ csrn_io_status csrn_hdf5_copy_h5ad(csrn_hdf5_input *input, const csrn_io_matrix 
                                    const csrn_io_output *output, const csrn_hdf5_file *file,
                                    const csrn_io_progress *progress) {
   struct copied_groups groups = {NULL, 0};
-  struct copy copy = {input, matrix, output, file, progress, H5Pcreate(H5P_OBJECT_COPY), &groups};
+  struct copy copy = {
+      input, matrix, output, file, progress, H5Pcreate(H5P_OBJECT_COPY), H5Pcreate(H5P_OBJECT_COPY), &groups};
   hid_t from = H5Gopen2(input->file.id, "/", H5P_DEFAULT), to = H5Gopen2(file->id, "/", H5P_DEFAULT);
   csrn_io_status status = CSRN_IO_OK;
   /* The categories of obs were references to other datasets before anndata 0.8. */
-  if (from < 0 || to < 0 || H5Pset_copy_object(copy.link_properties, H5O_COPY_EXPAND_REFERENCE_FLAG) < 0)
+  if (from < 0 || to < 0 || H5Pset_copy_object(copy.link_properties, H5O_COPY_EXPAND_REFERENCE_FLAG) < 0 ||
+      H5Pset_copy_object(copy.bare_properties, H5O_COPY_EXPAND_REFERENCE_FLAG | H5O_COPY_WITHOUT_ATTR_FLAG) <
+          0)
     status = csrn_hdf5_failed(file, "copy", input->file.path);
   if (!status)
     status = csrn_hdf5_copy_attributes(file, from, to, "the file");
   if (!status)
     status = copy_links(&copy, from, to, input->matrix);
   free(groups.pairs);
+  csrn_hdf5_close(copy.bare_properties);
   csrn_hdf5_close(copy.link_properties);
   csrn_hdf5_close(to);
   csrn_hdf5_close(from);

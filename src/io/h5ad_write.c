@@ -187,10 +187,11 @@ static hid_t create_file(const char *path, const csrn_hdf5_input *like, csrn_hdf
   unsigned order = 0;
   if (root_properties >= 0)
     H5Pget_link_creation_order(root_properties, &order);
+  if (properties >= 0 && H5Pset_link_creation_order(properties, order) >= 0 &&
+      (root < 0 || !csrn_hdf5_allow_dense_attributes(root, properties)))
+    file = csrn_hdf5_create_file(path, properties, fault);
   csrn_hdf5_close(root_properties);
   csrn_hdf5_close(root);
-  if (properties >= 0 && H5Pset_link_creation_order(properties, order) >= 0)
-    file = csrn_hdf5_create_file(path, properties, fault);
   csrn_hdf5_close(properties);
   return file;
 }

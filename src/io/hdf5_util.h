@@ -233,6 +233,7 @@ typedef struct csrn_hdf5_values {
  * *dataset unless NULL. */
 csrn_io_status csrn_hdf5_write_values(const csrn_hdf5_file *file, hid_t group, const csrn_hdf5_values *values,
                                       hid_t storage, const csrn_io_progress *progress, hid_t *dataset);
+/* Messages name `from` by its path, or as `object` where it is the root. */
 csrn_io_status csrn_hdf5_copy_attributes(const csrn_hdf5_file *file, hid_t from, hid_t to,
                                          const char *object);
 
@@ -247,7 +248,7 @@ hid_t csrn_hdf5_create_group(hid_t location, const char *name, const char *type,
 /* A dataset of n texts of variable length, encoded as anndata's string-array. */
 int csrn_hdf5_write_string_array(hid_t group, const char *name, char *const *texts, int64_t n);
 
-/* ---- h5ad_write.c, h5ad_copy.c, h5ad_annotate.c: csrn_io_write_h5ad() and its parts ---- */
+/* ---- h5ad_write.c, h5ad_copy.c, h5ad_whole.c, h5ad_annotate.c: csrn_io_write_h5ad() and its parts ---- */
 
 /* Writes what a matrix without arrays of its own leaves empty, and sets the factors of `output`. */
 typedef csrn_io_status (*csrn_hdf5_fill)(void *user, const csrn_hdf5_file *file, csrn_io_output *output);
@@ -277,6 +278,10 @@ csrn_hdf5_indices csrn_hdf5_indices_in(const csrn_hdf5_input *input, const csrn_
 csrn_io_status csrn_hdf5_copy_h5ad(csrn_hdf5_input *input, const csrn_io_matrix *matrix,
                                    const csrn_io_output *output, const csrn_hdf5_file *file,
                                    const csrn_io_progress *progress);
+/* Whether attributes of an object lie outside of its header, in the format of HDF5 1.8: 1, 0, or -1. */
+int csrn_hdf5_has_dense_attributes(hid_t object);
+/* Has an object made with the properties take as large attributes as `object` has; 0 on success. */
+int csrn_hdf5_allow_dense_attributes(hid_t object, hid_t properties);
 /* Whether the input has places for what is added to a copy of it; to be asked before anything is written. */
 csrn_io_status csrn_hdf5_check_places(const csrn_hdf5_file *input, const csrn_io_output *output);
 /* Adds obs/<key_added> and uns/log1p as `output` asks. */

@@ -273,14 +273,19 @@ static herr_t copy_next(hid_t from, const char *name, const H5A_info_t *info, vo
     copy->status =
         csrn_hdf5_refuse(copy->file, "the attribute %s of %s holds references, which cannot be carried over",
                          name, copy->object);
-  else if (copy_attribute(from, copy->to, name))
-    copy->status = csrn_hdf5_failed(copy->file, "copy the attributes of", copy->object);
+  else if (copy_attribute(from, copy->to, name)) {
+    char action[300];
+    snprintf(action, sizeof action, "copy the attribute %.200s of", name);
+    copy->status = csrn_hdf5_failed(copy->file, action, copy->object);
+  }
   return copy->status ? -1 : 0;
 }
 
 csrn_io_status csrn_hdf5_copy_attributes(const csrn_hdf5_file *file, hid_t from, hid_t to,
                                          const char *object) {
-  struct attribute_copy copy = {file, object, to, CSRN_IO_OK};
+  char path[256] = "";
+  const int named = H5Iget_name(from, path, sizeof path) > 1;
+  struct attribute_copy copy = {file, named ? path + 1 : object, to, CSRN_IO_OK};
   hsize_t start = 0;
   if (H5Aiterate2(from, H5_INDEX_NAME, H5_ITER_INC, &start, copy_next, &copy) < 0 && !copy.status)
     return csrn_hdf5_failed(file, "copy the attributes of", object);

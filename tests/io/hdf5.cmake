@@ -8,7 +8,7 @@ add_library(csrnorm_hdf5_samples STATIC hdf5_samples.c)
 target_include_directories(csrnorm_hdf5_samples PUBLIC ${CMAKE_CURRENT_SOURCE_DIR} ${CMOCKA_INCLUDE_DIR} ${LZF_INCLUDE_DIR})
 target_link_libraries(csrnorm_hdf5_samples PUBLIC csrnorm_io csrnorm_flags PkgConfig::HDF5_TEST ${CMOCKA_LIBRARIES}
                                                   ${LZF_LIBRARY} m)
-foreach(topic read write 10x errors links)
+foreach(topic read write 10x errors links copy)
   add_executable(test_hdf5_${topic} test_hdf5_${topic}.c)
   target_link_libraries(test_hdf5_${topic} PRIVATE csrnorm_hdf5_samples)
   csrnorm_test(io.hdf5.${topic} io test_hdf5_${topic})
