@@ -266,6 +266,9 @@ static csrn_io_status copy_whole(const struct copy *copy, hid_t from, hid_t to, 
   if (kind != H5I_DATATYPE && H5Ovisit_by_name2(from, name, H5_INDEX_NAME, H5_ITER_NATIVE, find_unreadable,
                                                 (void *)(uintptr_t)copy, H5O_INFO_BASIC, H5P_DEFAULT) < 0)
     return csrn_hdf5_failed(&copy->input->file, "read", name);
+  csrn_io_status status = csrn_hdf5_check_whole(&copy->input->file, from, name);
+  if (status)
+    return status;
   if (H5Ocopy(from, name, to, name, properties, H5P_DEFAULT) < 0)
     return csrn_hdf5_failed(copy->file, "copy", name);
   return CSRN_IO_OK;

@@ -282,6 +282,8 @@ csrn_io_status csrn_hdf5_copy_h5ad(csrn_hdf5_input *input, const csrn_io_matrix 
 int csrn_hdf5_has_dense_attributes(hid_t object);
 /* Has an object made with the properties take as large attributes as `object` has; 0 on success. */
 int csrn_hdf5_allow_dense_attributes(hid_t object, hid_t properties);
+/* Refuses an object that H5Ocopy() does not copy as it should be: see h5ad_whole.c. */
+csrn_io_status csrn_hdf5_check_whole(const csrn_hdf5_file *file, hid_t from, const char *name);
 /* Whether the input has places for what is added to a copy of it; to be asked before anything is written. */
 csrn_io_status csrn_hdf5_check_places(const csrn_hdf5_file *input, const csrn_io_output *output);
 /* Adds obs/<key_added> and uns/log1p as `output` asks. */
