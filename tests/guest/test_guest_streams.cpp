@@ -5,6 +5,7 @@
  */
 #include "guest.h"
 
+#include <cstdlib>
 #include <cstring>
 #include <initializer_list>
 #include <thread>
