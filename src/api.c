@@ -178,18 +178,16 @@ static void check_fields(check *c, const csrn_csr *A, bool needs_indices, bool n
  * not be a number of 64 bits. */
 static const int64_t most_columns = PTRDIFF_MAX >> 20;
 
-static void check_columns(check *c, const csrn_csr *A) {
-  if (!c->status && A->n_cols > most_columns)
-    FAIL(c, CSRN_OUT_OF_MEMORY, "A->n_cols is %" PRId64 "; there is no scratch memory for so many columns",
-         A->n_cols);
-}
-
-/* The matrix itself; its arrays become the first spans. */
+/* The matrix itself; its arrays become the first spans. Where data and indices are needed, so is scratch
+ * memory for columns. */
 static void check_matrix(check *c, const csrn_csr *A, bool needs_indices, bool needs_data) {
   if (!A)
     FAIL(c, CSRN_INVALID_ARGUMENT, "A is NULL");
   if (!c->status)
     check_fields(c, A, needs_indices, needs_data);
+  if (!c->status && needs_indices && needs_data && A->n_cols > most_columns)
+    FAIL(c, CSRN_OUT_OF_MEMORY, "A->n_cols is %" PRId64 "; there is no scratch memory for so many columns",
+         A->n_cols);
 }
 
 static void check_axis(check *c, csrn_axis axis) {
@@ -239,8 +237,6 @@ static csrn_status axis_sum(csrn_context *ctx, const csrn_csr *A, csrn_axis axis
   check c = check_begin_matrix(ctx, A);
   check_axis(&c, axis);
   check_matrix(&c, A, axis == CSRN_PER_COLUMN || excluded, true);
-  if (axis == CSRN_PER_COLUMN || excluded)
-    check_columns(&c, A);
   check_type(&c, "sums_type", sums_type,
              sums_type == CSRN_F64 || sums_type == CSRN_I64 || sums_type == CSRN_U64,
              "float64, int64 or uint64");
@@ -278,8 +274,6 @@ static csrn_status axis_scale(csrn_context *ctx, const csrn_csr *A, csrn_axis ax
   check_float_type(&c, "factors_type", factors_type);
   check_float_type(&c, "out_type", out_type);
   check_matrix(&c, A, axis == CSRN_PER_COLUMN, true);
-  if (axis == CSRN_PER_COLUMN)
-    check_columns(&c, A);
   if (!c.status) {
     check_array(&c, "factors", factors, axis_length(A, axis), factors_type, false, false);
     check_array(&c, "out", out, A->nnz, out_type, true, false);
@@ -321,7 +315,6 @@ csrn_status csrn_highly_expressed(csrn_context *ctx, const csrn_csr *A, csrn_axi
   check_axis(&c, axis);
   check_fraction(&c, "max_fraction", max_fraction);
   check_matrix(&c, A, true, true);
-  check_columns(&c, A);
   if (!c.status)
     check_array(&c, "mask", mask, other_length(A, axis), CSRN_U8, true, false);
   if (check_end(&c, A, NULL, CSRN_NONE))
@@ -357,8 +350,6 @@ static void check_normalize(check *c, const csrn_csr *A, const csrn_normalize_pl
   bool excludes = !plan->totals && options->exclude_highly_expressed;
   check_float_type(c, "out_type", plan->out_type);
   check_matrix(c, A, options->axis == CSRN_PER_COLUMN || excludes, true);
-  if (options->axis == CSRN_PER_COLUMN || excludes)
-    check_columns(c, A);
   if (c->status)
     return;
   int64_t n = axis_length(A, options->axis);

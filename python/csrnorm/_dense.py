@@ -136,8 +136,10 @@ def _uninterrupted(function: Callable) -> Callable:
 
     @wraps(function)
     def call_it(x: np.ndarray, *args: Any) -> Any:
+        if x.size <= BLOCK or threading.current_thread() is not threading.main_thread():
+            return function(x, *args)
         handler = signal.getsignal(signal.SIGINT)
-        if x.size <= BLOCK or not callable(handler) or threading.current_thread() is not threading.main_thread():
+        if not callable(handler):
             return function(x, *args)
         waiting: list[tuple] = []
         try:

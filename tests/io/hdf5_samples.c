@@ -287,6 +287,28 @@ void sample_read(csrn_io_input *input, csrn_io_matrix *matrix) {
     fail_msg("%s", error.text);
 }
 
+csrn_io_status sample_copy(const csrn_io_select *select, csrn_io_output output, csrn_io_error *error) {
+  csrn_io_input *input = sample_open(sample_path("in.h5ad"), select);
+  csrn_io_matrix matrix;
+  sample_read(input, &matrix);
+  output.path = sample_path("out.h5ad");
+  output.force = 1;
+  remove(output.path);
+  csrn_io_status status = csrn_io_write(input, &matrix, &output, NULL, error);
+  csrn_io_matrix_free(&matrix);
+  csrn_io_close(input);
+  return status;
+}
+
+hid_t sample_copied(const csrn_io_select *select, csrn_io_output output) {
+  csrn_io_error error = {""};
+  if (sample_copy(select, output, &error))
+    fail_msg("%s", error.text);
+  hid_t file = H5Fopen(sample_path("out.h5ad"), H5F_ACC_RDONLY, H5P_DEFAULT);
+  assert_true(file >= 0);
+  return file;
+}
+
 void sample_refused(const char *path, const csrn_io_select *select, csrn_io_status status, ...) {
   csrn_io_input *input = NULL;
   csrn_io_error error = {""};

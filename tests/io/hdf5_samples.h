@@ -70,6 +70,9 @@ hid_t sample_storage(hsize_t chunk, const char *filters);
 /* Opens and reads, or fails the test with the message. */
 csrn_io_input *sample_open(const char *path, const csrn_io_select *select);
 void sample_read(csrn_io_input *input, csrn_io_matrix *matrix);
+/* Writes "in.h5ad" to "out.h5ad", with its own values; and opens that, or fails the test. */
+csrn_io_status sample_copy(const csrn_io_select *select, csrn_io_output output, csrn_io_error *error);
+hid_t sample_copied(const csrn_io_select *select, csrn_io_output output);
 /* Opens and reads, which must fail with `status` and a sentence that has all of the words. */
 void sample_refused(const char *path, const csrn_io_select *select, csrn_io_status status, ...);
 

@@ -9,29 +9,6 @@
 
 enum { MANY = 12, LARGE = 9000 /* numbers, more than 64 KiB */ };
 
-/* Writes "in.h5ad" to "out.h5ad", with its own values. */
-static csrn_io_status copy_input(csrn_io_output output, csrn_io_error *error) {
-  csrn_io_input *input = sample_open(sample_path("in.h5ad"), NULL);
-  csrn_io_matrix matrix;
-  sample_read(input, &matrix);
-  output.path = sample_path("out.h5ad");
-  output.force = 1;
-  remove(output.path);
-  csrn_io_status status = csrn_io_write(input, &matrix, &output, NULL, error);
-  csrn_io_matrix_free(&matrix);
-  csrn_io_close(input);
-  return status;
-}
-
-static hid_t copied(csrn_io_output output) {
-  csrn_io_error error = {""};
-  if (copy_input(output, &error))
-    fail_msg("%s", error.text);
-  hid_t file = H5Fopen(sample_path("out.h5ad"), H5F_ACC_RDONLY, H5P_DEFAULT);
-  assert_true(file >= 0);
-  return file;
-}
-
 /* Groups, datasets and a type at several depths. */
 static const char *const objects[] = {"/",   "X",       "X/data",          "X/indices",  "obs", "obs/_index",
                                       "uns", "uns/a/b", "uns/a/b/numbers", "uns/a/type", "type"};
@@ -131,7 +108,7 @@ static void many_attributes(void **state) {
       if (i == j || i == N_OBJECTS)
         add_many(file, objects[j]);
     H5Fclose(file);
-    file = copied((csrn_io_output){0});
+    file = sample_copied(NULL, (csrn_io_output){0});
     for (int j = 0; j < N_OBJECTS; j++)
       if (i == j || i == N_OBJECTS)
         expect_many(file, objects[j]);
@@ -148,7 +125,7 @@ static void large_attributes(void **state) {
       if (i == j || i == N_OBJECTS)
         add_large(file, objects[j], j);
     H5Fclose(file);
-    file = copied((csrn_io_output){.compression = CSRN_IO_COMPRESSION_GZIP});
+    file = sample_copied(NULL, (csrn_io_output){.compression = CSRN_IO_COMPRESSION_GZIP});
     for (int j = 0; j < N_OBJECTS; j++)
       if (i == j || i == N_OBJECTS)
         expect_large(file, objects[j], j);
@@ -167,8 +144,10 @@ static void annotated(void **state) {
   add_large(file, "obs", 5);
   add_many(file, "uns");
   H5Fclose(file);
-  file = copied((csrn_io_output){
-      .factors = factors, .factors_type = CSRN_F32, .key_added = "factor", .log1p = 1, .log_base = 2});
+  file = sample_copied(
+      NULL,
+      (csrn_io_output){
+          .factors = factors, .factors_type = CSRN_F32, .key_added = "factor", .log1p = 1, .log_base = 2});
   expect_many(file, "obs");
   expect_large(file, "obs", 5);
   expect_many(file, "uns");
@@ -191,7 +170,7 @@ static void texts_with_attributes(void **state) {
   H5Lcreate_hard(file, "uns/a/texts", file, "uns/again", H5P_DEFAULT, H5P_DEFAULT);
   H5Lcreate_soft("/uns/a/texts", file, "uns/soft", H5P_DEFAULT, H5P_DEFAULT);
   H5Fclose(file);
-  file = copied((csrn_io_output){0});
+  file = sample_copied(NULL, (csrn_io_output){0});
   assert_string_equal(sample_texts(file, "uns/again", NULL), "one|two|three");
   assert_string_equal(sample_texts(file, "uns/soft", NULL), "one|two|three");
   expect_many(file, "uns/a/texts");
@@ -276,7 +255,7 @@ static void references_within(void **state) {
   refer(file, "uns/unset", NULL, NULL, H5R_OBJECT, NULL);
   refer(file, "uns/unset_region", NULL, NULL, H5R_DATASET_REGION, NULL);
   H5Fclose(file);
-  file = copied((csrn_io_output){0});
+  file = sample_copied(NULL, (csrn_io_output){0});
   expect_reference(file, "uns/objects", NULL, H5R_OBJECT, "/uns/a/b");
   expect_reference(file, "uns/a/regions", NULL, H5R_DATASET_REGION, "/uns/a/b/numbers");
   expect_reference(file, "uns/a/b", "up", H5R_OBJECT, "/uns");
@@ -287,7 +266,7 @@ static void references_within(void **state) {
 
 static void expect_refused(const char *const *words) {
   csrn_io_error error = {""};
-  assert_int_equal(copy_input((csrn_io_output){0}, &error), CSRN_IO_FAILED);
+  assert_int_equal(sample_copy(NULL, (csrn_io_output){0}, &error), CSRN_IO_FAILED);
   for (; *words; words++)
     if (!strstr(error.text, *words))
       fail_msg("\"%s\" lacks \"%s\"", error.text, *words);
@@ -354,7 +333,7 @@ static void claimed_references(void **state) {
     if (i)
       expect_refused((const char *const[]){"uns/refs holds more references than are looked at", NULL});
     else
-      H5Fclose(copied((csrn_io_output){0}));
+      H5Fclose(sample_copied(NULL, (csrn_io_output){0}));
   }
 }
 
@@ -384,7 +363,7 @@ static void datasets_of_named_types(void **state) {
       expect_refused((const char *const[]){"uns/typed has a named type with many or large attributes", NULL});
       continue;
     }
-    file = copied((csrn_io_output){0});
+    file = sample_copied(NULL, (csrn_io_output){0});
     sample_load(file, "uns/typed", SAMPLE_NNZ, values);
     assert_memory_equal(values, sample_values, sizeof values);
     H5Fclose(file);

@@ -7,29 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Writes "in.h5ad" to "out.h5ad", with its own values. */
-static csrn_io_status copy_input(const csrn_io_select *select, csrn_io_output output, csrn_io_error *error) {
-  csrn_io_input *input = sample_open(sample_path("in.h5ad"), select);
-  csrn_io_matrix matrix;
-  sample_read(input, &matrix);
-  output.path = sample_path("out.h5ad");
-  output.force = 1;
-  remove(output.path);
-  csrn_io_status status = csrn_io_write(input, &matrix, &output, NULL, error);
-  csrn_io_matrix_free(&matrix);
-  csrn_io_close(input);
-  return status;
-}
-
-static hid_t copied(const csrn_io_select *select) {
-  csrn_io_error error = {""};
-  if (copy_input(select, (csrn_io_output){0}, &error))
-    fail_msg("%s", error.text);
-  hid_t file = H5Fopen(sample_path("out.h5ad"), H5F_ACC_RDONLY, H5P_DEFAULT);
-  assert_true(file >= 0);
-  return file;
-}
-
 static hid_t make_input(void) {
   hid_t file = sample_create("in.h5ad");
   sample_annotation(file);
@@ -81,13 +58,13 @@ static void places_in_other_files(void **state) {
     char words[100], *before = sample_read_bytes(sample_path("other.h5ad"), &before_bytes);
     snprintf(words, sizeof words, "in.h5ad: %s is a link to another file, or to nothing", name);
     lead_away(name, i / 2);
-    hid_t file = copied(NULL);
+    hid_t file = sample_copied(NULL, (csrn_io_output){0});
     assert_int_equal(link_type(file, name), i / 2 ? H5L_TYPE_SOFT : H5L_TYPE_EXTERNAL);
     assert_int_equal(sample_has(file, name), 1); /* through the usual driver */
     H5Fclose(file);
     output.log1p = i % 2 == 0;
     output.key_added = i % 2 ? "factor" : NULL;
-    assert_int_equal(copy_input(NULL, output, &error), CSRN_IO_FAILED);
+    assert_int_equal(sample_copy(NULL, output, &error), CSRN_IO_FAILED);
     if (!strstr(error.text, words))
       fail_msg("\"%s\" lacks \"%s\"", error.text, words);
     assert_null(fopen(sample_path("out.h5ad"), "r"));
@@ -105,7 +82,7 @@ static void dangling(void **state) {
   hid_t file = make_input();
   H5Lcreate_external("nowhere.h5ad", "/raw", file, "raw", H5P_DEFAULT, H5P_DEFAULT);
   H5Fclose(file);
-  file = copied(NULL);
+  file = sample_copied(NULL, (csrn_io_output){0});
   assert_int_equal(link_type(file, "raw"), H5L_TYPE_EXTERNAL);
   H5Fclose(file);
 }
@@ -178,7 +155,7 @@ static void groups_in_themselves(void **state) {
   H5Lcreate_hard(file, "uns/outer/inner", file, "uns/again", H5P_DEFAULT, H5P_DEFAULT);
   H5Lcreate_hard(file, "/", file, "uns/outer/inner/root", H5P_DEFAULT, H5P_DEFAULT);
   H5Fclose(file);
-  file = copied(NULL);
+  file = sample_copied(NULL, (csrn_io_output){0});
   expect_sample(file, "X/data");
   expect_sample(file, "uns/outer/inner/matrix/data");
   expect_sample(file, "uns/outer/inner/root/X/data");
@@ -198,7 +175,7 @@ static void links_to_the_way(void **state) {
   sample_sparse(file, "layers/spliced", NULL);
   H5Lcreate_soft("/layers", file, "layers/self", H5P_DEFAULT, H5P_DEFAULT);
   H5Fclose(file);
-  file = copied(&(csrn_io_select){.layer = "spliced"});
+  file = sample_copied(&(csrn_io_select){.layer = "spliced"}, (csrn_io_output){0});
   expect_sample(file, "layers/spliced/data");
   expect_sample(file, "layers/self/spliced/data");
   assert_int_equal(address(file, "layers/self/self"), address(file, "layers/self"));
