@@ -79,7 +79,8 @@ static void rows_around_every_boundary(void **state) {
  * the sum is too large for it, wherever in the row and among the rows that is. */
 static void counts_but_for_one_value(void **state) {
   (void)state;
-  const float odd[] = {1.0F, 0.5F, -1.0F, -0.0F, 1e-40F, NAN, INFINITY, 0x1p24F - 1, 0x1p24F, 3e9F, 0x1p31F};
+  const float odd[] = {1.0F,        0.5F,    -1.0F, -0.0F, 1e-40F,      NAN,     INFINITY, 0x1p23F - 1,
+                       0x1p23F + 2, 0x1p23F, -3.0F, -0.5F, 0x1p24F - 1, 0x1p24F, 3e9F,     0x1p31F};
   const int64_t n_rows[] = {1, 2, 15, 16, 17, 70, 150}, means[] = {3, 25, 70, 300, 3000};
   uint64_t seed = 77;
   for (size_t rows = 0; rows < COUNT(n_rows); rows++)
@@ -94,6 +95,26 @@ static void counts_but_for_one_value(void **state) {
         expect_axis_sum(&m, LAYOUT_DEFAULT, CSRN_PER_ROW, NULL, CSRN_F64);
         host_release();
       }
+}
+
+/* Counts the sum of which is beyond 32 bits, though each of them and each lane's sum is not; in rows that are
+ * short on average, a little less so, and long. */
+static void counts_beyond_32_bits_together(void **state) {
+  (void)state;
+  enum { N_ROWS = 60 };
+  static const int64_t others[] = {10, 200, 1000};
+  for (size_t k = 0; k < COUNT(others); k++)
+    for (int exponent = 18; exponent <= 23; exponent++) {
+      int64_t lengths[N_ROWS] = {4096, 31, 32, 1000, 60, 513};
+      for (int64_t r = 6; r < N_ROWS; r++)
+        lengths[r] = others[k];
+      const sample_shape shape = {lengths, N_ROWS, 5000, 0, 0};
+      sample m = sample_make(&shape, CSRN_F32, SAMPLE_LOW, 9);
+      for (int64_t i = 0; i < m.nnz; i++)
+        ((float *)m.data)[i] = ldexpf(1.0F, exponent) - 1.0F - (float)(i % 3);
+      expect_axis_sum(&m, LAYOUT_DEFAULT, CSRN_PER_ROW, NULL, CSRN_F64);
+      host_release();
+    }
 }
 
 static void counts_around_the_limit_of_float32(void **state) {
@@ -430,6 +451,7 @@ int main(int argc, char **argv) {
       TEST(block_order_by_hand),
       TEST(rows_around_every_boundary),
       TEST(counts_but_for_one_value),
+      TEST(counts_beyond_32_bits_together),
       TEST(counts_around_the_limit_of_float32),
       TEST(fractions_that_float32_would_lose),
       TEST(every_short_length_in_every_placement),

@@ -99,22 +99,27 @@ static int64_t compare_all(const result *got, const result *expected) {
 static const char *const kind_names[] = {"low", "counts", "positive", "reals", "finite", "wild"};
 
 /* The matrix on both; every difference is told before the test fails. */
-static int64_t compare_as(const sample_shape *shape, csrn_dtype type, sample_values kind, uint64_t seed,
-                          layout how) {
+static int64_t compare_sample(const sample *m, csrn_dtype type, sample_values kind, uint64_t seed,
+                              layout how) {
   const fixture asked = test;
   static result expected[N_OPERATIONS], got[N_OPERATIONS];
-  sample m = sample_make(shape, type, kind, seed);
   fixture_as(CSRN_BACKEND_CPU, "generic", 1);
-  run_all_as(&m, how, expected);
+  run_all_as(m, how, expected);
   fixture_as(asked.backend, asked.isa, 3);
-  run_all_as(&m, how, got);
+  run_all_as(m, how, got);
   const int64_t wrong = compare_all(got, expected);
   if (wrong)
     print_error("  in %s %s, %" PRId64 " rows x %" PRId64 " columns, %" PRId64 " values, seed %" PRIu64
                 ", indices of %s: %" PRId64 " elements differ\n",
-                csrn_dtype_name(type), kind_names[kind], m.n_rows, m.n_cols, m.nnz, seed,
+                csrn_dtype_name(type), kind_names[kind], m->n_rows, m->n_cols, m->nnz, seed,
                 csrn_dtype_name(how.indices), wrong);
   return wrong;
+}
+
+static int64_t compare_as(const sample_shape *shape, csrn_dtype type, sample_values kind, uint64_t seed,
+                          layout how) {
+  const sample m = sample_make(shape, type, kind, seed);
+  return compare_sample(&m, type, kind, seed, how);
 }
 
 static int64_t compare_on(const sample_shape *shape, csrn_dtype type, sample_values kind, uint64_t seed) {
@@ -221,6 +226,33 @@ static void giant_rows(void **state) {
     fail_msg("%" PRId64 " elements differ from the generic kernels", wrong);
 }
 
+/* Rows whose first values are small counts, as if all were, but one of `share` of the others is anything. */
+static void rows_that_begin_as_counts(void **state) {
+  (void)state;
+  static const csrn_dtype types[] = {CSRN_F32, CSRN_F64, CSRN_U16};
+  static const int64_t lengths[] = {130, 999, 0, 1024, 1025, 3000, 33, 4096, 2047, 5, 9000};
+  static const int64_t shares[] = {1, 2, 30};
+  int64_t wrong = 0;
+  for (size_t t = 0; t < (fixture_is_brief() ? 1 : COUNT(types)); t++)
+    for (size_t k = 0; k < COUNT(shares); k++) {
+      const uint64_t seed = 741 + 10 * t + k;
+      const sample_values kind = is_real(types[t]) ? SAMPLE_WILD : SAMPLE_FINITE;
+      const sample_shape shape = {lengths, COUNT(lengths), 10000, (int64_t)k, 0};
+      const sample m = sample_make(&shape, types[t], SAMPLE_LOW, seed);
+      const sample other = sample_make(&shape, types[t], kind, seed);
+      const size_t size = csrn_dtype_size(types[t]);
+      uint64_t random = seed;
+      for (int64_t r = 0; r < m.n_rows; r++)
+        for (int64_t i = m.indptr[r] + 32; i < m.indptr[r + 1]; i++)
+          if (random_below(&random, shares[k]) == 0)
+            memcpy((char *)m.data + (size_t)i * size, (const char *)other.data + (size_t)i * size, size);
+      wrong += compare_sample(&m, types[t], kind, seed, LAYOUT_DEFAULT);
+      host_release();
+    }
+  if (wrong)
+    fail_msg("%" PRId64 " elements differ from the generic kernels", wrong);
+}
+
 /* A length for a row: all of a matrix alike, or a few among many. */
 static int64_t draw_length(int64_t way, uint64_t *seed) {
   static const int64_t most[] = {20, 300, 2000};
@@ -278,11 +310,17 @@ static void a_single_bit_is_found(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      TEST(very_short_rows), TEST(long_rows_among_short_ones),
-      TEST(short_rows),      TEST(rows_of_a_warp),
-      TEST(rows_of_a_block), TEST(one_column),
-      TEST(many_columns),    TEST(giant_rows),
-      TEST(drawn_by_lot),    TEST(a_single_bit_is_found),
+      TEST(very_short_rows),
+      TEST(long_rows_among_short_ones),
+      TEST(short_rows),
+      TEST(rows_of_a_warp),
+      TEST(rows_of_a_block),
+      TEST(one_column),
+      TEST(many_columns),
+      TEST(giant_rows),
+      TEST(drawn_by_lot),
+      TEST(rows_that_begin_as_counts),
+      TEST(a_single_bit_is_found),
   };
   return fixture_run(argc, argv, "backend_bits", tests, COUNT(tests));
 }

@@ -1,11 +1,11 @@
 /*
  * One row of a walk (cuda_walk.h): its sum by a warp, and what becomes of its elements, by a
- * group of threads, a warp or a block; and what a walk is.
+ * group of 8 threads or a warp; and what a walk is.
  *
  * Elements are finished in packs of four that lie at multiples of their size in memory,
  * whatever the beginning of the row; up to three before the first whole pack and behind the
  * last are dealt with one by one. The few elements for which the quick way does not hold are
- * put off, so that the others do not wait for them.
+ * put off, so that the others do not wait for them; a warp collects them until there are 32, or the row ends.
  */
 #ifndef CSRN_CUDA_ROW_H
 #define CSRN_CUDA_ROW_H
@@ -47,6 +47,7 @@ struct csrn_walk {
   bool packed;           /* results can be written in packs: `out` lies as `data` does */
   bool backwards;        /* the last rows come first */
   int64_t n_early;       /* about so many blocks find a place while the kernel before still runs */
+  int64_t tiles_ahead;   /* so far ahead a block asks for the elements of a later tile; 0: it does not */
 
   /* Where row r begins, asked before csrn_after_previous(): whatever the indptr is, from 0 to nnz. */
   __device__ __forceinline__ int64_t early_begin(int64_t r) const {
@@ -68,18 +69,20 @@ constexpr bool is_heavy = Op::MASKED || sizeof(typename csrn_sum_of<typename Op:
 /* There the compiler calculates with pairs of floats, which take more of them. */
 template <int, typename Op> constexpr int wanted_blocks = is_heavy<Op> ? 4 : 5;
 #else
-/* Of those of 8 threads a row, compute capability 8.6 and 8.9 have room for five in shared memory. */
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ > 800 && __CUDA_ARCH__ < 900
-constexpr int SHORT_BLOCKS = 8;
+/* In shared memory, compute capability 7.5, 8.6 and 8.9 have room for at most five of those of 8 threads a
+ * row, and for three of the others. */
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900 && __CUDA_ARCH__ != 800
+constexpr int SHORT_BLOCKS = 8, TILE_BLOCKS = 6;
 #else
-constexpr int SHORT_BLOCKS = 9;
+constexpr int SHORT_BLOCKS = 9, TILE_BLOCKS = 8;
 #endif
 template <int G, typename Op>
-constexpr int
-    wanted_blocks = is_heavy<Op>                                                                          ? 5
-                    : sizeof(typename Op::T) > 4                                                          ? 6
-                    : G<CSRN_WARP ? SHORT_BLOCKS : sizeof(typename csrn_sum_of<typename Op::T>::total)> 8 ? 7
-                                                                                                          : 8;
+constexpr int wanted_blocks = is_heavy<Op>                                              ? 5
+                              : sizeof(typename Op::T) > 4                              ? 6
+                              : (G < CSRN_WARP)                                         ? SHORT_BLOCKS
+                              : sizeof(typename csrn_sum_of<typename Op::T>::total) > 8 ? 7
+                              : Op::FINISHES                                            ? TILE_BLOCKS
+                                                                                        : 8;
 #endif
 template <int G, typename Op>
 constexpr int blocks_at_once =
@@ -232,6 +235,15 @@ struct csrn_packed_row {
 
 /* ---- Finishing -------------------------------------------------------------------- */
 
+/* Element k of some packs; k is known at run time only, and registers have no addresses. */
+template <typename T, int N> __device__ __forceinline__ T pick(const csrn_pack<T> (&packs)[N], int k) {
+  T x = packs[0].x[0];
+#pragma unroll
+  for (int i = 1; i < N * PACK; i++)
+    x = i == k ? packs[i / PACK].x[i % PACK] : x;
+  return x;
+}
+
 /* In one piece where `packed`: what the compiler makes of an assignment is often a store for each member. */
 template <typename O>
 __device__ __forceinline__ void store_pack(bool packed, O *to, const csrn_pack<O> &results) {
@@ -243,69 +255,137 @@ __device__ __forceinline__ void store_pack(bool packed, O *to, const csrn_pack<O
       __stwb(reinterpret_cast<float4 *>(to) + k, bits[k]);
     return;
   }
-#pragma unroll
+  const csrn_pack<O> all[1] = {results};
+  /* A loop, since it is jumped over where four stores would each take an instruction also if they do nothing.
+   */
+#pragma unroll 1
   for (int j = 0; j < PACK; j++)
-    to[j] = results.x[j];
+    to[j] = pick(all, j);
 }
 
-/* Element k of some packs; k is known at run time only, and registers have no addresses. */
-template <typename T, int N> __device__ __forceinline__ T pick(const csrn_pack<T> (&packs)[N], int k) {
-  T x = packs[0].x[0];
-#pragma unroll
-  for (int i = 1; i < N * PACK; i++)
-    x = i == k ? packs[i / PACK].x[i % PACK] : x;
-  return x;
-}
+/* Elements of a row that have been put off, to be dealt with by all threads of a warp at once; or by each
+ * thread, if several rows share a warp. */
+template <typename Op> struct csrn_put_off_list {
+  static_assert(CSRN_BLOCK <= UINT16_MAX, "places are kept in 16 bits");
+  const Op &op;
+  const typename Op::row &row;
+  typename Op::O *out; /* of the row */
+  csrn_warp_memory *memory;
+  int n;
 
-/* The elements of a row, which begin at `from`, by thread t of G; the results go to op.out. */
-template <int G, csrn_cuda_mode MODE, typename Op>
+  __device__ __forceinline__ void put(int k, const csrn_put_off &element) {
+    memory->put_off[k] = element.x;
+    memory->put_off_from[k] = static_cast<uint16_t>(element.at);
+  }
+
+  __device__ __forceinline__ void finish(const csrn_put_off &element) {
+    out[element.at] = scale_element(op.how, row.scaler, element.x);
+  }
+
+  __device__ __forceinline__ void finish() {
+    __syncwarp(); /* what is in the list, and what has been stored in place of its results */
+    if (const int k = group_lane<CSRN_WARP>(); k < n)
+      finish({memory->put_off[k], memory->put_off_from[k]});
+    __syncwarp(); /* before it is filled anew */
+    n = 0;
+  }
+
+  /* An element that is in no pack; called before add(), with fewer than CSRN_WARP in a row. */
+  template <int G> __device__ __forceinline__ void add_edge(bool is_off, const csrn_put_off &element) {
+    if constexpr (G == CSRN_WARP) {
+      const unsigned who = __ballot_sync(FULL_WARP, is_off);
+      if (is_off)
+        put(__popc(who & ((1U << group_lane<CSRN_WARP>()) - 1)), element);
+      n = __popc(who);
+    } else if (is_off) {
+      finish(element);
+    }
+  }
+
+  /* Puts off the elements whose bits are set: find(k) is that of bit k. is_last: nothing follows in this row,
+   * and the list is finished. All threads of a warp call this together. */
+  template <int G, typename Find>
+  __device__ __forceinline__ void add(unsigned bits, bool is_last, const Find &find) {
+    if constexpr (G == CSRN_WARP) {
+      unsigned who;
+#pragma unroll 1
+      do {
+        who = __ballot_sync(FULL_WARP, bits != 0);
+        if (who ? n + __popc(who) > CSRN_WARP : is_last && n > 0)
+          finish();
+        if (bits)
+          put(n + __popc(who & ((1U << group_lane<CSRN_WARP>()) - 1)),
+              find(__ffs(static_cast<int>(bits)) - 1));
+        n += __popc(who);
+        bits &= bits - 1;
+      } while (who);
+    } else {
+#pragma unroll 1
+      for (; bits; bits &= bits - 1)
+        finish(find(__ffs(static_cast<int>(bits)) - 1));
+    }
+  }
+};
+
+/* The elements of a row, which begin at `from`, by thread t of G; the results go to op.out. KEPT: `from` is
+ * in shared memory and a warp works on the row: what is put off can be read again later. */
+template <int G, bool KEPT, csrn_cuda_mode MODE, typename Op>
 __device__ __forceinline__ void finish_packs(const csrn_walk &w, const Op &op, const typename Op::row &row,
-                                             const typename Op::T *from, const csrn_packed_row &its, int t) {
+                                             const typename Op::T *from, const csrn_packed_row &its, int t,
+                                             csrn_warp_memory *memory) {
   using T = typename Op::T;
   using C = typename Op::C;
   using O = typename Op::O;
-  constexpr int BATCH = sizeof(T) > 4 ? 1 : 2;
-  constexpr unsigned EDGE = 1U << (BATCH * PACK);
+  constexpr int BATCH = sizeof(T) > 4 ? 1 : 2; /* packs of a thread at once */
+  constexpr int MOST =
+      KEPT ? 32 : BATCH * PACK; /* elements of a thread between two looks at what was put off */
   O *out = op.out + its.begin;
-  unsigned put_off = 0; /* bits of elements for which the quick way does not hold */
+  csrn_put_off_list<Op> later = {op, row, out, memory, 0};
   const int edge = its.edge(t);
-  T edge_x = T(0);
+  C edge_x = C(0);
+  bool is_edge_off = false;
   if (edge < its.n) {
-    edge_x = from[edge];
     O y;
-    if (row.template quick<MODE>(static_cast<C>(edge_x), &y))
+    edge_x = static_cast<C>(from[edge]);
+    is_edge_off = !row.template quick<MODE>(edge_x, &y);
+    if (!is_edge_off)
       out[edge] = y;
-    else
-      put_off = EDGE;
   }
-  const auto *packs = reinterpret_cast<const csrn_pack<T> *>(from + its.head);
-  int p = t;
+  later.template add_edge<G>(is_edge_off, {edge_x, edge});
+  unsigned put_off = 0; /* bits of elements for which the quick way does not hold */
+  int shift = 0;        /* where those of the next packs go */
+  int at = its.head + t * PACK, left = its.full;
   do {
     csrn_pack<T> x[BATCH];
 #pragma unroll
     for (int k = 0; k < BATCH; k++)
-      if (p + G * k < its.full)
-        x[k] = packs[p + G * k];
+      if (t + G * k < left)
+        x[k] = *reinterpret_cast<const csrn_pack<T> *>(from + at + G * PACK * k);
+    unsigned missed = 0;
 #pragma unroll
     for (int k = 0; k < BATCH; k++)
-      if (p + G * k < its.full) {
+      if (t + G * k < left) {
         csrn_pack<O> y;
 #pragma unroll
         for (int j = 0; j < PACK; j++)
           if (!row.template quick<MODE>(static_cast<C>(x[k].x[j]), &y.x[j]))
-            put_off |= 1U << (k * PACK + j);
-        store_pack(w.packed, out + its.head + (p + G * k) * PACK, y);
+            missed |= 1U << (k * PACK + j);
+        store_pack(w.packed, out + at + G * PACK * k, y);
       }
-#pragma unroll 1
-    for (; put_off; put_off &= put_off - 1) {
-      const int k = __ffs(static_cast<int>(put_off)) - 1;
-      const bool is_edge = (put_off & (0U - put_off)) == EDGE;
-      const C value = static_cast<C>(is_edge ? edge_x : pick(x, k));
-      const int at = is_edge ? edge : its.head + (p + G * (k / PACK)) * PACK + k % PACK;
-      out[at] = scale_element(op.how, row.scaler, value);
-    }
-    p += G * BATCH;
-  } while (p < its.full);
+    put_off |= missed << shift;
+    shift += BATCH * PACK;
+    left -= G * BATCH;
+    at += G * BATCH * PACK;
+    if (shift < MOST && left > 0)
+      continue;
+    const int first = at - shift * G; /* the element of bit 0 */
+    later.template add<G>(put_off, left <= 0, [&](int k) -> csrn_put_off {
+      const int place = first + k / PACK * (G * PACK) + k % PACK;
+      return {static_cast<C>(KEPT ? from[place] : pick(x, k)), place};
+    });
+    put_off = 0;
+    shift = 0;
+  } while (left > 0);
 }
 
 /* Where nothing is quick. */
@@ -321,30 +401,31 @@ __device__ __forceinline__ void finish_each(const Op &op, const typename Op::row
 /* Whether the elements of a row look like counts that a table has: nearly all of the first. For whole warps.
  */
 template <typename T> __device__ __forceinline__ bool looks_like_counts(const T *from, int n, int t) {
-  unsigned count;
-  const bool is_one = t < n && is_table_count(static_cast<float>(from[t]), &count);
+  unsigned place;
+  const bool is_one = t < n && is_table_count(static_cast<float>(from[t]), &place);
   return 4 * __popc(__ballot_sync(FULL_WARP, is_one)) >= 3 * CSRN_WARP;
 }
 
 /* Rows shorter than this do not earn back the filling of a table. */
 enum { TABLE_MIN_ROW = 128 };
 
-/* Results in float32. table: of this warp, in shared memory; NULL: several rows share a warp. */
-template <int G, typename Op>
+/* Results in float32. memory: of this warp; NULL: several rows share a warp. */
+template <int G, bool KEPT, typename Op>
 __device__ __forceinline__ void finish_quickly(const csrn_walk &w, const Op &op, typename Op::row &row,
                                                const typename Op::T *from, const csrn_packed_row &its, int t,
-                                               float *table) {
+                                               csrn_warp_memory *memory) {
   if (!op.how.log1p)
-    return op.how.step == CSRN_CUDA_MULTIPLY ? finish_packs<G, CSRN_CUDA_MULTIPLIED>(w, op, row, from, its, t)
-                                             : finish_packs<G, CSRN_CUDA_DIVIDED>(w, op, row, from, its, t);
-  if constexpr (G >= CSRN_WARP) {
+    return op.how.step == CSRN_CUDA_MULTIPLY
+               ? finish_packs<G, KEPT, CSRN_CUDA_MULTIPLIED>(w, op, row, from, its, t, memory)
+               : finish_packs<G, KEPT, CSRN_CUDA_DIVIDED>(w, op, row, from, its, t, memory);
+  if constexpr (G == CSRN_WARP) {
     if (its.n >= TABLE_MIN_ROW && looks_like_counts(from, its.n, t)) {
-      row.fill(op.how, table);
-      return finish_packs<G, CSRN_CUDA_TABLE>(w, op, row, from, its, t);
+      row.fill(op.how, memory->table);
+      return finish_packs<G, KEPT, CSRN_CUDA_TABLE>(w, op, row, from, its, t, memory);
     }
   }
   if (op.how.log_base == 0.0)
-    return finish_packs<G, CSRN_CUDA_LOGARITHM>(w, op, row, from, its, t);
+    return finish_packs<G, KEPT, CSRN_CUDA_LOGARITHM>(w, op, row, from, its, t, memory);
   finish_each<G>(op, row, from, its, t);
 }
 
@@ -371,15 +452,15 @@ __device__ __forceinline__ void visit_row(const csrn_walk &w, const Op &op, cons
 }
 
 /* The elements of a row that begin at `from`, in shared or global memory, finished by G threads, of which
- * this is t: a group, a warp or a block. */
-template <int G, typename Op>
+ * this is t. KEPT: see finish_packs(). */
+template <int G, bool KEPT, typename Op>
 __device__ __forceinline__ void finish_row(const csrn_walk &w, const Op &op, typename Op::row &row,
                                            const typename Op::T *from, const csrn_packed_row &its, int t,
-                                           float *table) {
+                                           csrn_warp_memory *memory) {
   if constexpr (!Op::WRITES) {
     visit_row<G>(w, op, row, from, its, t);
   } else if constexpr (Op::row::is_quick) {
-    finish_quickly<G>(w, op, row, from, its, t, table);
+    finish_quickly<G, KEPT>(w, op, row, from, its, t, memory);
   } else {
     finish_each<G>(op, row, from, its, t);
   }

@@ -91,13 +91,38 @@ __device__ __forceinline__ O scale_element(const csrn_cuda_how &how, const csrn_
 
 /* ---- Rows ------------------------------------------------------------------- */
 
-enum { TABLE_SIZE = 64 };
+enum { TABLE_SIZE = 64 }; /* a power of two */
 
-/* Whether x is a count below TABLE_SIZE, and which. -0 is none. */
-__device__ __forceinline__ bool is_table_count(float x, unsigned *count) {
-  const float shifted = x + 0x1p23F; /* an integer below 2^23 stands in its low bits */
-  *count = __float_as_uint(shifted) - 0x4b000000U;
-  return __float_as_uint(shifted - 0x1p23F) == __float_as_uint(x) && *count < TABLE_SIZE;
+/* Whether x is a count below TABLE_SIZE, and where in the table that is, in bytes; *place is in the table
+ * whatever x is. -0 is no count. */
+__device__ __forceinline__ bool is_table_count(float x, unsigned *place) {
+  const unsigned shifted = __float_as_uint(x + 0x1p21F); /* four times an integer stands in its low bits */
+  *place = shifted & ((TABLE_SIZE - 1) * 4);
+  return __float_as_uint(__uint_as_float(*place | 0x4a000000U) - 0x1p21F) == __float_as_uint(x);
+}
+
+/* An element for which the quick way does not hold: its value, and its place in the row. */
+struct csrn_put_off {
+  float x;
+  int at;
+};
+
+/* What a warp has in shared memory for the row that it works on. */
+struct csrn_warp_memory {
+  float table[TABLE_SIZE];
+  float put_off[CSRN_WARP];         /* elements, */
+  uint16_t put_off_from[CSRN_WARP]; /* and their places in the row, or the part of it */
+};
+
+/* A pointer to shared memory that the compiler keeps, where it would find its value anew at every use. */
+__device__ __forceinline__ const float *csrn_kept(const float *shared) {
+#if defined(CSRN_SIMT_HOST)
+  return shared;
+#else
+  unsigned at = static_cast<unsigned>(__cvta_generic_to_shared(shared));
+  asm volatile("" : "+r"(at));
+  return static_cast<const float *>(__cvta_shared_to_generic(at));
+#endif
 }
 
 /* What is done often has code of its own, in which nothing is left to decide for each element: a quick way,
@@ -129,9 +154,9 @@ template <> struct csrn_row_scaler<float, float> {
       *y = x * scaler.factor;
       return true;
     } else if (MODE == CSRN_CUDA_TABLE) {
-      unsigned count;
-      const bool found = is_table_count(x, &count);
-      *y = found ? table[count] : 0.0F;
+      unsigned place;
+      const bool found = is_table_count(x, &place);
+      *y = *reinterpret_cast<const float *>(reinterpret_cast<const char *>(table) + place);
       return found;
     } else {
       const float quotient = scaler.divide_near(x);
@@ -142,13 +167,19 @@ template <> struct csrn_row_scaler<float, float> {
 
   /* Called by a whole warp, which has shared memory for the table. */
   __device__ __forceinline__ void fill(const csrn_cuda_how &how, float *memory) {
+    const unsigned first = threadIdx.x % CSRN_WARP;
     __syncwarp(); /* the row before is done */
-    for (unsigned count = threadIdx.x % CSRN_WARP; count < TABLE_SIZE; count += CSRN_WARP) {
-      const float x = static_cast<float>(count);
-      memory[count] = take_log1p(how, scaler.near ? scaler.divide_near(x) : __fdiv_rn(x, scaler.factor));
+    if (scaler.near && how.log_base == 0.0) {
+#pragma unroll
+      for (unsigned count = first; count < TABLE_SIZE; count += CSRN_WARP) /* log1p of +0 is +0 there, too */
+        memory[count] = csrn_log1p_positive_f32(scaler.divide_near(static_cast<float>(count)));
+    } else {
+#pragma unroll 1
+      for (unsigned count = first; count < TABLE_SIZE; count += CSRN_WARP)
+        memory[count] = take_log1p(how, __fdiv_rn(static_cast<float>(count), scaler.factor));
     }
     __syncwarp();
-    table = memory;
+    table = csrn_kept(memory);
   }
 };
 

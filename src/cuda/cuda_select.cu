@@ -131,15 +131,15 @@ struct one_rank {
   }
 };
 
-/* The keys in the bins of the middle ranks go to candidates[], in any order. */
-__device__ void gather(csrn_cuda_control *control, const double *values, int64_t n, const place (&middle)[2],
-                       unsigned long long *candidates) {
+/* The keys in the bins of the middle ranks go to candidates[], in any order. key: of this thread's first
+ * value.
+ */
+__device__ void gather(csrn_cuda_control *control, const double *values, int64_t n, unsigned long long key,
+                       const place (&middle)[2], unsigned long long *candidates) {
   __shared__ unsigned n_taken;             /* of the values that the block looks at together */
   __shared__ unsigned long long begin_all; /* where they go */
   const int64_t step = static_cast<int64_t>(gridDim.x) * SELECT_THREADS;
   for (int64_t base = static_cast<int64_t>(blockIdx.x) * SELECT_THREADS; base < n; base += step) {
-    const int64_t i = base + threadIdx.x;
-    const unsigned long long key = i < n ? select_key(values[i]) : 0;
     const int bin = select_bin(key);
     const bool takes = key && (bin == middle[0].bin || bin == middle[1].bin);
     if (threadIdx.x == 0)
@@ -153,6 +153,8 @@ __device__ void gather(csrn_cuda_control *control, const double *values, int64_t
     if (takes)
       candidates[begin_all + place] = key;
     __syncthreads(); /* before the next values */
+    const int64_t next = base + step + threadIdx.x;
+    key = next < n ? select_key(values[next]) : 0;
   }
 }
 
@@ -295,13 +297,16 @@ __global__ void __launch_bounds__(SELECT_THREADS, 1)
   __shared__ digit_bins bins;
   __shared__ unsigned long long copy[FEW_KEYS];
   __shared__ bool is_last;
+  /* May be read already: the previous kernel only reads the values, and what came before it is complete. */
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * SELECT_THREADS + threadIdx.x;
+  const unsigned long long key = i < n ? select_key(csrn_load<true>(values + i)) : 0;
   csrn_after_previous();
   place middle[2];
   unsigned long long count;
   find_places<CSRN_SELECT_BINS / SELECT_THREADS>(control->now.histogram, middle_ranks{}, middle, &count,
                                                  room);
   if (count > 0)
-    gather(control, values, n, middle, candidates);
+    gather(control, values, n, key, middle, candidates);
   __threadfence();
   __syncthreads();
   if (threadIdx.x == 0)

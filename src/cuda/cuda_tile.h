@@ -10,6 +10,8 @@
 #include "cuda_copy.h"
 #include "cuda_row.h"
 
+#include <type_traits>
+
 enum { TILE_GROUP = 8, TILE_MOST_ROWS = 128 };
 
 /* Bytes that a tile of T has room for; a row of LONG_ROW fits. */
@@ -28,11 +30,11 @@ constexpr int columns_in_tile = tile_room<G, Op> *static_cast<int>(sizeof(typena
 
 /* ---- Sums in shared memory --------------------------------------------------------- */
 
-/* Adds whole rounds of 32 elements to the lanes of a thread, several at a time to have their loads under way
- * together; returns where the next round begins for this thread. */
+/* Adds whole rounds of 32 elements, from `base` on, to the lanes of a thread, several at a time to have their
+ * loads under way together; returns where the next round begins for this thread. */
 template <int G, int ROUNDS, typename Op, typename S>
-__device__ __forceinline__ int add_rounds(const typename Op::T *kept, int n, S (&lanes)[CSRN_LANES / G]) {
-  int base = group_lane<G>();
+__device__ __forceinline__ int add_rounds(const typename Op::T *kept, int base, int n,
+                                          S (&lanes)[CSRN_LANES / G]) {
   for (; base - group_lane<G>() + CSRN_LANES * ROUNDS <= n; base += CSRN_LANES * ROUNDS)
 #pragma unroll
     for (int k = 0; k < ROUNDS; k++)
@@ -40,6 +42,18 @@ __device__ __forceinline__ int add_rounds(const typename Op::T *kept, int n, S (
       for (int j = 0; j < CSRN_LANES / G; j++)
         lanes[j] += static_cast<S>(kept[base + CSRN_LANES * k + G * j]);
   return base;
+}
+
+/* The rest, fewer than ROUNDS, by a warp, at once; what lies beyond the end counts as +0. */
+template <int ROUNDS, typename Op, typename S>
+__device__ __forceinline__ void add_last_rounds(const typename Op::T *kept, int base, int n, S (&lanes)[1]) {
+  typename Op::T x[ROUNDS];
+#pragma unroll
+  for (int k = 0; k < ROUNDS; k++)
+    x[k] = base + CSRN_LANES * k < n ? kept[base + CSRN_LANES * k] : typename Op::T(0);
+#pragma unroll
+  for (int k = 0; k < ROUNDS; k++)
+    lanes[0] += static_cast<S>(x[k]);
 }
 
 /* The same without what is excluded. `columns` are those of kept[], which begins with element `begin` of the
@@ -66,6 +80,38 @@ __device__ __forceinline__ int add_rounds_counted(const csrn_device_matrix &A, c
   return base;
 }
 
+/* The sum of a row of counts, integers from +0 to 2^23 - 1, by G threads. They are exact in whatever order,
+ * and so are added up as integers: no conversion to float64, and no long chain of additions. False if there
+ * is anything else in the row, or too much of it. */
+template <int G> __device__ __forceinline__ bool sum_counts(const float *kept, int n, double *sum) {
+  constexpr int MOST = 8, FEW = 4;
+  static_assert(LONG_ROW / G * 0x7fffff <= UINT32_MAX, "what a thread adds up fits into 32 bits");
+  unsigned total = 0, bad = 0;
+  const auto add = [&](float x) {
+    const float shifted = x + 0x1p23F; /* an integer below 2^23 stands in its low bits */
+    const unsigned count = __float_as_uint(shifted) - 0x4b000000U;
+    total += count;
+    bad |= count & ~0x7fffffU;
+    bad |= __float_as_uint(shifted - 0x1p23F) ^ __float_as_uint(x);
+  };
+  int i = group_lane<G>();
+  for (; i - group_lane<G>() + G * MOST <= n; i += G * MOST) {
+#pragma unroll
+    for (int k = 0; k < MOST; k++)
+      add(kept[i + G * k]);
+    if (i < G && __any_sync(group_mask<G>(), bad != 0))
+      return false; /* reals are seen early */
+  }
+#pragma unroll 1
+  for (; i - group_lane<G>() < n; i += G * FEW)
+#pragma unroll
+    for (int k = 0; k < FEW; k++)
+      add(i + G * k < n ? kept[i + G * k] : 0.0F);
+  bad |= total >> 27; /* all of the threads together must not reach 2^32 */
+  *sum = static_cast<double>(sum_of_group<G>(total));
+  return !__any_sync(group_mask<G>(), bad != 0);
+}
+
 /* The sum of a row of n elements, the first of which is element `begin` of the matrix and lies at kept[0], by
  * G threads; n <= CSRN_BLOCK. columns: of kept[], if some are left out. */
 template <int G, typename Op>
@@ -74,13 +120,18 @@ sum_kept(const csrn_device_matrix &A, const Op &op, const typename Op::T *kept,
          const csrn_index_array &columns, int64_t begin, int n) {
   using S = typename csrn_sum_of<typename Op::T>::lane;
   constexpr int R = CSRN_LANES / G, ROUNDS = G == CSRN_WARP ? (is_heavy<Op> ? 4 : 8) : Op::MASKED ? 1 : 2;
+  if constexpr (!Op::MASKED && std::is_same_v<typename Op::T, float>) {
+    double sum;
+    if (sum_counts<G>(kept, n, &sum))
+      return sum;
+  }
   S lanes[R];
 #pragma unroll
   for (int j = 0; j < R; j++)
     lanes[j] = 0;
   int base = group_lane<G>();
   if constexpr (!Op::MASKED)
-    base = add_rounds<G, ROUNDS, Op>(kept, n, lanes);
+    base = add_rounds<G, ROUNDS, Op>(kept, base, n, lanes);
   else if (columns.type == CSRN_I32)
     base = add_rounds_counted<G, ROUNDS>(A, op, kept, static_cast<const int32_t *>(columns.values), begin, n,
                                          lanes);
@@ -89,18 +140,23 @@ sum_kept(const csrn_device_matrix &A, const Op &op, const typename Op::T *kept,
                                          lanes);
   else
     base = add_rounds_counted<G, ROUNDS>(A, op, kept, columns, begin, n, lanes);
+  if constexpr (!Op::MASKED && G == CSRN_WARP) {
+    base = add_rounds<G, ROUNDS / 2, Op>(kept, base, n, lanes);
+    add_last_rounds<ROUNDS / 2, Op>(kept, base, n, lanes);
+  } else {
 #pragma unroll 1
-  for (; base < n; base += CSRN_LANES)
+    for (; base < n; base += CSRN_LANES)
 #pragma unroll
-    for (int j = 0; j < R; j++)
-      if (base + G * j < n) {
-        typename Op::T x[1] = {kept[base + G * j]};
-        if constexpr (Op::MASKED) {
-          const int64_t c[1] = {columns[base + G * j]};
-          leave_out(A, op, c, x, begin + base + G * j, G, 1);
+      for (int j = 0; j < R; j++)
+        if (base + G * j < n) {
+          typename Op::T x[1] = {kept[base + G * j]};
+          if constexpr (Op::MASKED) {
+            const int64_t c[1] = {columns[base + G * j]};
+            leave_out(A, op, c, x, begin + base + G * j, G, 1);
+          }
+          lanes[j] += static_cast<S>(x[0]);
         }
-        lanes[j] += static_cast<S>(x[0]);
-      }
+  }
   return combine_lanes<G>(lanes, group_mask<G>());
 }
 
@@ -171,7 +227,7 @@ template <int G, typename Op>
 __device__ __forceinline__ void walk_kept(const csrn_walk &w, const Op &op, const csrn_tile<Op> &tile, int k,
                                           const typename Op::T *kept, const csrn_index_array &columns,
                                           int64_t begin, int n, const typename Op::input &input,
-                                          float *table) {
+                                          csrn_warp_memory *memory) {
   typename csrn_sum_of<typename Op::T>::total total = 0;
   bool first = group_lane<G>() == 0;
   if (G == CSRN_WARP && tile.is_long)
@@ -180,7 +236,7 @@ __device__ __forceinline__ void walk_kept(const csrn_walk &w, const Op &op, cons
     total = G == CSRN_WARP && tile.is_long ? tile.total : sum_kept<G>(w.A, op, kept, columns, begin, n);
   typename Op::row row = op.begin(w.A, tile.template row_of<G>(k), total, input, first);
   if constexpr (Op::FINISHES)
-    finish_row<G>(w, op, row, kept, csrn_packed_row(w, begin, n), group_lane<G>(), table);
+    finish_row<G, G == CSRN_WARP>(w, op, row, kept, csrn_packed_row(w, begin, n), group_lane<G>(), memory);
 }
 
 /* Goes on to the next part of a tile from row *from on, rows that fit into shared memory together; returns
@@ -236,7 +292,7 @@ __device__ __forceinline__ void bring_first(const csrn_walk &w, const Op &op, in
 template <int G, typename Op>
 __device__ __forceinline__ void walk_tile(const csrn_walk &w, const Op &op, const csrn_tile<Op> &tile,
                                           csrn_arrival *arrival, unsigned *phase, const int64_t *ends,
-                                          unsigned char *shared, float *table) {
+                                          unsigned char *shared, csrn_warp_memory *memory) {
   using T = typename Op::T;
   int from = 0, to = find_part<G, Op>(ends, tile.n_rows, &from);
   while (from < tile.n_rows) {
@@ -256,7 +312,7 @@ __device__ __forceinline__ void walk_tile(const csrn_walk &w, const Op &op, cons
         columns = kept_columns<G, Op>(w, ends[from], ends[k], shared);
       if (n <= LONG_ROW)
         walk_kept<G>(w, op, tile, k, kept + (ends[k] - ends[from]), columns, ends[k], static_cast<int>(n),
-                     its, table);
+                     its, memory);
       k = next;
     }
     arrival->release();

@@ -40,12 +40,12 @@
 
 /* ---- Long rows ---------------------------------------------------------------- */
 
-/* The table of this warp for logarithms; an operation without them has none. */
-template <typename Op> __device__ __forceinline__ float *table_of_warp() {
+/* The shared memory of this warp for the row that it works on; an operation without quick ways has none. */
+template <typename Op> __device__ __forceinline__ csrn_warp_memory *memory_of_warp() {
   if constexpr (Op::WRITES) {
     if constexpr (Op::row::is_quick) {
-      __shared__ float tables[WALK_WARPS][TABLE_SIZE];
-      return tables[threadIdx.x / CSRN_WARP];
+      __shared__ csrn_warp_memory memory[WALK_WARPS];
+      return &memory[threadIdx.x / CSRN_WARP];
     }
   }
   return nullptr;
@@ -76,7 +76,8 @@ sum_block(const csrn_device_matrix &A, const Op &op, int64_t begin, int64_t end,
 
 /* The long rows that are this block's, of the first w.n_long_blocks, right from global memory. */
 template <typename Op, typename S>
-__device__ __forceinline__ void walk_long_rows(const csrn_walk &w, const Op &op, S *sums, float *table) {
+__device__ __forceinline__ void walk_long_rows(const csrn_walk &w, const Op &op, S *sums,
+                                               csrn_warp_memory *memory) {
   const int64_t count = w.all_long ? w.A.n_rows : static_cast<int64_t>(w.left->n_long);
   for (int64_t place = blockIdx.x; place < count; place += w.n_long_blocks) {
     const int64_t r = w.all_long ? place : w.list[place];
@@ -90,8 +91,8 @@ __device__ __forceinline__ void walk_long_rows(const csrn_walk &w, const Op &op,
     if constexpr (Op::FINISHES)
       for (begin += threadIdx.x / CSRN_WARP * CSRN_BLOCK; begin < end; begin += WALK_WARPS * CSRN_BLOCK) {
         const int n = static_cast<int>(end - begin < CSRN_BLOCK ? end - begin : CSRN_BLOCK);
-        finish_row<CSRN_WARP>(w, op, row, op.data + begin, csrn_packed_row(w, begin, n),
-                              group_lane<CSRN_WARP>(), table);
+        finish_row<CSRN_WARP, false>(w, op, row, op.data + begin, csrn_packed_row(w, begin, n),
+                                     group_lane<CSRN_WARP>(), memory);
       }
   }
 }
@@ -155,6 +156,24 @@ template <typename Op> __device__ __forceinline__ int cut_parts(csrn_long_row *i
 /* Whether a kernel of tiles does long rows, too. */
 template <int G, typename Op> constexpr bool has_long_rows = G == CSRN_WARP && !Op::MASKED;
 
+/* Asks for the elements of a later tile, by one thread. */
+template <int G, typename Op>
+__device__ __forceinline__ void ask_for_later(const csrn_walk &w, const Op &op, int64_t row,
+                                              int rows_per_tile) {
+  const int64_t ahead = w.tiles_ahead * rows_per_tile, first = w.backwards ? row - ahead : row + ahead;
+  if (w.tiles_ahead == 0 || first < 0 || first >= w.A.n_rows)
+    return;
+  const int64_t last = w.A.n_rows - first < rows_per_tile ? w.A.n_rows : first + rows_per_tile;
+  const int64_t begin = w.early_begin(first), n = w.early_begin(last) - begin;
+  if (n <= 0)
+    return;
+  const int fitting = n < tile_room<G, Op> ? static_cast<int>(n) : tile_room<G, Op>;
+  csrn_prefetch(op.data + begin, fitting * static_cast<int>(sizeof *op.data));
+  if constexpr (Op::MASKED)
+    csrn_prefetch(static_cast<const char *>(w.A.indices.values) + begin * w.A.indices.size(),
+                  fitting * w.A.indices.size());
+}
+
 /* After the blocks of long rows, a block for every rows_per_tile rows. */
 template <int G, typename Op>
 __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<G, Op>))
@@ -163,9 +182,9 @@ __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<G, Op>))
   __shared__ csrn_arrival arrival;
   __shared__ csrn_long_row long_row;
   __shared__ int64_t ends[TILE_MOST_ROWS + 1]; /* where rows begin, and the end */
-  float *table = nullptr;
+  csrn_warp_memory *memory = nullptr;
   if constexpr (G == CSRN_WARP)
-    table = table_of_warp<Op>();
+    memory = memory_of_warp<Op>();
   csrn_tile<Op> tile = {};
   unsigned phase = 0;
   tile.is_long = has_long_rows<G, Op> && blockIdx.x < w.n_long_blocks;
@@ -182,8 +201,11 @@ __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<G, Op>))
   }
   __syncthreads();
   const bool is_early = !Op::GATED && !tile.is_long;
-  if (is_early)
+  if (is_early) {
     bring_first<G>(w, op, tile.n_rows, &arrival, ends, shared);
+    if (threadIdx.x == WALK_THREADS - 1)
+      ask_for_later<G>(w, op, tile.row, rows_per_tile);
+  }
   csrn_after_previous();
   if (!may_walk(w, op)) {
     if (is_early)
@@ -207,7 +229,7 @@ __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<G, Op>))
       tile.n_rows = cut_parts<Op>(&long_row, ends);
       bring_first<G>(w, op, tile.n_rows, &arrival, ends, shared);
     }
-    walk_tile<G>(w, op, tile, &arrival, &phase, ends, shared, table);
+    walk_tile<G>(w, op, tile, &arrival, &phase, ends, shared, memory);
   } while (tile.is_long);
 }
 
@@ -221,7 +243,7 @@ template <typename Op>
 __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<CSRN_WARP, Op>))
     walk_rows_kernel(csrn_walk w, Op op) {
   __shared__ typename csrn_sum_of<typename Op::T>::lane sums[MAX_PIECES_PER_BLOCK];
-  float *table = table_of_warp<Op>();
+  csrn_warp_memory *memory = memory_of_warp<Op>();
   const int64_t place = (blockIdx.x - w.n_long_blocks) * WALK_WARPS + threadIdx.x / CSRN_WARP;
   const int64_t r = w.backwards ? w.A.n_rows - 1 - place : place;
   const bool exists = place >= 0 && place < w.A.n_rows;
@@ -233,7 +255,7 @@ __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<CSRN_WARP, Op>))
   csrn_after_previous();
   if (blockIdx.x < w.n_long_blocks) {
     if (may_walk(w, op))
-      walk_long_rows(w, op, sums, table);
+      walk_long_rows(w, op, sums, memory);
     return;
   }
   /* All that can be loaded is, before anything is looked at. */
@@ -246,8 +268,8 @@ __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<CSRN_WARP, Op>))
   typename Op::row row =
       op.begin(w.A, r, sum_piece<MOST_LOADS>(w.A, op, begin, n), input, threadIdx.x % CSRN_WARP == 0);
   if constexpr (Op::FINISHES)
-    finish_row<CSRN_WARP>(w, op, row, op.data + begin, csrn_packed_row(w, begin, n), group_lane<CSRN_WARP>(),
-                          table);
+    finish_row<CSRN_WARP, false>(w, op, row, op.data + begin, csrn_packed_row(w, begin, n),
+                                 group_lane<CSRN_WARP>(), memory);
 }
 
 /* ---- Giant rows --------------------------------------------------------------- */
@@ -355,7 +377,7 @@ __device__ __forceinline__ void sum_giants(const csrn_walk &w, const Op &op, int
 
 /* Finishes the elements of all giants, whose totals are known. */
 template <typename Op>
-__device__ __forceinline__ void finish_giants(const csrn_walk &w, const Op &op, float *table) {
+__device__ __forceinline__ void finish_giants(const csrn_walk &w, const Op &op, csrn_warp_memory *memory) {
   using S = typename csrn_sum_of<typename Op::T>::total;
   int64_t count, n_pieces;
   count_giants(w, &count, &n_pieces);
@@ -366,8 +388,8 @@ __device__ __forceinline__ void finish_giants(const csrn_walk &w, const Op &op, 
       memcpy(&total, piece.giant->total, sizeof total);
     const bool first = !Op::SUMS && p == piece.giant->first_piece && threadIdx.x % CSRN_WARP == 0;
     typename Op::row row = op.begin(w.A, piece.row, total, op.fetch(piece.row), first);
-    finish_row<CSRN_WARP>(w, op, row, op.data + piece.begin, csrn_packed_row(w, piece.begin, piece.n),
-                          group_lane<CSRN_WARP>(), table);
+    finish_row<CSRN_WARP, false>(w, op, row, op.data + piece.begin, csrn_packed_row(w, piece.begin, piece.n),
+                                 group_lane<CSRN_WARP>(), memory);
   }
 }
 
@@ -382,10 +404,10 @@ __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<CSRN_WARP, Op>))
 template <typename Op>
 __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<CSRN_WARP, Op>))
     finish_giants_kernel(csrn_walk w, Op op) {
-  float *table = table_of_warp<Op>();
+  csrn_warp_memory *memory = memory_of_warp<Op>();
   csrn_after_previous();
   if (may_walk(w, op))
-    finish_giants(w, op, table);
+    finish_giants(w, op, memory);
 }
 
 /* ---- The walk ---------------------------------------------------------------- */
@@ -425,12 +447,18 @@ template <int G, typename Op> constexpr size_t shared_of_tile(int column_bytes) 
                              (Op::MASKED ? tile_room<G, Op> * column_bytes + COPY_UNIT : 0));
 }
 
-/* What a block of tiles needs beside that, with what the device keeps for itself. */
-enum { STATIC_SHARED = 3200 };
+/* What a block of tiles needs beside that, with what the device keeps for itself, rounded up. */
+template <int G, typename Op> constexpr size_t static_shared() {
+  size_t bytes =
+      1024 + 128 + sizeof(int64_t) * (TILE_MOST_ROWS + 1) + sizeof(csrn_arrival) + sizeof(csrn_long_row);
+  if constexpr (G == CSRN_WARP && Op::WRITES)
+    bytes += Op::row::is_quick ? WALK_WARPS * sizeof(csrn_warp_memory) : 0;
+  return bytes;
+}
 
 /* Whether enough blocks of tiles with their columns fit on a multiprocessor. */
 template <int G, typename Op> bool tiles_fit(const csrn_cuda_state *state, const csrn_walk &w) {
-  const size_t bytes = shared_of_tile<G, Op>(w.A.indices.size()) + STATIC_SHARED;
+  const size_t bytes = shared_of_tile<G, Op>(w.A.indices.size()) + static_shared<G, Op>();
   return bytes <= state->shared_per_block && state->shared_per_unit / bytes >= (G < CSRN_WARP ? 2 : 3);
 }
 
@@ -445,7 +473,7 @@ csrn_status launch_tiles(csrn_context *ctx, csrn_status status, const csrn_walk 
   /* Always that for the widest columns, or what there can be: this belongs to the kernel, and another thread
    * must not lower it before the launch. */
   const size_t widest = shared_of_tile<G, Op>(sizeof(int64_t)),
-               most = csrn_cuda_state_of(ctx)->shared_per_block - STATIC_SHARED;
+               most = csrn_cuda_state_of(ctx)->shared_per_block - static_shared<G, Op>();
   status = csrn_cuda_allow_shared(ctx, status, reinterpret_cast<const void *>(kernel),
                                   widest < most ? widest : most);
   return csrn_cuda_launch(ctx, status, shape, kernel, w, op, static_cast<int>(rows));
