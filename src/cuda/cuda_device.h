@@ -214,20 +214,6 @@ template <int G> __device__ __forceinline__ int group_lane() {
   return static_cast<int>(threadIdx.x % G);
 }
 
-/* The sum of one number of each thread of a group, for all of them. */
-template <int G> __device__ __forceinline__ unsigned sum_of_group(unsigned value) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-  if constexpr (G == CSRN_WARP) {
-    return __reduce_add_sync(FULL_WARP, value);
-  } else
-#endif
-  {
-    for (int half = G / 2; half > 0; half /= 2)
-      value += __shfl_xor_sync(group_mask<G>(), value, half);
-    return value;
-  }
-}
-
 /* A total as float64; integers are exact in 64 bits or flagged, as csrn_cpu_store_sum() does. */
 template <typename T> struct csrn_total {
   using S = typename csrn_sum_of<T>::total;

@@ -47,7 +47,7 @@ struct csrn_walk {
   bool packed;           /* results can be written in packs: `out` lies as `data` does */
   bool backwards;        /* the last rows come first */
   int64_t n_early;       /* about so many blocks find a place while the kernel before still runs */
-  int64_t tiles_ahead;   /* so far ahead a block asks for the elements of a later tile; 0: it does not */
+  int64_t tiles_ahead;   /* so far ahead a block asks for the elements of a later one; 0: it does not */
 
   /* Where row r begins, asked before csrn_after_previous(): whatever the indptr is, from 0 to nnz. */
   __device__ __forceinline__ int64_t early_begin(int64_t r) const {

@@ -10,8 +10,6 @@
 #include "cuda_copy.h"
 #include "cuda_row.h"
 
-#include <type_traits>
-
 enum { TILE_GROUP = 8, TILE_MOST_ROWS = 128 };
 
 /* Bytes that a tile of T has room for; a row of LONG_ROW fits. */
@@ -80,38 +78,6 @@ __device__ __forceinline__ int add_rounds_counted(const csrn_device_matrix &A, c
   return base;
 }
 
-/* The sum of a row of counts, integers from +0 to 2^23 - 1, by G threads. They are exact in whatever order,
- * and so are added up as integers: no conversion to float64, and no long chain of additions. False if there
- * is anything else in the row, or too much of it. */
-template <int G> __device__ __forceinline__ bool sum_counts(const float *kept, int n, double *sum) {
-  constexpr int MOST = 8, FEW = 4;
-  static_assert(LONG_ROW / G * 0x7fffff <= UINT32_MAX, "what a thread adds up fits into 32 bits");
-  unsigned total = 0, bad = 0;
-  const auto add = [&](float x) {
-    const float shifted = x + 0x1p23F; /* an integer below 2^23 stands in its low bits */
-    const unsigned count = __float_as_uint(shifted) - 0x4b000000U;
-    total += count;
-    bad |= count & ~0x7fffffU;
-    bad |= __float_as_uint(shifted - 0x1p23F) ^ __float_as_uint(x);
-  };
-  int i = group_lane<G>();
-  for (; i - group_lane<G>() + G * MOST <= n; i += G * MOST) {
-#pragma unroll
-    for (int k = 0; k < MOST; k++)
-      add(kept[i + G * k]);
-    if (i < G && __any_sync(group_mask<G>(), bad != 0))
-      return false; /* reals are seen early */
-  }
-#pragma unroll 1
-  for (; i - group_lane<G>() < n; i += G * FEW)
-#pragma unroll
-    for (int k = 0; k < FEW; k++)
-      add(i + G * k < n ? kept[i + G * k] : 0.0F);
-  bad |= total >> 27; /* all of the threads together must not reach 2^32 */
-  *sum = static_cast<double>(sum_of_group<G>(total));
-  return !__any_sync(group_mask<G>(), bad != 0);
-}
-
 /* The sum of a row of n elements, the first of which is element `begin` of the matrix and lies at kept[0], by
  * G threads; n <= CSRN_BLOCK. columns: of kept[], if some are left out. */
 template <int G, typename Op>
@@ -120,11 +86,6 @@ sum_kept(const csrn_device_matrix &A, const Op &op, const typename Op::T *kept,
          const csrn_index_array &columns, int64_t begin, int n) {
   using S = typename csrn_sum_of<typename Op::T>::lane;
   constexpr int R = CSRN_LANES / G, ROUNDS = G == CSRN_WARP ? (is_heavy<Op> ? 4 : 8) : Op::MASKED ? 1 : 2;
-  if constexpr (!Op::MASKED && std::is_same_v<typename Op::T, float>) {
-    double sum;
-    if (sum_counts<G>(kept, n, &sum))
-      return sum;
-  }
   S lanes[R];
 #pragma unroll
   for (int j = 0; j < R; j++)

@@ -9,10 +9,6 @@ namespace {
 /* Rows of more values on average have a block each. */
 enum { LONG_ROWS = 3072 };
 
-/* For each multiprocessor. A tile that is asked for comes to the second-level cache, and is there when a
- * block begins with it; one that is eight ahead is gone again by then. */
-enum { TILES_AHEAD = 4 };
-
 /* A row is a giant only if it has more than GIANT_ROW values. */
 int64_t most_giants(int64_t n_rows, int64_t nnz) {
   const int64_t by_values = nnz / GIANT_ROW;
@@ -48,7 +44,6 @@ void csrn_cuda_walk(csrn_context *ctx, const csrn_csr *A, csrn_walk *walk) {
   walk->most_giants = most_giants(A->n_rows, A->nnz);
   walk->left = &csrn_cuda_state_of(ctx)->control->now.left;
   walk->n_early = int64_t(csrn_cuda_state_of(ctx)->n_units) * 8;
-  walk->tiles_ahead = int64_t(csrn_cuda_state_of(ctx)->n_units) * TILES_AHEAD;
   walk->pieces = csrn_cuda_slot_of(ctx, CSRN_CUDA_PIECES);
   walk->all_long = A->n_rows > 0 && A->nnz / A->n_rows >= LONG_ROWS;
   /* A row is longer than there are columns only if it has entries twice, which is no reason for more kernels.

@@ -429,6 +429,17 @@ template <typename Op> void csrn_cuda_place(csrn_walk *w, const Op &op) {
     w->packed = csrn_cuda_lead(op.out) == w->lead;
 }
 
+/* How many tiles for each multiprocessor a block asks beforehand: what is asked for comes to the second-level
+ * cache, and is there when a block begins with it; with eight it is gone again by then. Where tiles are only
+ * read, or logarithms take the time, it costs more than it saves. */
+template <typename Op> int tiles_ahead(const Op &op) {
+  enum { TILES_AHEAD = 4 };
+  if constexpr (Op::WRITES)
+    return op.how.log1p ? 0 : TILES_AHEAD;
+  else
+    return Op::MASKED ? TILES_AHEAD : 0;
+}
+
 /* How many rows a tile has: about two thirds or, where they are many, three quarters of what it has room for,
  * and a multiple of the rows that are worked on at once if it can be. */
 template <int G, typename Op> int64_t rows_per_tile(int64_t n_rows, int64_t nnz) {
@@ -525,6 +536,7 @@ csrn_status csrn_cuda_walk_rows(csrn_context *ctx, const csrn_csr *A, const Op &
   csrn_cuda_walk(ctx, A, &w);
   csrn_cuda_place(&w, op);
   w.backwards = backwards;
+  w.tiles_ahead = int64_t(csrn_cuda_state_of(ctx)->n_units) * tiles_ahead(op);
   csrn_status status = launch_rows(ctx, w, op);
   if (!w.shares_giants)
     return status;
