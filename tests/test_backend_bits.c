@@ -253,6 +253,40 @@ static void rows_that_begin_as_counts(void **state) {
     fail_msg("%" PRId64 " elements differ from the generic kernels", wrong);
 }
 
+/* Rows of small counts with so many other values, up to their last: about as many as a warp has threads,
+ * since it gives each an entry of its own in a table of logarithms. */
+static void rows_with_some_that_no_table_has(void **state) {
+  (void)state;
+  enum { N_COUNTS = 7, N_LENGTHS = 5 };
+  static const int64_t counts[N_COUNTS] = {0, 1, 31, 32, 33, 64, 65},
+                       longest[N_LENGTHS] = {130, 1000, 1025, 4096, 6000};
+  static const double others[] = {64.0, 65.5,   0.5,   -0.0,   1e6,    0x1p-70,         -1.0,
+                                  63.5, 1000.0, 1e-45, -1e-50, 0x1p24, 2.9999999999999, INFINITY,
+                                  NAN};
+  int64_t lengths[N_COUNTS * N_LENGTHS], wrong = 0;
+  for (int r = 0; r < N_COUNTS * N_LENGTHS; r++)
+    lengths[r] = longest[r / N_COUNTS];
+  for (size_t t = 0; t < (fixture_is_brief() ? 1 : N_DATA_TYPES); t++) {
+    const csrn_dtype type = data_types[t];
+    const sample_shape shape = {lengths, COUNT(lengths), 10000, 1, 0};
+    const sample m = sample_make(&shape, type, SAMPLE_LOW, 781 + t);
+    for (int64_t r = 0; r < m.n_rows; r++) {
+      const int64_t n = counts[r % N_COUNTS], step = (lengths[r] - 40) / (n + 1);
+      for (int64_t k = 0; k < n; k++) {
+        const int64_t i = m.indptr[r + 1] - 1 - k * step;
+        if (is_real(type))
+          store_f64(type, m.data, i, others[(r + k) % (int64_t)(COUNT(others) - (k > 2 ? 2 : 0))]);
+        else
+          store_int(type, m.data, i, 64 + k);
+      }
+    }
+    wrong += compare_sample(&m, type, SAMPLE_LOW, 781 + t, LAYOUT_DEFAULT);
+    host_release();
+  }
+  if (wrong)
+    fail_msg("%" PRId64 " elements differ from the generic kernels", wrong);
+}
+
 /* A length for a row: all of a matrix alike, or a few among many. */
 static int64_t draw_length(int64_t way, uint64_t *seed) {
   static const int64_t most[] = {20, 300, 2000};
@@ -320,6 +354,7 @@ int main(int argc, char **argv) {
       TEST(giant_rows),
       TEST(drawn_by_lot),
       TEST(rows_that_begin_as_counts),
+      TEST(rows_with_some_that_no_table_has),
       TEST(a_single_bit_is_found),
   };
   return fixture_run(argc, argv, "backend_bits", tests, COUNT(tests));

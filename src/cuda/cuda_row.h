@@ -66,8 +66,11 @@ enum { WALK_THREADS = 128, WALK_WARPS = WALK_THREADS / CSRN_WARP };
 template <typename Op>
 constexpr bool is_heavy = Op::MASKED || sizeof(typename csrn_sum_of<typename Op::T>::lane) > 8;
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
-/* There the compiler calculates with pairs of floats, which take more of them. */
-template <int, typename Op> constexpr int wanted_blocks = is_heavy<Op> ? 4 : 5;
+/* There the compiler calculates with pairs of floats, which take more of them; and from 12.0 on shared memory
+ * has room for three tiles of a warp for each row. */
+template <int G, typename Op>
+constexpr int wanted_blocks = is_heavy<Op> || (__CUDA_ARCH__ >= 1200 && G == CSRN_WARP && Op::FINISHES) ? 4
+                                                                                                        : 5;
 #else
 /* In shared memory, compute capability 7.5, 8.6 and 8.9 have room for at most five of those of 8 threads a
  * row, and for three of the others. */
@@ -274,7 +277,7 @@ template <typename Op> struct csrn_put_off_list {
   int n;
 
   __device__ __forceinline__ void put(int k, const csrn_put_off &element) {
-    memory->put_off[k] = element.x;
+    memory->table[TABLE_SIZE + k] = element.x;
     memory->put_off_from[k] = static_cast<uint16_t>(element.at);
   }
 
@@ -285,7 +288,7 @@ template <typename Op> struct csrn_put_off_list {
   __device__ __forceinline__ void finish() {
     __syncwarp(); /* what is in the list, and what has been stored in place of its results */
     if (const int k = group_lane<CSRN_WARP>(); k < n)
-      finish({memory->put_off[k], memory->put_off_from[k]});
+      finish({memory->table[TABLE_SIZE + k], memory->put_off_from[k]});
     __syncwarp(); /* before it is filled anew */
     n = 0;
   }
@@ -423,8 +426,9 @@ __device__ __forceinline__ void finish_quickly(const csrn_walk &w, const Op &op,
                ? finish_packs<G, KEPT, CSRN_CUDA_MULTIPLIED>(w, op, row, from, its, t, memory)
                : finish_packs<G, KEPT, CSRN_CUDA_DIVIDED>(w, op, row, from, its, t, memory);
   if constexpr (G == CSRN_WARP) {
+    __syncwarp(); /* the row before is done with the memory of this warp */
     if (its.n >= TABLE_MIN_ROW && looks_like_counts(from, its.n, t)) {
-      row.fill(op.how, memory->table);
+      row.template fill<false>(op.how, memory->table);
       return finish_packs<G, KEPT, CSRN_CUDA_TABLE>(w, op, row, from, its, t, memory);
     }
   }

@@ -11,7 +11,7 @@
  *
  * Logarithms of counts: where a warp works on one row, it has in shared memory what the counts
  * below TABLE_SIZE of this row become, computed by the very formula. Over 99 % of the counts of
- * a typical matrix are looked up there.
+ * a typical matrix are looked up there; cuda_counts.h has the others looked up, too.
  */
 #ifndef CSRN_CUDA_SCALE_H
 #define CSRN_CUDA_SCALE_H
@@ -109,21 +109,50 @@ struct csrn_put_off {
 
 /* What a warp has in shared memory for the row that it works on. */
 struct csrn_warp_memory {
-  float table[TABLE_SIZE];
-  float put_off[CSRN_WARP];         /* elements, */
-  uint16_t put_off_from[CSRN_WARP]; /* and their places in the row, or the part of it */
+  float table[TABLE_SIZE + CSRN_WARP]; /* what counts become; then elements put off, or what they become */
+  uint16_t put_off_from[CSRN_WARP];    /* the places of those in the row, or the part of it */
 };
 
-/* A pointer to shared memory that the compiler keeps, where it would find its value anew at every use. */
+#if !defined(CSRN_SIMT_HOST)
+/* Where something lies in shared memory, in a register: the compiler would find it anew at every use. */
+__device__ __forceinline__ unsigned csrn_kept_address(const void *shared) {
+  unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(shared));
+  asm volatile("" : "+r"(address));
+  return address;
+}
+#endif
+
 __device__ __forceinline__ const float *csrn_kept(const float *shared) {
 #if defined(CSRN_SIMT_HOST)
   return shared;
 #else
-  unsigned at = static_cast<unsigned>(__cvta_generic_to_shared(shared));
-  asm volatile("" : "+r"(at));
-  return static_cast<const float *>(__cvta_shared_to_generic(at));
+  return static_cast<const float *>(__cvta_shared_to_generic(csrn_kept_address(shared)));
 #endif
 }
+
+/* A table in shared memory, looked up by small integers x. The bits of a float32 below 2^-126 are its
+ * multiple of 2^-149, so that those of x * 2^-147 + (the float32 whose bits are an address) are the address
+ * and 4 x more, by one instruction. That takes an address below 2^23, as those of shared memory are but in
+ * clusters of blocks, and a compiler that is not asked to flush such numbers to zero. */
+struct csrn_table {
+  float begin;
+#if defined(CSRN_SIMT_HOST)
+  const float *memory;
+  explicit csrn_table(const float *shared) : begin(__uint_as_float(0x400)), memory(shared) {}
+#else
+  __device__ __forceinline__ explicit csrn_table(const float *shared) {
+    begin = __uint_as_float(csrn_kept_address(shared));
+  }
+#endif
+  __device__ __forceinline__ float at(float x) const {
+    const unsigned address = __float_as_uint(__fmaf_rn(x, 0x1p-147F, begin));
+#if defined(CSRN_SIMT_HOST)
+    return memory[(address - __float_as_uint(begin)) / sizeof(float)];
+#else
+    return *static_cast<const float *>(__cvta_shared_to_generic(address));
+#endif
+  }
+};
 
 /* What is done often has code of its own, in which nothing is left to decide for each element: a quick way,
  * that holds for nearly all of them and says so. MULTIPLIED, DIVIDED; LOGARITHM of a quotient by the formula
@@ -165,21 +194,29 @@ template <> struct csrn_row_scaler<float, float> {
     }
   }
 
-  /* Called by a whole warp, which has shared memory for the table. */
-  __device__ __forceinline__ void fill(const csrn_cuda_how &how, float *memory) {
+  /* Called by a whole warp, which has shared memory for the table, and is done with the row before.
+   * WITH_MORE: what `more` of this thread becomes goes behind the counts, and is computed beside them;
+   * csrn_table takes the place of `table` then. */
+  template <bool WITH_MORE>
+  __device__ __forceinline__ void fill(const csrn_cuda_how &how, float *memory, float more = 0.0F) {
     const unsigned first = threadIdx.x % CSRN_WARP;
-    __syncwarp(); /* the row before is done */
-    if (scaler.near && how.log_base == 0.0) {
+    const bool by_formula = scaler.near && how.log_base == 0.0;
+    if (by_formula) {
 #pragma unroll
-      for (unsigned count = first; count < TABLE_SIZE; count += CSRN_WARP) /* log1p of +0 is +0 there, too */
-        memory[count] = csrn_log1p_positive_f32(scaler.divide_near(static_cast<float>(count)));
+      for (unsigned k = first; k < TABLE_SIZE + (WITH_MORE ? CSRN_WARP : 0); k += CSRN_WARP) {
+        const float x = WITH_MORE && k >= TABLE_SIZE ? more : static_cast<float>(k);
+        memory[k] = csrn_log1p_positive_f32(scaler.divide_near(x)); /* of +0 it is +0 there, too */
+      }
     } else {
 #pragma unroll 1
       for (unsigned count = first; count < TABLE_SIZE; count += CSRN_WARP)
         memory[count] = take_log1p(how, __fdiv_rn(static_cast<float>(count), scaler.factor));
     }
+    if (WITH_MORE && !(by_formula && scaler.is_near(more)))
+      memory[TABLE_SIZE + first] = scale_element(how, scaler, more);
     __syncwarp();
-    table = csrn_kept(memory);
+    if constexpr (!WITH_MORE)
+      table = csrn_kept(memory);
   }
 };
 

@@ -8,7 +8,7 @@
 #define CSRN_CUDA_TILE_H
 
 #include "cuda_copy.h"
-#include "cuda_row.h"
+#include "cuda_counts.h"
 
 enum { TILE_GROUP = 8, TILE_MOST_ROWS = 128 };
 
@@ -186,18 +186,36 @@ template <typename Op> struct csrn_tile {
  * matrix, by G threads. */
 template <int G, typename Op>
 __device__ __forceinline__ void walk_kept(const csrn_walk &w, const Op &op, const csrn_tile<Op> &tile, int k,
-                                          const typename Op::T *kept, const csrn_index_array &columns,
+                                          typename Op::T *kept, const csrn_index_array &columns,
                                           int64_t begin, int n, const typename Op::input &input,
                                           csrn_warp_memory *memory) {
   typename csrn_sum_of<typename Op::T>::total total = 0;
-  bool first = group_lane<G>() == 0;
-  if (G == CSRN_WARP && tile.is_long)
+  const int t = group_lane<G>();
+  bool first = t == 0, is_summed = false;
+  int n_off = CSRN_WARP + 1; /* as if there were too many */
+  if (G == CSRN_WARP && tile.is_long) {
     first = first && tile.is_first && k == 0;
+    total = tile.total;
+    is_summed = true;
+  }
+  if constexpr (looks_up<G, Op>)
+    if (op.how.log1p && n >= TABLE_MIN_ROW && looks_like_counts(kept, n, t)) {
+      constexpr bool ADDS = Op::SUMS && !Op::MASKED;
+      const auto sum = look_through<ADDS, Op>(kept, n, memory, &n_off);
+      if (ADDS && !is_summed) {
+        total = sum;
+        is_summed = true;
+      }
+    }
   if constexpr (Op::SUMS)
-    total = G == CSRN_WARP && tile.is_long ? tile.total : sum_kept<G>(w.A, op, kept, columns, begin, n);
+    if (!is_summed)
+      total = sum_kept<G>(w.A, op, kept, columns, begin, n);
   typename Op::row row = op.begin(w.A, tile.template row_of<G>(k), total, input, first);
+  if constexpr (looks_up<G, Op>)
+    if (n_off <= CSRN_WARP)
+      return finish_counts(w, op, row, kept, csrn_packed_row(w, begin, n), t, memory, n_off);
   if constexpr (Op::FINISHES)
-    finish_row<G, G == CSRN_WARP>(w, op, row, kept, csrn_packed_row(w, begin, n), group_lane<G>(), memory);
+    finish_row<G, G == CSRN_WARP>(w, op, row, kept, csrn_packed_row(w, begin, n), t, memory);
 }
 
 /* Goes on to the next part of a tile from row *from on, rows that fit into shared memory together; returns
@@ -257,7 +275,7 @@ __device__ __forceinline__ void walk_tile(const csrn_walk &w, const Op &op, cons
   using T = typename Op::T;
   int from = 0, to = find_part<G, Op>(ends, tile.n_rows, &from);
   while (from < tile.n_rows) {
-    const T *kept = reinterpret_cast<const T *>(place_in_tile(op.data + ends[from], shared));
+    T *kept = reinterpret_cast<T *>(place_in_tile(op.data + ends[from], shared));
     /* What else has to be loaded for a row is under way while the tile comes, or the row before is done. */
     int k = from + static_cast<int>(threadIdx.x) / G;
     typename Op::input input = k < to ? op.fetch(tile.template row_of<G>(k)) : typename Op::input{};
