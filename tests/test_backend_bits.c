@@ -254,7 +254,8 @@ static void rows_that_begin_as_counts(void **state) {
 }
 
 /* Rows of small counts with so many other values, up to their last: about as many as a warp has threads,
- * since it gives each an entry of its own in a table of logarithms. */
+ * since it gives each an entry of its own in a table of logarithms. Where Inf and NaN are among
+ * them, a row has no other results: few rows do. */
 static void rows_with_some_that_no_table_has(void **state) {
   (void)state;
   enum { N_COUNTS = 7, N_LENGTHS = 5 };

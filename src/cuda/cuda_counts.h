@@ -23,7 +23,7 @@ __device__ __forceinline__ int note_places(csrn_warp_memory *memory, unsigned of
     const unsigned who = __ballot_sync(FULL_WARP, off != 0);
     if (who == 0)
       break;
-    const int k = n + __popc(who & ((1U << lane) - 1));
+    const int k = n + threads_before(who);
     if (off && k < CSRN_WARP)
       memory->put_off_from[k] =
           static_cast<uint16_t>(first + CSRN_WARP * (__ffs(static_cast<int>(off)) - 1) + lane);

@@ -214,6 +214,11 @@ template <int G> __device__ __forceinline__ int group_lane() {
   return static_cast<int>(threadIdx.x % G);
 }
 
+/* How many of the threads `who` of a warp, a ballot, come before this one. */
+__device__ __forceinline__ int threads_before(unsigned who) {
+  return __popc(who & ((1U << group_lane<CSRN_WARP>()) - 1));
+}
+
 /* A total as float64; integers are exact in 64 bits or flagged, as csrn_cpu_store_sum() does. */
 template <typename T> struct csrn_total {
   using S = typename csrn_sum_of<T>::total;

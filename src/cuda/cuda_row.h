@@ -293,17 +293,12 @@ template <typename Op> struct csrn_put_off_list {
     n = 0;
   }
 
-  /* Where this thread's element goes, if these threads have one each. */
-  __device__ __forceinline__ int place_among(unsigned who) const {
-    return n + __popc(who & ((1U << group_lane<CSRN_WARP>()) - 1));
-  }
-
   /* An element that is in no pack; called before add(), with fewer than CSRN_WARP in a row. */
   template <int G> __device__ __forceinline__ void add_edge(bool is_off, const csrn_put_off &element) {
     if constexpr (G == CSRN_WARP) {
       const unsigned who = __ballot_sync(FULL_WARP, is_off);
       if (is_off)
-        put(place_among(who), element);
+        put(n + threads_before(who), element);
       n += __popc(who);
     } else if (is_off) {
       finish(element);
@@ -322,7 +317,7 @@ template <typename Op> struct csrn_put_off_list {
         if (who ? n + __popc(who) > CSRN_WARP : is_last && n > 0)
           finish();
         if (bits)
-          put(place_among(who), find(__ffs(static_cast<int>(bits)) - 1));
+          put(n + threads_before(who), find(__ffs(static_cast<int>(bits)) - 1));
         n += __popc(who);
         bits &= bits - 1;
       } while (who);

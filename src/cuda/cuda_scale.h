@@ -122,6 +122,7 @@ __device__ __forceinline__ unsigned csrn_kept_address(const void *shared) {
 }
 #endif
 
+/* The same as a pointer. */
 __device__ __forceinline__ const float *csrn_kept(const float *shared) {
 #if defined(CSRN_SIMT_HOST)
   return shared;
