@@ -4,10 +4,15 @@
  * sources include this header alike; docs/numerics.md explains it.
  *
  * Everything here is plain IEEE 754 arithmetic in round-to-nearest, compiled without
- * contraction of products and sums.
+ * contraction of products and sums, and without -ffast-math or any part of it.
  */
 #ifndef CSRN_NUMERICS_H
 #define CSRN_NUMERICS_H
+
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) ||                     \
+    defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) || defined(__NO_SIGNED_ZEROS__)
+#error "csrnorm is not compiled with -ffast-math: its results would be others"
+#endif
 
 #include "log1p.h"
 
