@@ -13,40 +13,43 @@ static void free_io_matrix(void *user) {
   free(user);
 }
 
-static bool read_into(const bench_settings *settings, csrn_context *ctx, csrn_io_matrix *matrix,
-                      csrn_io_error *error) {
+static bool read_file(const char *path, csrn_io_matrix *read, char error[BENCH_DETAIL]) {
   csrn_io_select select = {0};
+  csrn_io_error io_error = {""};
   csrn_io_input *input = NULL;
-  bool done = !csrn_io_open(settings->input, &select, &input, error) &&
-              !csrn_io_read(input, ctx, matrix, NULL, error) && !csrn_io_matrix_indices(matrix, error);
+  csrn_context *ctx = NULL;
+  if (csrn_context_create(NULL, &ctx)) {
+    snprintf(error, BENCH_DETAIL, "%s", csrn_error_detail(NULL));
+    return false;
+  }
+  const bool done = !csrn_io_open(path, &select, &input, &io_error) &&
+                    !csrn_io_read(input, ctx, read, NULL, &io_error) &&
+                    !csrn_io_matrix_indices(read, &io_error);
+  if (!done)
+    snprintf(error, BENCH_DETAIL, "%.*s", BENCH_DETAIL - 1, io_error.text);
   if (input)
     csrn_io_close(input);
+  csrn_context_destroy(ctx);
   return done;
 }
 
 bool bench_matrix_read(const bench_settings *settings, bench_matrix *matrix, char error[BENCH_DETAIL]) {
   *matrix = (bench_matrix){.max_fraction = settings->max_fraction};
   csrn_io_matrix *read = calloc(1, sizeof *read);
-  csrn_context *ctx = NULL;
-  csrn_io_error io_error = {""};
-  bool done = false;
-  snprintf(error, BENCH_DETAIL, "not enough memory to read %s", settings->input);
-  if (!read)
+  if (read && !read_file(settings->input, read, error)) {
+    free_io_matrix(read);
     return false;
-  if (csrn_context_create(NULL, &ctx)) {
-    snprintf(error, BENCH_DETAIL, "%s", csrn_error_detail(NULL));
-  } else if (!read_into(settings, ctx, read, &io_error)) {
-    snprintf(error, BENCH_DETAIL, "%.*s", BENCH_DETAIL - 1, io_error.text);
-  } else {
+  }
+  if (read) {
     matrix->csr = read->csr;
-    matrix->source = strdup(settings->input);
     matrix->release = free_io_matrix;
     matrix->user = read;
-    read = NULL;
-    done = matrix->source && bench_matrix_describe(matrix);
+    matrix->source = strdup(settings->input);
   }
-  if (read)
-    free_io_matrix(read);
-  csrn_context_destroy(ctx);
-  return done;
+  if (!matrix->source || !bench_matrix_describe(matrix)) {
+    snprintf(error, BENCH_DETAIL, "not enough memory to read %s", settings->input);
+    return false;
+  }
+  csrn_io_make_printable(matrix->source);
+  return true;
 }

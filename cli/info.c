@@ -3,8 +3,9 @@
 #include "json.h"
 #include "session.h"
 
-#include <ctype.h>
 #include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
 
 const cli_option cli_info_options[] = {
     CLI_OPTIONS_SELECT,
@@ -23,10 +24,11 @@ static void print_list(const char *name, const char *const *list) {
     return;
   printf("%s:", name);
   for (; *list; list++) {
-    printf(" \"");
-    for (const char *c = *list; *c; c++) /* what stands in a file must not drive a terminal */
-      putchar(iscntrl((unsigned char)*c) ? '?' : *c);
-    printf("\"");
+    char *text = strdup(*list);
+    if (text)
+      csrn_io_make_printable(text);
+    printf(" \"%s\"", text ? text : "?");
+    free(text);
   }
   printf("\n");
 }

@@ -354,6 +354,22 @@ static void print_json(const job *j) {
 
 /* ---- The command ----------------------------------------------------------- */
 
+/* What the options mean for values of this type the library says of a matrix that has none, before any is
+ * read.
+ */
+static int check_options(job *j) {
+  const csrn_io_description *d = csrn_io_describe(j->session.input);
+  const int64_t start = 0;
+  const csrn_csr none = {
+      .indptr = &start, .indptr_type = CSRN_I64, .indices_type = CSRN_I32, .data_type = d->data_type};
+  char out[8];
+  if (d->widest_type != CSRN_NONE ||
+      !csrn_normalize_total(j->session.reader, &none, &j->options, out, j->out_type, NULL, NULL))
+    return CLI_OK;
+  return cli_fail(j->session.arguments, "%s: %s", j->session.arguments->operand,
+                  csrn_error_detail(j->session.reader));
+}
+
 static int run_job(job *j) {
   const cli_arguments *a = j->session.arguments;
   j->session.select.memory = j->memory;
@@ -363,6 +379,9 @@ static int run_job(job *j) {
   const csrn_io_description *d = csrn_io_describe(j->session.input);
   j->out_type = output_type(d->data_type);
   csrn_io_status status = CSRN_IO_OK;
+  code = check_options(j);
+  if (code)
+    return code;
   j->pieces.options = &j->options;
   j->pieces.memory = j->memory;
   j->pieces.device = cli_session_device(&j->session);

@@ -43,7 +43,7 @@ struct cli_arguments {
 #define CLI_OPTION_MEMORY                                                                                    \
   { "memory", 0, "SIZE", "memory to do with (default: a quarter of the machine's); K, M, G, T as suffix" }
 #define CLI_OPTIONS_SELECT                                                                                   \
-  {"layer", 0, "NAME", "layer of an .h5ad instead of X; \"raw\" for raw/X"},                                 \
+  {"layer", 0, "NAME", "layer of an .h5ad instead of X; raw: raw/X, where no layer has that name"},          \
       {"genome", 0, "NAME", "genome of a 10x file"},                                                         \
       {"feature-types", 0, "TYPE",                                                                           \
        "features of a 10x file: \"Gene Expression\" (default), another, or all"},                            \

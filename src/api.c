@@ -331,8 +331,8 @@ static void complete_options(check *c, const csrn_normalize_options *given, csrn
   if (!given || c->status)
     return;
   if (given->size < sizeof given->size || given->size > sizeof *options) {
-    FAIL(c, CSRN_INVALID_ARGUMENT, "options->size is %zu; expected at most %zu", given->size,
-         sizeof *options);
+    FAIL(c, CSRN_INVALID_ARGUMENT, "options->size is %zu; expected %zu to %zu", given->size,
+         sizeof given->size, sizeof *options);
     return;
   }
   memcpy(options, given, given->size);

@@ -72,8 +72,8 @@ static csrn_status complete_options(const csrn_context_options *given, csrn_cont
   *options = defaults;
   if (given) {
     if (given->size < sizeof given->size || given->size > sizeof *options)
-      return csrn_fail(NULL, CSRN_INVALID_ARGUMENT, "options->size is %zu; expected at most %zu", given->size,
-                       sizeof *options);
+      return csrn_fail(NULL, CSRN_INVALID_ARGUMENT, "options->size is %zu; expected %zu to %zu", given->size,
+                       sizeof given->size, sizeof *options);
     memcpy(options, given, given->size);
   }
   if (options->device < 0)
@@ -226,8 +226,8 @@ csrn_status csrn_device_info(csrn_backend backend, int32_t device, csrn_device_p
     return csrn_fail(NULL, CSRN_INVALID_ARGUMENT, "properties is NULL");
   size_t size = properties->size;
   if (size < sizeof size || size > sizeof *properties)
-    return csrn_fail(NULL, CSRN_INVALID_ARGUMENT, "properties->size is %zu; expected at most %zu", size,
-                     sizeof *properties);
+    return csrn_fail(NULL, CSRN_INVALID_ARGUMENT, "properties->size is %zu; expected %zu to %zu", size,
+                     sizeof size, sizeof *properties);
   csrn_status status = CSRN_OK;
   const csrn_backend_ops *ops = find_backend(backend, &status);
   if (!ops)

@@ -58,6 +58,8 @@
  * The library never prints, aborts, exits, raises signals or reads the
  * environment, except for OMP_* (the number of threads), CSRNORM_ISA and, to find
  * faults, CSRNORM_CUDA_OVERLAP (0: no kernel begins before the last one is done).
+ * OpenMP's own runtime does what it does: GCC's ends the process where the system
+ * gives it fewer threads than csrn_context_options.threads asks for.
  *
  * "Row" is a stored (compressed) row. A CSC matrix of cells x genes is the CSR of
  * its transpose: pass it as genes x cells and choose CSRN_PER_COLUMN.

@@ -90,7 +90,7 @@ def plain(values: Any, dtype: Any = None) -> np.ndarray:
 def readable(data: np.ndarray) -> tuple[np.ndarray, bool]:
     """Return `data` where the library can read it, else a fresh array of the same values; and whether it is fresh.
 
-    No value is rounded, but for integers above 2**63 (to float64).
+    No value is rounded, but in uint64 with integers from 2**63 on (all to float64).
     """
     if data.dtype in VALUES and data.flags.c_contiguous and data.flags.aligned:
         return data, False

@@ -301,6 +301,7 @@ def _scale_sparse(
     data = x.data if in_place and x.data.dtype == dtype and writable_in_place(x.data) else None
     if data is None:
         data = np.empty(view.data.size, dtype=dtype)
+        data[: int(x.indptr[0])] = 0
         data[int(x.indptr[-1]) :] = 0
     call(
         "axis_scale", view.pointer, view.per(axis), ScaleOp.DIVIDE if op is truediv else ScaleOp.MULTIPLY,
@@ -312,7 +313,7 @@ def _scale_sparse(
 def _scale_by_numpy(x: Any, factors: np.ndarray, axis: int, op: Callable) -> np.ndarray:
     """Scale integers by integers, which the library leaves to numpy."""
     SparseView(x).check()
-    used = slice(int(x.indptr[-1]))  # scipy may have allocated more than the matrix needs
+    used = slice(int(x.indptr[0]), int(x.indptr[-1]))  # scipy may have allocated more than the matrix needs
     if (axis == 0) == (x.format == "csr"):
         result = op(x.data[used], np.repeat(factors, np.diff(x.indptr)))
     else:

@@ -182,6 +182,7 @@ def _output(view: SparseView, x: Any, dtype: np.dtype, copy: bool) -> np.ndarray
     if view.fresh and view.data.dtype.itemsize == dtype.itemsize:
         return view.data.view(dtype)
     out = np.empty(view.data.size, dtype=dtype)
+    out[: int(x.indptr[0])] = 0
     out[int(x.indptr[-1]) :] = 0  # what scipy has allocated beyond the matrix
     return out
 

@@ -79,9 +79,8 @@ static csrn_io_status add_to_group(const csrn_hdf5_file *file, const csrn_io_out
     return csrn_hdf5_failed(file, "open", "obs");
   char *index = csrn_hdf5_text_attribute(obs, "_index");
   csrn_io_status status = CSRN_IO_OK;
-  if ((index && !strcmp(index, key)) || !strcmp(key, "__categories"))
-    status = csrn_hdf5_refuse(
-        file, "obs/%s holds the names or categories of obs, and cannot be replaced by factors", key);
+  if (index && !strcmp(index, key))
+    status = csrn_hdf5_refuse(file, "obs/%s holds the names of obs, and cannot be replaced by factors", key);
   else if (H5Lexists(obs, key, H5P_DEFAULT) > 0 && H5Ldelete(obs, key, H5P_DEFAULT) < 0)
     status = csrn_hdf5_failed(file, "replace", key);
   free(index);
@@ -170,17 +169,13 @@ static csrn_io_status add_to_records(const csrn_hdf5_file *file, const csrn_io_o
 }
 
 static csrn_io_status add_factors(const csrn_hdf5_file *file, const csrn_io_output *output, int64_t n_cells) {
-  const char *key = output->key_added;
-  if (key[0] == '\0' || strchr(key, '/') || !strcmp(key, ".") || !csrn_io_is_utf8(key))
-    return csrn_hdf5_refuse_option(file, "the name of the column for the factors",
-                                   "is empty, \".\", has a / or is not UTF-8");
   switch (csrn_hdf5_kind_of(file->id, "obs")) {
   case CSRN_HDF5_GROUP:
     return add_to_group(file, output, n_cells);
   case CSRN_HDF5_DATASET:
     return add_to_records(file, output, n_cells);
   default:
-    return csrn_hdf5_refuse(file, "there is no obs, to which %s could be added", key);
+    return csrn_hdf5_refuse(file, "there is no obs, to which %s could be added", output->key_added);
   }
 }
 

@@ -17,16 +17,17 @@ static int recognizes(const char *path, const unsigned char magic[8]) {
 
 /* ---- Which matrix ---- */
 
-/* The layers, and "raw" where there is one. */
-static char **list_layers(hid_t file, int raw) {
+/* The layers, and by which name raw/X, where there is one: "raw", but beside a layer of that name "raw/X". */
+static char **list_layers(hid_t file, int has_raw, const char **raw) {
   char **layers = csrn_hdf5_list(file, "layers");
   size_t n = 0;
   while (layers && layers[n])
     n++;
-  if (!layers || !raw || csrn_hdf5_list_has(layers, "raw"))
+  *raw = layers && csrn_hdf5_list_has(layers, "raw") ? "raw/X" : "raw";
+  if (!layers || !has_raw)
     return layers;
   char **longer = realloc(layers, (n + 2) * sizeof *layers);
-  if (!longer || !(longer[n] = strdup("raw"))) {
+  if (!longer || !(longer[n] = strdup(*raw))) {
     csrn_hdf5_list_free(longer ? longer : layers);
     return NULL;
   }
@@ -57,9 +58,10 @@ static csrn_io_status refuse_missing(const csrn_hdf5_input *input, const char *l
 static csrn_io_status choose(csrn_hdf5_input *input, const char *layer) {
   hid_t file = input->file.id;
   csrn_hdf5_kind raw_kind = csrn_hdf5_kind_of(file, "raw"), x_kind = csrn_hdf5_kind_of(file, "X");
-  const char *raw = raw_kind == CSRN_HDF5_GROUP || raw_kind == CSRN_HDF5_UNREADABLE ? "raw/X" : "raw.X";
-  int has_raw = csrn_hdf5_kind_of(file, raw) != CSRN_HDF5_MISSING;
-  input->layers = list_layers(file, has_raw);
+  const char *raw_path = raw_kind == CSRN_HDF5_GROUP || raw_kind == CSRN_HDF5_UNREADABLE ? "raw/X" : "raw.X";
+  const int has_raw = csrn_hdf5_kind_of(file, raw_path) != CSRN_HDF5_MISSING;
+  const char *raw;
+  input->layers = list_layers(file, has_raw, &raw);
   if (!input->layers)
     return csrn_hdf5_no_memory(&input->file, "the list of layers", 0);
   int found = layer ? csrn_hdf5_list_has(input->layers, layer)
@@ -68,8 +70,8 @@ static csrn_io_status choose(csrn_hdf5_input *input, const char *layer) {
     return refuse_missing(input, layer);
   if (!layer)
     input->matrix = strdup("X");
-  else if (!strcmp(layer, "raw") && has_raw)
-    input->matrix = strdup(raw);
+  else if (!strcmp(layer, raw) && has_raw)
+    input->matrix = strdup(raw_path);
   else
     input->matrix = csrn_hdf5_format("layers/%s", layer);
   return input->matrix

@@ -51,10 +51,6 @@ csrn_io_status csrn_hdf5_refuse(const csrn_hdf5_file *file, const char *format, 
   return status;
 }
 
-csrn_io_status csrn_hdf5_refuse_option(const csrn_hdf5_file *file, const char *option, const char *why) {
-  return csrn_io_fail(file->error, CSRN_IO_USAGE, "%s: %s: %s", file->path, option, why);
-}
-
 csrn_io_status csrn_hdf5_no_memory(const csrn_hdf5_file *file, const char *object, uint64_t bytes) {
   return csrn_hdf5_refuse(file, "out of memory: %s needs %llu bytes", object, (unsigned long long)bytes);
 }

@@ -196,8 +196,6 @@ csrn_io_status csrn_hdf5_input_open(csrn_io_input *input, csrn_io_error *error);
 void csrn_hdf5_input_close(csrn_io_input *input);
 /* csrn_hdf5_settle() for an input, which may have no state. */
 csrn_io_status csrn_hdf5_settle_input(const csrn_io_input *input, csrn_io_status status);
-/* What the request must not ask of any file: exit code 2. */
-csrn_io_status csrn_hdf5_refuse_option(const csrn_hdf5_file *file, const char *option, const char *why);
 
 /* Rows of an anndata dataframe (a group, or before 0.7 a compound dataset); -1: cannot be told. */
 int64_t csrn_hdf5_frame_length(hid_t file, const char *frame);

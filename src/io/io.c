@@ -4,7 +4,6 @@
  */
 #include "io_internal.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <hdf5.h>
@@ -22,18 +21,6 @@
 /* An .h5ad and a 10x .h5 are both HDF5 and look inside; the order does not matter. */
 static const csrn_io_reader *const readers[] = {&csrn_io_h5ad_reader, &csrn_io_10x_reader,
                                                 &csrn_io_npz_reader, &csrn_io_mtx_reader};
-
-csrn_io_status csrn_io_fail(csrn_io_error *error, csrn_io_status status, const char *format, ...) {
-  va_list arguments;
-  va_start(arguments, format);
-  vsnprintf(error->text, sizeof error->text, format, arguments);
-  va_end(arguments);
-  /* Sentences quote what stands in files, which must not drive a terminal. */
-  for (char *c = error->text; *c; c++)
-    if (iscntrl((unsigned char)*c))
-      *c = '?';
-  return status;
-}
 
 /* How many bytes the character at `c` has, by table 3-7 of the Unicode Standard; 0: it is none. */
 static int length_of_character(const unsigned char *c) {
@@ -66,6 +53,26 @@ int csrn_io_is_utf8(const char *text) {
   return text[csrn_io_utf8_length(text)] == '\0';
 }
 
+void csrn_io_make_printable(char *text) {
+  for (unsigned char *c = (unsigned char *)text; *c;) {
+    const int n = length_of_character(c);
+    const int control = n == 1 ? *c < 0x20 || *c == 0x7f : n == 2 && c[0] == 0xc2 && c[1] < 0xa0;
+    const int bytes = n > 0 ? n : 1;
+    if (n == 0 || control)
+      memset(c, '?', (size_t)bytes);
+    c += bytes;
+  }
+}
+
+csrn_io_status csrn_io_fail(csrn_io_error *error, csrn_io_status status, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(error->text, sizeof error->text, format, arguments);
+  va_end(arguments);
+  csrn_io_make_printable(error->text); /* sentences quote what stands in files */
+  return status;
+}
+
 int csrn_io_proceed(const csrn_io_progress *progress, const char *step, int64_t done, int64_t total) {
   return !progress || !progress->report || progress->report(progress->user, step, done, total) == 0;
 }
@@ -79,17 +86,26 @@ void csrn_io_table_free(csrn_io_table *table) {
   memset(table, 0, sizeof *table);
 }
 
+csrn_io_status csrn_io_check_file(const char *path, csrn_io_error *error) {
+  struct stat status;
+  const int found = stat(path, &status) == 0;
+  if (!found || S_ISDIR(status.st_mode))
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s", path, strerror(found ? EISDIR : errno));
+  if (S_ISREG(status.st_mode))
+    return CSRN_IO_OK;
+  return csrn_io_fail(error, CSRN_IO_FAILED, "%s: is a %s; expected a file, which can be read twice", path,
+                      S_ISFIFO(status.st_mode) ? "pipe" : "device or socket");
+}
+
 static csrn_io_status read_magic(const char *path, unsigned char magic[8], csrn_io_error *error) {
   memset(magic, 0, 8);
+  csrn_io_status code = csrn_io_check_file(path, error);
+  if (code)
+    return code;
   int file = open(path, O_RDONLY | O_CLOEXEC);
-  struct stat status;
   if (file < 0)
     return csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s", path, strerror(errno));
-  ssize_t n = -1;
-  if (fstat(file, &status) == 0 && S_ISDIR(status.st_mode))
-    errno = EISDIR;
-  else
-    n = read(file, magic, 8);
+  ssize_t n = read(file, magic, 8);
   int reason = errno;
   close(file);
   if (n < 0)

@@ -235,6 +235,9 @@ void csrn_io_abandon(void);
 int csrn_io_is_utf8(const char *text);
 size_t csrn_io_utf8_length(const char *text);
 
+/* Puts ? in place of each byte that is no UTF-8, or of a control character, which could drive a terminal. */
+void csrn_io_make_printable(char *text);
+
 /* "HDF5 1.10.8, libzip 1.7.3, ...": the libraries linked and running. */
 const char *csrn_io_libraries(void);
 

@@ -83,6 +83,9 @@ const char *csrn_io_matrix_fault(const csrn_context *ctx, char text[CSRN_IO_FAUL
 csrn_io_status csrn_io_fail(csrn_io_error *error, csrn_io_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Whether there is a file, before it is opened: of a pipe, that would wait for a writer. */
+csrn_io_status csrn_io_check_file(const char *path, csrn_io_error *error);
+
 /* Reports progress; false: cancelled. */
 int csrn_io_proceed(const csrn_io_progress *progress, const char *step, int64_t done, int64_t total);
 

@@ -109,6 +109,12 @@ csrn_io_status csrn_io_vector_check(const char *path, int force, csrn_io_error *
   return check_place(&output, error);
 }
 
+/* Of obs: anndata has others for itself. */
+static bool is_column_name(const char *key) {
+  return *key && !strchr(key, '/') && strcmp(key, ".") != 0 && strcmp(key, "_index") != 0 &&
+         strcmp(key, "__categories") != 0 && csrn_io_is_utf8(key);
+}
+
 csrn_io_status csrn_io_output_check(const csrn_io_input *input, const csrn_io_output *output,
                                     csrn_io_error *error) {
   int writer = find_writer(output->path);
@@ -120,6 +126,16 @@ csrn_io_status csrn_io_output_check(const csrn_io_input *input, const csrn_io_ou
   if (output->key_added && !h5ad)
     return csrn_io_fail(error, CSRN_IO_USAGE, "%s: only an .h5ad can hold the factors of --key-added",
                         output->path);
+  if (output->key_added && !is_column_name(output->key_added))
+    return csrn_io_fail(error, CSRN_IO_USAGE,
+                        "%s: the name of the column for the factors is empty, \".\", _index or __categories, "
+                        "has a / or is not UTF-8",
+                        output->path);
+  const int is_gzip = !strcmp(writers[writer].suffix, ".mtx.gz");
+  if (writers[writer].format == CSRN_IO_MTX && output->compression != CSRN_IO_COMPRESSION_KEEP &&
+      (output->compression == CSRN_IO_COMPRESSION_GZIP) != is_gzip)
+    return csrn_io_fail(error, CSRN_IO_USAGE, "%s: the name says that it is %scompressed, --compression not",
+                        output->path, is_gzip ? "" : "un");
   if (output->layer && (!h5ad || !input || input->description.format != CSRN_IO_H5AD))
     return csrn_io_fail(error, CSRN_IO_USAGE, "%s: a layer is written only from .h5ad to .h5ad",
                         output->path);

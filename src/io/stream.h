@@ -62,7 +62,7 @@ typedef struct csrn_stream_worker {
   csrn_context *ctx;      /* of the CPU, and one thread */
   csrn_stream_lane *lane; /* shared; NULL: there is no device */
   csrn_coder *coder;
-  bool begun;      /* this thread has called csrn_hdf5_begin() */
+  bool begun;      /* this thread has called csrn_hdf5_begin(), or its file is not HDF5 */
   int64_t unit;    /* being done; -1: none */
   int64_t awaited; /* the turn that it waits for; -1: none; of the pool's state, as the next */
   unsigned passed; /* of that: a bit for each source; both of the pool's state */

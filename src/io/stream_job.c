@@ -262,6 +262,8 @@ csrn_io_status csrn_stream_begin(csrn_stream_job *job) {
   job->state->file.error = job->error;
   csrn_io_status status =
       csrn_stream_pool_create(&job->pool, job->ctx, job->device, job->plan->n_workers, job->error);
+  for (int i = 0; i < job->pool.n_workers; i++) /* libhdf5 crashes in a thread that it has no memory for */
+    job->pool.workers[i].begun = job->state->npz != NULL;
   return status ? status : open_matrix(job);
 }
 

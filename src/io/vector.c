@@ -116,15 +116,12 @@ csrn_io_status csrn_io_read_vector(const char *path, double **values, int64_t *n
   unsigned char magic[6] = {0};
   *values = NULL;
   *n = 0;
+  csrn_io_status status = csrn_io_check_file(path, error);
+  if (status)
+    return status;
   FILE *file = fopen(path, "rbe");
   if (!file)
     return csrn_io_fail(error, CSRN_IO_FAILED, "%s: %s", path, strerror(errno));
-  struct stat kind;
-  if (fstat(fileno(file), &kind) == 0 && S_ISFIFO(kind.st_mode)) {
-    fclose(file);
-    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: is a pipe; expected a file, which can be read twice",
-                        path);
-  }
   bool is_npy = fread(magic, 1, 6, file) == 6 && memcmp(magic, "\x93NUMPY", 6) == 0;
   if (ferror(file)) {
     csrn_io_fail(error, CSRN_IO_FAILED, "%s: cannot be read: %s", path, strerror(errno));
@@ -132,7 +129,7 @@ csrn_io_status csrn_io_read_vector(const char *path, double **values, int64_t *n
     return CSRN_IO_FAILED;
   }
   rewind(file);
-  csrn_io_status status = is_npy ? read_npy(path, file, &list, error) : read_text(path, &list, error);
+  status = is_npy ? read_npy(path, file, &list, error) : read_text(path, &list, error);
   fclose(file);
   if (status) {
     free(list.values);

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import math
+import os
 import subprocess
 import sys
 import tempfile
@@ -75,6 +76,25 @@ class Formats(unittest.TestCase):
         self.assertTrue(0.97 < environment["small_fraction"] < 1)
         for key in ("build", "compiler", "cpu", "date", "matrix"):
             self.assertTrue(environment[key], key)
+
+    def test_a_file(self):
+        """Its name may be any bytes, which are not what JSON or a terminal takes. Nothing is said of what went well."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.fsencode(folder) + b"/\xff\x1b[2J\xc2\x9b\xc3\xa9,\n.npz"
+            made = os.path.join(folder, "a.npz")
+            subprocess.run([PROGRAM, "simulate", "-o", made, "--cells", "50", "--genes", "20"], check=True, capture_output=True)
+            os.rename(made, path)
+            options = ["--ops", "row_sums", "--repetitions", "1", "--min-time", "0"]
+            done = bench(path, "--json", *options)
+            matrix = json.loads(done.stdout)["environment"]["matrix"]
+            self.assertEqual(os.path.basename(matrix), "??[2J??\u00e9,?.npz")
+            self.assertEqual([line for line in done.stderr.splitlines() if "beyond the cache" not in line], [])
+            row, *_ = csv.DictReader(io.StringIO(bench(path, "--csv", *options).stdout))
+            self.assertEqual(row["matrix"], matrix)
+            self.assertIn(f"matrix: {matrix}\n", bench(path, *options).stdout)
+            for damage, sentence in ((os.remove, "No such file"), (lambda p: open(p, "w").close(), "the file is empty")):
+                damage(path)
+                self.assertIn(sentence, bench(path, *options, code=1).stderr)
 
     def test_csv_is_json_in_lines(self):
         fields = json.loads(bench(*SMALL, "--json", "--ops", "row_sums").stdout)

@@ -206,6 +206,27 @@ static void layers(void **state) {
                  "no layer \"unspliced\"", "dense, spliced, raw", NULL);
   sample_refused(sample_path("layers.h5ad"), &(csrn_io_select){.layer = "spliced/data"}, CSRN_IO_FAILED,
                  "no layer \"spliced/data\"", NULL);
+  sample_refused(sample_path("layers.h5ad"), &(csrn_io_select){.layer = "raw/X"}, CSRN_IO_FAILED,
+                 "no layer \"raw/X\"", NULL);
+}
+
+static void a_layer_named_raw(void **state) {
+  (void)state;
+  const sample_options doubles = {.data_type = H5T_IEEE_F64LE}, bytes = {.data_type = H5T_STD_U8LE};
+  for (int old = 0; old < 2; old++) {
+    hid_t file = sample_create("raw.h5ad");
+    sample_sparse(file, "X", NULL);
+    H5Gclose(H5Gcreate2(file, "layers", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+    sample_sparse(file, "layers/raw", &doubles);
+    if (!old)
+      H5Gclose(H5Gcreate2(file, "raw", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+    sample_sparse(file, old ? "raw.X" : "raw/X", &bytes);
+    H5Fclose(file);
+    expect_file("raw.h5ad", &(csrn_io_select){.layer = "raw"}, CSRN_F64, CSRN_IO_CSR, "none");
+    expect_file("raw.h5ad", &(csrn_io_select){.layer = "raw/X"}, CSRN_U8, CSRN_IO_CSR, "none");
+    sample_refused(sample_path("raw.h5ad"), &(csrn_io_select){.layer = "x"}, CSRN_IO_FAILED,
+                   "layers: raw, raw/X", NULL);
+  }
 }
 
 static void old_raw(void **state) {
@@ -421,6 +442,7 @@ int main(void) {
       cmocka_unit_test(uint64_beyond_int64),
       cmocka_unit_test(encodings),
       cmocka_unit_test(layers),
+      cmocka_unit_test(a_layer_named_raw),
       cmocka_unit_test(old_raw),
       cmocka_unit_test(options_of_other_formats),
       cmocka_unit_test(filters),

@@ -541,7 +541,9 @@ static void impossible_columns(void **state) {
   csrn_io_output output = {.factors = factors, .factors_type = CSRN_F32};
   sample_h5ad("in.h5ad", NULL);
   output.key_added = "_index";
-  expect_refused("in.h5ad", output, CSRN_IO_FAILED, "obs/_index");
+  expect_refused("in.h5ad", output, CSRN_IO_USAGE, "_index");
+  output.key_added = "__categories";
+  expect_refused("in.h5ad", output, CSRN_IO_USAGE, "__categories");
   output.key_added = "a/b";
   expect_refused("in.h5ad", output, CSRN_IO_USAGE, "/");
   output.key_added = "nf";

@@ -117,7 +117,8 @@ static csrn_io_status work(const scenario *s, csrn_io_error *error) {
   const int is_h5ad = strstr(s->output, ".h5ad") != NULL;
   const csrn_io_output output = {.path = sample_path(s->output),
                                  .force = s->place != NEW,
-                                 .compression = CSRN_IO_COMPRESSION_NONE,
+                                 .compression = strstr(s->output, ".gz") ? CSRN_IO_COMPRESSION_KEEP
+                                                                         : CSRN_IO_COMPRESSION_NONE,
                                  .key_added = is_h5ad && s->how == NORMALIZE ? "factor" : NULL,
                                  .log1p = is_h5ad};
   const csrn_io_select select = {.feature_types = "Antibody Capture"};

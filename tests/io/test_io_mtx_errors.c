@@ -106,6 +106,9 @@ static void test_control_characters(void **state) {
   (void)state;
   io_write_text("a.mtx", INTEGER "3 2 1\n1 1 \x1b[2J\r\a\n");
   io_fails("a.mtx", NULL, "line 3 is \"1 1 ?[2J??\"");
+  io_write_text("a.mtx", INTEGER "3 2 1\n1 1 \xc2\x9b"
+                                 "2J\x7f \xc2\xa0 \xe2\x82\xac \xe2\x82 \x9b\n");
+  io_fails("a.mtx", NULL, "line 3 is \"1 1 ??2J? \xc2\xa0 \xe2\x82\xac ?? ?\"");
 }
 
 static void test_file_changes(void **state) {

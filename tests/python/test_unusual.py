@@ -49,6 +49,34 @@ def test_an_index_that_is_none_is_refused(use, index):
     assert np.array_equal(x.data, before)
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda x: _core.normalize(x),
+        lambda x: _core.normalize_with(x, np.ones(x.shape[0]), 2.0),
+        lambda x: _core.log1p(x),
+        lambda x: csrnorm.axis_mul_or_truediv(x, np.full(x.shape[0], 2.0), 0, truediv, out=x),
+        lambda x: csrnorm.axis_mul_or_truediv(x, np.full(x.shape[1], 2.0), 1, mul, out=x),
+    ],
+)
+def test_what_lies_before_the_first_row_and_behind_the_last_is_zero(use):
+    """Where new values need an array of their own, none of it is memory that nobody has written."""
+    x = simulated(20, 30)
+    for _ in range(3):
+        longer = sparse.csr_matrix(x.shape, dtype=np.float32)
+        longer.data, longer.indices = (np.concatenate([a[:5], a, a[:7]]) for a in (x.data, x.indices))
+        longer.indptr = x.indptr + np.int32(5)
+        longer.data.flags.writeable = False
+        freed = np.full(longer.data.size, 777, np.float32)
+        del freed
+        use(longer)
+        expected = x.copy()
+        use(expected)
+        assert not longer.data[:5].any()
+        assert not longer.data[-7:].any()
+        assert np.array_equal(bits(longer.data[5:-7]), bits(expected.data))
+
+
 def test_check_takes_what_is_a_matrix(to_layout):
     csrnorm.check(to_layout(simulated(20, 30)))
     x = simulated(20, 30)
