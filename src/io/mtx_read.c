@@ -309,73 +309,74 @@ static csrn_io_status open_mtx(csrn_io_input *input, const csrn_io_select *selec
 
 /* ---- Grouping by cell --------------------------------------------------------- */
 
-static void store_value(const mtx_entries *entries, int64_t from, void *data, csrn_dtype type, int64_t to) {
-  switch (type) {
-  case CSRN_F32:
-    ((float *)data)[to] = (float)entries->values[from].real;
-    break;
-  case CSRN_F64:
-    ((double *)data)[to] = entries->values[from].real;
-    break;
-  case CSRN_I32:
-    ((int32_t *)data)[to] = (int32_t)entries->values[from].integer;
-    break;
-  case CSRN_I64:
-    ((int64_t *)data)[to] = entries->values[from].integer;
-    break;
-  default:
-    ((uint8_t *)data)[to] = 1;
-  }
+csrn_dtype csrn_mtx_type(mtx_field field, bool fits_i32, bool fits_f32) {
+  return field == FIELD_INTEGER ? fits_i32 ? CSRN_I32 : CSRN_I64
+         : field == FIELD_REAL  ? fits_f32 ? CSRN_F32 : CSRN_F64
+                                : CSRN_U8;
 }
 
-static bool group_by_cell(const csrn_io_description *d, mtx_field field, const mtx_entries *entries,
-                          csrn_io_matrix *matrix) {
-  csrn_csr *csr = &matrix->csr;
-  int64_t *indptr = calloc((size_t)d->n_cells + 2, sizeof *indptr);
+void csrn_mtx_store(mtx_value value, void *data, csrn_dtype type, int64_t i) {
+  if (type == CSRN_F32)
+    ((float *)data)[i] = (float)value.real;
+  else if (type == CSRN_F64)
+    ((double *)data)[i] = value.real;
+  else if (type == CSRN_I32)
+    ((int32_t *)data)[i] = (int32_t)value.integer;
+  else
+    ((int64_t *)data)[i] = value.integer;
+}
+
+/* Makes indptr and indices; the genes of the entries are then no longer needed, and freed. */
+static bool group_genes(mtx_entries *entries, csrn_csr *csr) {
+  int64_t *indptr = calloc((size_t)csr->n_rows + 2, sizeof *indptr);
   int32_t *indices = malloc((size_t)entries->n * sizeof *indices + 1);
-  if (field == FIELD_PATTERN && entries->values)
-    field = FIELD_INTEGER; /* counted */
-  csr->nnz = entries->n;
-  csr->data_type = field == FIELD_INTEGER ? entries->fits_i32 ? CSRN_I32 : CSRN_I64
-                   : field == FIELD_REAL  ? entries->fits_f32 ? CSRN_F32 : CSRN_F64
-                                          : CSRN_U8;
-  csr->data = malloc((size_t)entries->n * csrn_dtype_size(csr->data_type) + 1);
   csr->indptr = indptr;
   csr->indices = indices;
-  if (!indptr || !indices || !csr->data)
+  if (!indptr || !indices)
     return false;
   /* indptr[cell + 1] first counts the cell before, then is where the cell's next entry goes. */
   for (int64_t i = 0; i < entries->n; i++)
     indptr[entries->cells[i] + 2]++;
-  for (int64_t cell = 0; cell < d->n_cells; cell++)
+  for (int64_t cell = 0; cell < csr->n_rows; cell++)
     indptr[cell + 1] += indptr[cell];
-  for (int64_t i = 0; i < entries->n; i++) {
-    int64_t to = indptr[entries->cells[i] + 1]++;
-    indices[to] = entries->genes[i];
-    store_value(entries, i, csr->data, csr->data_type, to);
-  }
+  for (int64_t i = 0; i < entries->n; i++)
+    indices[indptr[entries->cells[i] + 1]++] = entries->genes[i];
+  free(entries->genes);
+  entries->genes = NULL;
   return true;
 }
 
-/* Groups the entries, and once more if some had to be added up. */
-static csrn_io_status make_matrix(const csrn_io_input *input, mtx_entries *entries, csrn_io_matrix *matrix,
+/* Puts the values at the places of their genes. From the last entry on, so that the end of a cell in indptr
+ * moves down to its begin. */
+static bool group_values(const mtx_entries *entries, csrn_csr *csr) {
+  int64_t *ends = (int64_t *)(uintptr_t)csr->indptr + 1;
+  csr->data = malloc((size_t)entries->n * csrn_dtype_size(csr->data_type) + 1);
+  if (!csr->data)
+    return false;
+  if (!entries->values) {
+    memset(csr->data, 1, (size_t)entries->n);
+    return true;
+  }
+  for (int64_t i = entries->n - 1; i >= 0; i--)
+    csrn_mtx_store(entries->values[i], csr->data, csr->data_type, --ends[entries->cells[i]]);
+  memmove(ends - 1, ends, (size_t)csr->n_rows * sizeof *ends);
+  ends[csr->n_rows - 1] = entries->n;
+  return true;
+}
+
+/* Groups the entries by cell, and adds up those of the same place. What is not needed any longer is freed on
+ * the way: csrn_mtx_bytes() counts on it. */
+static csrn_io_status make_matrix(const csrn_io_input *input, mtx_entries *entries, csrn_csr *csr,
                                   csrn_io_error *error) {
   const mtx_state *state = input->state;
-  const csrn_io_description *d = &input->description;
-  int found = group_by_cell(d, state->field, entries, matrix) ? csrn_mtx_has_duplicates(&matrix->csr) : -1;
-  if (found > 0) {
-    if (csrn_mtx_add_duplicates(input, &matrix->csr, entries, error))
-      return CSRN_IO_FAILED;
-    const csrn_csr empty = matrix->csr;
-    csrn_io_matrix_free(matrix);
-    matrix->cells = CSRN_PER_ROW;
-    matrix->csr = (csrn_csr){.n_rows = empty.n_rows,
-                             .n_cols = empty.n_cols,
-                             .indptr_type = empty.indptr_type,
-                             .indices_type = empty.indices_type};
-    found = group_by_cell(d, state->field, entries, matrix) ? 0 : -1;
-  }
-  return found < 0 ? csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory", input->path) : CSRN_IO_OK;
+  csr->nnz = entries->n;
+  csr->data_type = csrn_mtx_type(state->field, entries->fits_i32, entries->fits_f32);
+  const bool grouped = group_genes(entries, csr) && group_values(entries, csr);
+  csrn_mtx_free(entries);
+  const int found = grouped ? csrn_mtx_has_duplicates(csr) : -1;
+  if (found < 0)
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory", input->path);
+  return found ? csrn_mtx_add_duplicates(input, csr, error) : CSRN_IO_OK;
 }
 
 /* For reading once more. */
@@ -417,7 +418,7 @@ static csrn_io_status read_mtx(csrn_io_input *input, csrn_context *ctx, csrn_io_
   else
     status = csrn_mtx_read_entries(input, csrn_context_threads(ctx), &entries, progress, error);
   if (!status)
-    status = make_matrix(input, &entries, matrix, error);
+    status = make_matrix(input, &entries, &matrix->csr, error);
   csrn_mtx_free(&entries);
   return status;
 }
