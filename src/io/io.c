@@ -76,6 +76,7 @@ void csrn_io_table_free(csrn_io_table *table) {
       free(table->columns[c][i]);
     free(table->columns[c]);
   }
+  free(table->path);
   memset(table, 0, sizeof *table);
 }
 

@@ -40,6 +40,11 @@ void csrn_mtx_free(mtx_entries *entries);
 csrn_io_status csrn_mtx_read_entries(const csrn_io_input *input, int threads, mtx_entries *entries,
                                      const csrn_io_progress *progress, csrn_io_error *error);
 
+/* ---- text_names.c ---- */
+
+/* Finds the files of names beside a matrix, and looks through them. */
+csrn_io_status csrn_mtx_find_names(csrn_io_input *input, csrn_io_error *error);
+
 /* ---- mtx_duplicates.c ---- */
 
 /* Whether entries of a matrix of int64 and int32 indices, grouped by cell, name the same place; -1 without

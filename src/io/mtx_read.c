@@ -1,6 +1,6 @@
 /*
  * Reading MatrixMarket coordinate files, with the names of cells and genes where they lie
- * beside the matrix. Entries (mtx_entries.c) may come in any order; they are grouped by cell
+ * beside the matrix (text_names.c). Entries (mtx_entries.c) may come in any order; they are grouped by cell
  * in one counting pass, and stay in the order of the file within a cell; those that name the same place
  * are added up (mtx_duplicates.c).
  */
@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -154,118 +153,6 @@ static csrn_io_status parse_header(csrn_io_input *input, csrn_io_error *error) {
   return status ? status : check_nnz(input, error);
 }
 
-/* ---- Names ------------------------------------------------------------------ */
-
-/* The length of a name without .gz and then without its last extension. */
-static size_t length_of_stem(const char *base) {
-  size_t length = strlen(base);
-  if (length > 3 && strcmp(base + length - 3, ".gz") == 0)
-    length -= 3;
-  for (size_t i = length; i > 1; i--)
-    if (base[i - 1] == '.')
-      return i - 1;
-  return length;
-}
-
-/* "PREFIXmatrix.mtx.gz" has "PREFIXbarcodes.tsv.gz" beside it, any other "NAME.mtx" has
- * "NAME_barcodes.tsv". Finds the file `name`, with or without .gz. */
-static bool find_beside(const char *path, const char *name, char *found, size_t size) {
-  const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
-  const char *stem = strstr(base, "matrix.mtx");
-  size_t length = stem ? (size_t)(stem - path) : (size_t)(base - path) + length_of_stem(base);
-  for (int gz = 1; gz >= 0; gz--) {
-    int n = snprintf(found, size, "%.*s%s%s%s", (int)length, path, stem ? "" : "_", name, gz ? ".gz" : "");
-    if (n > 0 && (size_t)n < size && access(found, F_OK) == 0)
-      return true;
-  }
-  return false;
-}
-
-/* The fields of a line, into one row. */
-static csrn_io_status split_names(const char *path, const char *line, int64_t row, const int *order,
-                                  csrn_io_table *table, csrn_io_error *error) {
-  const char *after = NULL;
-  if (!csrn_io_is_utf8(line))
-    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: line %" PRId64 " is not UTF-8", path, row + 1);
-  for (int c = 0; c < table->n_columns; c++, line = after) {
-    if (!line)
-      return csrn_io_fail(error, CSRN_IO_FAILED,
-                          "%s: line %" PRId64 " has fewer columns than the first: %d, expected %d", path,
-                          row + 1, c, table->n_columns);
-    const size_t length = strcspn(line, "\t");
-    after = line[length] ? line + length + 1 : NULL;
-    table->columns[order[c]][row] = strndup(line, length);
-    if (!table->columns[order[c]][row])
-      return csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory for the names", path);
-  }
-  return CSRN_IO_OK;
-}
-
-/* The mark with which some editors begin a file in UTF-8 is no part of the first name. */
-static const char *without_mark(const char *line) {
-  return strncmp(line, "\xef\xbb\xbf", 3) == 0 ? line + 3 : line;
-}
-
-/* Up to three tab-separated columns; `order[c]` is where column c of the file goes. */
-static csrn_io_status read_names(const char *path, int64_t n, int n_columns, const int *order,
-                                 csrn_io_table *table, csrn_io_error *error) {
-  bool done = true;
-  for (int c = 0; c < n_columns && done; c++) {
-    table->columns[c] = calloc((size_t)n + 1, sizeof(char *));
-    done = table->columns[c] != NULL;
-  }
-  table->n_columns = n_columns;
-  table->n_rows = n;
-  csrn_text *text = csrn_text_open(path, error);
-  char *line;
-  int found = text ? 1 : -1;
-  int64_t row = 0;
-  csrn_io_status status = CSRN_IO_OK;
-  for (; text && done && !status && row <= n && (found = csrn_text_line(text, &line, error)) == 1; row++)
-    if (row < n)
-      status = split_names(path, row == 0 ? without_mark(line) : line, row, order, table, error);
-  csrn_text_close(text);
-  if (found < 0 || status)
-    return CSRN_IO_FAILED;
-  if (!done)
-    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory for the names", path);
-  if (row != n)
-    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: has %s%" PRId64 " lines; expected %" PRId64, path,
-                        row > n ? "more than " : "", row > n ? n : row, n);
-  return CSRN_IO_OK;
-}
-
-/* How many columns the first line of a file has, at most 3; -1 with the error stored. */
-static int count_columns(const char *path, csrn_io_error *error) {
-  csrn_text *text = csrn_text_open(path, error);
-  char *line;
-  int found = text ? csrn_text_line(text, &line, error) : -1, n = 1;
-  for (; found == 1 && *line; line++)
-    n += *line == '\t';
-  csrn_text_close(text);
-  return found < 0 ? -1 : n < 3 ? n : 3;
-}
-
-static csrn_io_status read_all_names(csrn_io_input *input, csrn_io_error *error) {
-  static const int plain[3] = {0, 1, 2}, id_first[3] = {1, 0, 2};
-  const csrn_io_description *d = &input->description;
-  char path[PATH_MAX];
-  csrn_io_status status = CSRN_IO_OK;
-  input->cells.names[0] = input->genes.names[0] = "index";
-  input->genes.names[1] = "gene_ids";
-  input->genes.names[2] = "feature_types";
-  if (find_beside(input->path, "barcodes.tsv", path, sizeof path))
-    status = read_names(path, d->n_cells, 1, plain, &input->cells, error);
-  if (!status && (find_beside(input->path, "features.tsv", path, sizeof path) ||
-                  find_beside(input->path, "genes.tsv", path, sizeof path))) {
-    const int n_columns = count_columns(path, error);
-    status = n_columns < 0 ? CSRN_IO_FAILED
-                           : read_names(path, d->n_genes, n_columns, n_columns > 1 ? id_first : plain,
-                                        &input->genes, error);
-  }
-  return status;
-}
-
 /* ---- Opening ---------------------------------------------------------------- */
 
 /* The type of the values, as far as the header says: integers may turn out wider, reals not to be float32. */
@@ -304,7 +191,7 @@ static csrn_io_status open_mtx(csrn_io_input *input, const csrn_io_select *selec
                                              .layers = nothing,
                                              .genomes = nothing,
                                              .feature_types = nothing};
-  return read_all_names(input, error);
+  return csrn_mtx_find_names(input, error);
 }
 
 /* ---- Grouping by cell --------------------------------------------------------- */
