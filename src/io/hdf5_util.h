@@ -280,6 +280,8 @@ csrn_hdf5_indices csrn_hdf5_indices_in(const csrn_hdf5_input *input, const csrn_
 csrn_io_status csrn_hdf5_copy_h5ad(csrn_hdf5_input *input, const csrn_io_matrix *matrix,
                                    const csrn_io_output *output, const csrn_hdf5_file *file,
                                    const csrn_io_progress *progress);
+/* Bytes that the largest chunk takes of what is copied beside the matrix. */
+int64_t csrn_hdf5_copied_bytes(const csrn_hdf5_input *input);
 /* Whether attributes of an object lie outside of its header, in the format of HDF5 1.8: 1, 0, or -1. */
 int csrn_hdf5_has_dense_attributes(hid_t object);
 /* Has an object made with the properties take as large attributes as `object` has; 0 on success. */

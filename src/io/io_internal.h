@@ -45,6 +45,7 @@ struct csrn_io_input {
   const csrn_io_reader *reader;
   char *path;
   csrn_io_description description;
+  int64_t memory;             /* of csrn_io_select */
   csrn_io_table cells, genes; /* known from open on; not of h5ad, which is copied group by group */
   void *state;
 };
@@ -93,6 +94,15 @@ csrn_io_status csrn_io_fail(csrn_io_error *error, csrn_io_status status, const c
 int csrn_io_proceed(const csrn_io_progress *progress, const char *step, int64_t done, int64_t total);
 
 void csrn_io_table_free(csrn_io_table *table);
+
+/* ---- whole_memory.c ---- */
+
+/* Of the names that are in memory, each a pointer and a text from malloc(). */
+double csrn_io_table_bytes(const csrn_io_table *table);
+/* As many of the threads wanted, which take `each` bytes to write a matrix that is in memory, as the input's
+ * memory is enough for; at least one. The input may be NULL. */
+int csrn_io_affordable_writers(const csrn_io_input *input, const csrn_io_matrix *matrix, int64_t each,
+                               int wanted);
 
 /* ---- text_names.c: names that stay in a text file, a piece at a time ---- */
 

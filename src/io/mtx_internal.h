@@ -45,6 +45,13 @@ csrn_io_status csrn_mtx_read_entries(const csrn_io_input *input, int threads, mt
 /* Finds the files of names beside a matrix, and looks through them. */
 csrn_io_status csrn_mtx_find_names(csrn_io_input *input, csrn_io_error *error);
 
+/* ---- whole_memory.c ---- */
+
+/* Bytes that a thread reads text with, at most: a block of it, and its entries. */
+enum { CSRN_MTX_BLOCK = 4 << 20 };
+/* As many of the threads wanted as the input's memory is enough for, beside the entries; at least one. */
+int csrn_mtx_affordable_threads(const csrn_io_input *input, int wanted);
+
 /* ---- mtx_duplicates.c ---- */
 
 /* Whether entries of a matrix of int64 and int32 indices, grouped by cell, name the same place; -1 without
