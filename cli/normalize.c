@@ -120,6 +120,7 @@ static csrn_io_whole whole_of(const job *j) {
   return (csrn_io_whole){.output = &j->output,
                          .out_type = j->out_type,
                          .sums_cells = 1,
+                         .trial_values = j->session.is_auto ? CLI_TRIAL_VALUES : 0,
                          .threads = csrn_context_threads(j->session.ctx)};
 }
 

@@ -146,6 +146,7 @@ static int scale_whole(job *j) {
   int code = cli_session_affords(s, j->scaling.memory,
                                  &(csrn_io_whole){.output = &j->output,
                                                   .out_type = type == CSRN_F64 ? CSRN_F64 : CSRN_F32,
+                                                  .trial_values = s->is_auto ? CLI_TRIAL_VALUES : 0,
                                                   .threads = csrn_context_threads(s->ctx)});
   if (!code)
     code = cli_session_read(s, &j->matrix);

@@ -98,6 +98,7 @@ typedef struct csrn_io_whole {
   const struct csrn_io_output *output; /* NULL, or without a path: it is not written */
   csrn_dtype out_type;                 /* of the values of the result; CSRN_NONE: there are none */
   int sums_cells, sums_genes;
+  int64_t trial_values; /* of which a result is made beforehand, to measure; 0: none is */
   int threads; /* that compute; for reading and writing, no more are used than the memory is enough for */
 } csrn_io_whole;
 

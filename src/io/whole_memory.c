@@ -13,7 +13,7 @@ enum {
   PROGRAM = 14 << 20,      /* bytes of the program itself, with its libraries and the buffers of a file */
   LINE = 64,               /* of a text, with its entry: more than there are as a rule */
   HDF5_WRITER = 4 << 20,   /* of libhdf5 when it writes, */
-  HDF5_CACHE = 14 << 20,   /* and of what it keeps of names that it has written: measured, and as much */
+  HDF5_CACHE = 14 << 20,   /* and of what it keeps of what it has read or written: measured, and as much */
   HDF5_NAME = 64,          /* for each */
   VALUES_PER_THREAD = 8192 /* that sums columns: cpu_parallel.c */
 };
@@ -79,13 +79,17 @@ double csrn_io_table_bytes(const csrn_io_table *table) {
 
 /* A chunk that filters have to undo, as it lies in the file and as it is. */
 static double chunk_bytes(const csrn_hdf5_array *array) {
-  double bytes = array->chunk[0] > 0 && strcmp(array->filters, "none") != 0 ? 2 : 0;
+  double bytes = (double)csrn_dtype_size(array->type);
+  if (array->chunk[0] == 0 || strcmp(array->filters, "none") == 0)
+    return 0;
   for (int i = 0; i < array->rank; i++)
     bytes *= (double)array->chunk[i];
-  return bytes * (double)csrn_dtype_size(array->type);
+  const double stored = (double)H5Dget_storage_size(array->id);
+  return bytes + (stored < bytes ? stored : bytes);
 }
 
-/* Values are read when all else is in memory; the chunk is gone when the result is made. */
+/* Values are read when all else is in memory; the chunk is gone when the result is made. What libhdf5 keeps,
+ * up to some megabytes, stays. */
 static double read_chunks(const csrn_io_input *input, double values) {
   const csrn_hdf5_input *state = input->state;
   if (input->description.format != CSRN_IO_H5AD && input->description.format != CSRN_IO_10X)
@@ -126,8 +130,12 @@ int64_t csrn_io_matrix_bytes(const csrn_io_input *input, const csrn_io_whole *wh
   const double index = d->indices_type ? (double)csrn_dtype_size(d->indices_type) : 4;
   const double entries =
       d->layout == CSRN_IO_DENSE ? (double)d->n_cells * (double)d->n_genes : (double)d->nnz_file;
-  const double result = value == out ? 0 : entries * out, values = entries * value;
-  double matrix = entries * index + values + larger(result, read_chunks(input, values));
+  const double tried = entries < (double)whole->trial_values ? 0 : (double)whole->trial_values * out;
+  const double result = larger(value == out ? 0 : entries * out, tried), values = entries * value;
+  double matrix = entries * index + values;
+  if (d->format == CSRN_IO_H5AD || d->format == CSRN_IO_10X)
+    matrix += matrix / 4 < HDF5_CACHE ? matrix / 4 : HDF5_CACHE;
+  matrix += larger(result, read_chunks(input, values));
   if (d->format == CSRN_IO_MTX)
     matrix = larger(matrix, text_bytes(d, input->state));
   return as_bytes(PROGRAM + matrix + lists_bytes(input, whole) + csrn_io_table_bytes(&input->cells) +
