@@ -106,7 +106,8 @@ static csrn_io_status write_frame(const csrn_hdf5_file *file, const char *name, 
   static const csrn_io_table empty;
   struct frame frame = {.file = file, .name = name, .table = table ? table : &empty, .n = n};
   if (frame.table->n_columns > 0 && frame.table->n_rows != n)
-    return csrn_hdf5_refuse(file, "%" PRId64 " names for %" PRId64 " rows of %s", table->n_rows, n, name);
+    return csrn_hdf5_refuse(file, "%" PRId64 " names for %" PRId64 " rows of %s", frame.table->n_rows, n,
+                            name);
   if (check_names(file, name, frame.table))
     return CSRN_IO_FAILED;
   for (int c = 0; c < CSRN_IO_COLUMNS; c++)

@@ -41,7 +41,7 @@ int csrn_mtx_has_duplicates(const csrn_csr *csr) {
 /* What the sums are made in: each value of the matrix as its file's field has it; pattern files have none,
  * and each entry counts one. */
 static mtx_value *widen(const csrn_csr *csr) {
-  mtx_value *values = malloc(((size_t)csr->nnz + 1) * sizeof *values);
+  mtx_value *values = calloc((size_t)csr->nnz + 1, sizeof *values);
   for (int64_t i = 0; values && i < csr->nnz; i++) {
     if (csr->data_type == CSRN_F32)
       values[i].real = (double)((const float *)csr->data)[i];

@@ -147,14 +147,13 @@ static int count_columns(const char *path, csrn_io_error *error) {
 }
 
 /* Takes note of a file of n names in up to three tab-separated columns, once it has been looked through;
- * `order[c]` is where column c of the file goes. */
+ * `order[c]` is where column c of the file goes, of three. */
 static csrn_io_status note_names(const char *path, int64_t n, int n_columns, const int *order,
                                  csrn_io_table *table, csrn_io_error *error) {
   table->n_columns = n_columns;
   table->n_rows = n;
   table->path = strdup(path);
-  for (int c = 0; c < n_columns; c++)
-    table->order[c] = order[c];
+  memcpy(table->order, order, sizeof table->order);
   if (!table->path)
     return csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory for the names", path);
   csrn_names *names = csrn_names_open(table, error);
