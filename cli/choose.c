@@ -7,9 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Values that the CPU is timed on: more than its caches hold, and some milliseconds. A matrix of fewer is
- * done before a device could be asked. */
-enum { TRIAL_VALUES = 1 << 22, TRIAL_RUNS = 3 };
+enum { TRIAL_VALUES = CLI_TRIAL_VALUES, TRIAL_RUNS = 3 };
 /* Bytes that the link is timed with: 32 MiB, as the chunks that the library sends. */
 enum { LINK_BYTES = 32 << 20 };
 /* A device is not even asked for less: how long CUDA takes to start is known only afterwards, and this is

@@ -116,9 +116,17 @@ static int n_passes(const job *j) {
              : 1 + (options->target != CSRN_TARGET_FIXED) + options->exclude_highly_expressed;
 }
 
+static csrn_io_whole whole_of(const job *j) {
+  return (csrn_io_whole){.output = &j->output,
+                         .out_type = j->out_type,
+                         .sums_cells = 1,
+                         .trial_values = j->session.is_auto ? CLI_TRIAL_VALUES : 0,
+                         .threads = csrn_context_threads(j->session.ctx)};
+}
+
 static int64_t memory_of(const job *j) {
-  return j->pieces.plan.streams ? j->pieces.plan.memory
-                                : csrn_io_matrix_bytes(csrn_io_describe(j->session.input), j->out_type);
+  const csrn_io_whole whole = whole_of(j);
+  return j->pieces.plan.streams ? j->pieces.plan.memory : csrn_io_matrix_bytes(j->session.input, &whole);
 }
 
 static void print_plan_json(const job *j) {
@@ -256,7 +264,8 @@ static int run_steps(job *j) {
 
 /* Whether all in memory has the room. */
 static int affords(const job *j) {
-  return cli_session_affords(&j->session, j->memory, j->out_type);
+  const csrn_io_whole whole = whole_of(j);
+  return cli_session_affords(&j->session, j->memory, &whole);
 }
 
 static int run_whole(job *j) {

@@ -84,14 +84,17 @@ static int compute(job *j) {
   const int code = choose(j, axis);
   if (code)
     return code;
-  void *out = malloc((size_t)csr->nnz * csrn_dtype_size(out_type) + 1);
+  const bool in_place = csrn_dtype_size(csr->data_type) == csrn_dtype_size(out_type);
+  void *out = in_place ? csr->data : malloc((size_t)csr->nnz * csrn_dtype_size(out_type) + 1);
   if (!out)
     return cli_fail(j->session.arguments, "out of memory");
   if (scale(j->session.ctx, csr, out, j)) {
-    free(out);
+    if (!in_place)
+      free(out);
     return cli_session_core_fail(&j->session);
   }
-  free(csr->data);
+  if (!in_place)
+    free(csr->data);
   csr->data = out;
   csr->data_type = out_type;
   return CLI_OK;
@@ -140,7 +143,11 @@ static int scale_in_pieces(job *j) {
 static int scale_whole(job *j) {
   cli_session *s = &j->session;
   const csrn_dtype type = csrn_io_describe(s->input)->data_type;
-  int code = cli_session_affords(s, j->scaling.memory, type == CSRN_F64 ? CSRN_F64 : CSRN_F32);
+  int code = cli_session_affords(s, j->scaling.memory,
+                                 &(csrn_io_whole){.output = &j->output,
+                                                  .out_type = type == CSRN_F64 ? CSRN_F64 : CSRN_F32,
+                                                  .trial_values = s->is_auto ? CLI_TRIAL_VALUES : 0,
+                                                  .threads = csrn_context_threads(s->ctx)});
   if (!code)
     code = cli_session_read(s, &j->matrix);
   if (!code)

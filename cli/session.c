@@ -151,9 +151,9 @@ int cli_session_core_fail(const cli_session *session) {
   return cli_fail(session->arguments, "%s: %s", session->arguments->operand, csrn_error_detail(session->ctx));
 }
 
-int cli_session_affords(const cli_session *session, int64_t memory, csrn_dtype out_type) {
+int cli_session_affords(const cli_session *session, int64_t memory, const csrn_io_whole *whole) {
   const csrn_io_description *d = csrn_io_describe(session->input);
-  const int64_t needed = d->nnz >= 0 ? csrn_io_matrix_bytes(d, out_type ? out_type : d->data_type) : 0;
+  const int64_t needed = d->nnz >= 0 ? csrn_io_matrix_bytes(session->input, whole) : 0;
   if (memory == 0 || needed <= memory)
     return CLI_OK;
   return cli_fail(session->arguments,

@@ -41,9 +41,13 @@ int cli_session_begin(cli_session *session, const cli_arguments *arguments);
 /* Opens the operand by the options of CLI_OPTIONS_SELECT; select.memory is set before by whoever knows it. */
 int cli_session_open(cli_session *session);
 int cli_session_read(cli_session *session, csrn_io_matrix *matrix);
-/* Whether the matrix as a whole, with a result of that type (CSRN_NONE: without one), takes no more memory
- * than that (0: any); else prints how much it takes. */
-int cli_session_affords(const cli_session *session, int64_t memory, csrn_dtype out_type);
+/* Values that the CPU is timed on for --device auto: more than its caches hold, and some milliseconds. A
+ * matrix of fewer is done before a device could be asked. */
+enum { CLI_TRIAL_VALUES = 1 << 22 };
+
+/* Whether that, with the matrix as a whole, takes no more memory than so much (0: any); else prints how much
+ * it takes. */
+int cli_session_affords(const cli_session *session, int64_t memory, const csrn_io_whole *whole);
 void cli_session_end(cli_session *session);
 
 /* Clears the progress on the terminal: before anything else is printed. */

@@ -88,7 +88,10 @@ static int choose(job *j, csrn_axis axis) {
 static int sum_whole(job *j) {
   cli_session *s = &j->session;
   csrn_io_matrix *matrix = &j->matrix;
-  int code = cli_session_affords(s, j->summing.memory, CSRN_NONE);
+  int code = cli_session_affords(s, j->summing.memory,
+                                 &(csrn_io_whole){.sums_cells = j->summing.axis == CSRN_PER_ROW,
+                                                  .sums_genes = j->summing.axis == CSRN_PER_COLUMN,
+                                                  .threads = csrn_context_threads(s->ctx)});
   if (!code)
     code = cli_session_read(s, matrix);
   if (code)

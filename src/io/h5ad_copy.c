@@ -179,6 +179,62 @@ static herr_t find_unreadable(hid_t from, const char *name, const H5O_info_t *in
   return fault || !csrn_hdf5_is_sound(&copy->input->file) ? -1 : 0;
 }
 
+/* ---- The memory that it takes ---- */
+
+struct largest {
+  const csrn_hdf5_input *input;
+  double bytes;
+};
+
+static int is_array(const csrn_hdf5_array *array, const H5O_info_t *info) {
+  H5O_info_t its;
+  return array->path && H5Oget_info2(array->id, &its, H5O_INFO_BASIC) >= 0 && its.addr == info->addr;
+}
+
+/* A chunk that is copied as it lies in the file is in memory so, and is no larger than all of them. What is
+ * not is unpacked, converted and packed again by libhdf5, with room for what was there before. Where it is
+ * not more than what has been found already, nobody asks how much of the file that is. */
+static double copied_chunk(hid_t dataset, hid_t properties, double found) {
+  hsize_t chunk[H5S_MAX_RANK];
+  hid_t type = H5Dget_type(dataset);
+  const int rank = H5Pget_chunk(properties, H5S_MAX_RANK, chunk);
+  double bytes = type < 0 ? 0 : (double)H5Tget_size(type);
+  for (int i = 0; i < rank; i++)
+    bytes *= (double)chunk[i];
+  csrn_hdf5_close(type);
+  const double unpacked = is_plain(dataset) ? 0 : 3 * bytes;
+  if (unpacked + bytes <= found)
+    return 0;
+  const double stored = (double)H5Dget_storage_size(dataset);
+  return unpacked + (stored < bytes ? stored : bytes);
+}
+
+static herr_t find_largest(hid_t from, const char *name, const H5O_info_t *info, void *user) {
+  struct largest *largest = user;
+  if (info->type != H5O_TYPE_DATASET || is_array(&largest->input->data, info) ||
+      is_array(&largest->input->indices, info))
+    return 0;
+  hid_t dataset = H5Dopen2(from, name, H5P_DEFAULT);
+  hid_t properties = dataset < 0 ? -1 : H5Dget_create_plist(dataset);
+  const double bytes = properties >= 0 && H5Pget_layout(properties) == H5D_CHUNKED
+                           ? copied_chunk(dataset, properties, largest->bytes)
+                           : 0;
+  csrn_hdf5_close(properties);
+  csrn_hdf5_close(dataset);
+  if (bytes > largest->bytes)
+    largest->bytes = bytes;
+  return 0;
+}
+
+/* What cannot be looked at is told by who copies it. */
+int64_t csrn_hdf5_copied_bytes(const csrn_hdf5_input *input) {
+  struct largest largest = {input, 0};
+  csrn_hdf5_begin();
+  H5Ovisit2(input->file.id, H5_INDEX_NAME, H5_ITER_NATIVE, find_largest, &largest, H5O_INFO_BASIC);
+  H5Eclear2(H5E_DEFAULT);
+  return largest.bytes < 0x1p60 ? (int64_t)largest.bytes : (int64_t)1 << 60;
+}
+
 /* ---- Links to what changes ---- */
 
 static int is_same_object(const H5O_info_t *target, hid_t file, const char *path) {

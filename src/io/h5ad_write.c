@@ -3,6 +3,7 @@
  * (encoding 0.1.0) from any other input, whose obs and var hold the names of its cells
  * and genes. Files are readable by every HDF5 since 1.8.
  */
+#include "decimal.h"
 #include "hdf5_util.h"
 
 #include <inttypes.h>
@@ -11,38 +12,91 @@
 
 /* ---- A new file ---- */
 
-/* "0", "1", ... as the names of rows that have none. */
-static char **number_names(int64_t n) {
-  char **names = calloc((size_t)n + 1, sizeof *names);
-  for (int64_t i = 0; names && i < n; i++) {
-    names[i] = csrn_hdf5_format("%" PRId64, i);
-    if (!names[i]) {
-      csrn_hdf5_strings_free(names, i);
-      names = NULL;
-    }
-  }
-  return names;
-}
-
-static int write_columns(hid_t frame, const csrn_io_table *table) {
-  static const char *const no_names[1] = {NULL};
-  int n = table->n_columns > 1 ? table->n_columns - 1 : 0;
-  int fault = csrn_hdf5_write_texts(frame, "column-order",
-                                    (char *const *)(uintptr_t)(n ? table->names + 1 : no_names), n);
-  for (int i = 1; !fault && i < table->n_columns; i++)
-    fault = csrn_hdf5_write_string_array(frame, table->names[i], table->columns[i], table->n_rows);
-  return fault;
-}
-
 /* Names go into datasets that say that they are UTF-8. */
 static csrn_io_status check_names(const csrn_hdf5_file *file, const char *name, const csrn_io_table *table) {
   for (int c = 0; c < table->n_columns; c++) {
     if (!csrn_io_is_utf8(table->names[c]))
       return csrn_hdf5_refuse(file, "a column of %s has a name that is not UTF-8", name);
-    for (int64_t i = 0; i < table->n_rows; i++)
+    for (int64_t i = 0; table->columns[c] && i < table->n_rows; i++)
       if (!csrn_io_is_utf8(table->columns[c][i]))
         return csrn_hdf5_refuse(file, "%s of row %" PRId64 " of %s is not UTF-8", table->names[c], i, name);
   }
+  return CSRN_IO_OK;
+}
+
+/* A frame that is being written. */
+struct frame {
+  const csrn_hdf5_file *file;
+  const char *name;
+  const csrn_io_table *table; /* without columns: the rows are numbered */
+  int64_t n;
+  hid_t columns[CSRN_IO_COLUMNS]; /* datasets, the first being the index */
+};
+
+static csrn_io_status write_failed(const struct frame *frame) {
+  return csrn_hdf5_failed(frame->file, "write", frame->name);
+}
+
+/* The group with its datasets, which are left open. */
+static csrn_io_status make_frame(struct frame *frame) {
+  static const char *const no_names[1] = {NULL};
+  const csrn_io_table *table = frame->table;
+  const int n = table->n_columns > 1 ? table->n_columns - 1 : 0;
+  hid_t group = csrn_hdf5_create_group(frame->file->id, frame->name, "dataframe", "0.2.0");
+  int fault = group < 0 || csrn_hdf5_write_text(group, "_index", "_index") ||
+              (frame->columns[0] = csrn_hdf5_make_string_array(group, "_index", frame->n)) < 0 ||
+              csrn_hdf5_write_texts(group, "column-order",
+                                    (char *const *)(uintptr_t)(n ? table->names + 1 : no_names), n);
+  for (int c = 1; !fault && c < table->n_columns; c++)
+    fault = (frame->columns[c] = csrn_hdf5_make_string_array(group, table->names[c], frame->n)) < 0;
+  csrn_hdf5_close(group);
+  return fault ? write_failed(frame) : CSRN_IO_OK;
+}
+
+/* Rows that have no names have "0", "1", .... */
+static csrn_io_status write_numbers(const struct frame *frame) {
+  enum { LONGEST = 21 };
+  char *digits = malloc((size_t)CSRN_NAMES_AT_ONCE * LONGEST);
+  char **texts = malloc(CSRN_NAMES_AT_ONCE * sizeof *texts);
+  int fault = !digits || !texts;
+  for (int64_t start = 0, n; !fault && start < frame->n; start += n) {
+    n = frame->n - start < CSRN_NAMES_AT_ONCE ? frame->n - start : CSRN_NAMES_AT_ONCE;
+    for (int64_t i = 0; i < n; i++) {
+      texts[i] = digits + i * LONGEST;
+      texts[i][csrn_format_integer(texts[i], start + i)] = '\0';
+    }
+    fault = csrn_hdf5_write_strings(frame->columns[0], start, n, texts) || !csrn_hdf5_is_sound(frame->file);
+  }
+  free(texts);
+  free(digits);
+  return fault ? write_failed(frame) : CSRN_IO_OK;
+}
+
+/* Names that are in a text file. */
+static csrn_io_status write_from_text(const struct frame *frame) {
+  csrn_names *names = csrn_names_open(frame->table, frame->file->error);
+  csrn_io_status status = names ? CSRN_IO_OK : CSRN_IO_FAILED;
+  for (int64_t start = 0, n = 1; !status && n > 0; start += n) {
+    n = csrn_names_next(names, frame->file->error);
+    status = n < 0 ? CSRN_IO_FAILED : CSRN_IO_OK;
+    for (int c = 0; !status && c < frame->table->n_columns; c++)
+      if (csrn_hdf5_write_strings(frame->columns[c], start, n, csrn_names_column(names, c)) ||
+          !csrn_hdf5_is_sound(frame->file))
+        status = write_failed(frame);
+  }
+  csrn_names_close(names);
+  return status;
+}
+
+static csrn_io_status write_names(const struct frame *frame) {
+  const csrn_io_table *table = frame->table;
+  if (table->n_columns == 0)
+    return write_numbers(frame);
+  if (table->path)
+    return write_from_text(frame);
+  for (int c = 0; c < table->n_columns; c++)
+    if (csrn_hdf5_write_strings(frame->columns[c], 0, frame->n, table->columns[c]))
+      return write_failed(frame);
   return CSRN_IO_OK;
 }
 
@@ -50,20 +104,20 @@ static csrn_io_status check_names(const csrn_hdf5_file *file, const char *name, 
 static csrn_io_status write_frame(const csrn_hdf5_file *file, const char *name, const csrn_io_table *table,
                                   int64_t n) {
   static const csrn_io_table empty;
-  int named = table && table->n_columns > 0;
-  if (named && table->n_rows != n)
-    return csrn_hdf5_refuse(file, "%" PRId64 " names for %" PRId64 " rows of %s", table->n_rows, n, name);
-  if (named && check_names(file, name, table))
+  struct frame frame = {.file = file, .name = name, .table = table ? table : &empty, .n = n};
+  if (frame.table->n_columns > 0 && frame.table->n_rows != n)
+    return csrn_hdf5_refuse(file, "%" PRId64 " names for %" PRId64 " rows of %s", frame.table->n_rows, n,
+                            name);
+  if (check_names(file, name, frame.table))
     return CSRN_IO_FAILED;
-  char **numbers = named ? NULL : number_names(n);
-  char **index = named ? table->columns[0] : numbers;
-  hid_t frame = index ? csrn_hdf5_create_group(file->id, name, "dataframe", "0.2.0") : -1;
-  int fault = frame < 0 || csrn_hdf5_write_text(frame, "_index", "_index") ||
-              csrn_hdf5_write_string_array(frame, "_index", index, n) ||
-              write_columns(frame, named ? table : &empty);
-  csrn_hdf5_close(frame);
-  csrn_hdf5_strings_free(numbers, n);
-  return fault ? csrn_hdf5_failed(file, "write", name) : CSRN_IO_OK;
+  for (int c = 0; c < CSRN_IO_COLUMNS; c++)
+    frame.columns[c] = -1;
+  csrn_io_status status = make_frame(&frame);
+  if (!status)
+    status = write_names(&frame);
+  for (int c = 0; c < CSRN_IO_COLUMNS; c++)
+    csrn_hdf5_close(frame.columns[c]);
+  return status;
 }
 
 /* One array of X, with the filters of the input's values (`model`) where it has a say. */

@@ -243,8 +243,10 @@ int csrn_hdf5_write_integers(hid_t object, const char *name, int n, const int64_
 int csrn_hdf5_write_encoding(hid_t object, const char *type, const char *version);
 /* A group encoded as `type`, or as nothing if NULL; negative on failure. */
 hid_t csrn_hdf5_create_group(hid_t location, const char *name, const char *type, const char *version);
-/* A dataset of n texts of variable length, encoded as anndata's string-array. */
-int csrn_hdf5_write_string_array(hid_t group, const char *name, char *const *texts, int64_t n);
+/* A dataset for n texts of variable length, encoded as anndata's string-array; negative on failure. */
+hid_t csrn_hdf5_make_string_array(hid_t group, const char *name, int64_t n);
+/* Elements [start, start + n) of it; 0 on success. */
+int csrn_hdf5_write_strings(hid_t dataset, int64_t start, int64_t n, char *const *texts);
 
 /* ---- h5ad_write.c, h5ad_copy.c, h5ad_whole.c, h5ad_annotate.c: csrn_io_write_h5ad() and its parts ---- */
 
@@ -276,6 +278,8 @@ csrn_hdf5_indices csrn_hdf5_indices_in(const csrn_hdf5_input *input, const csrn_
 csrn_io_status csrn_hdf5_copy_h5ad(csrn_hdf5_input *input, const csrn_io_matrix *matrix,
                                    const csrn_io_output *output, const csrn_hdf5_file *file,
                                    const csrn_io_progress *progress);
+/* Bytes that the largest chunk takes of what is copied beside the matrix. */
+int64_t csrn_hdf5_copied_bytes(const csrn_hdf5_input *input);
 /* Whether attributes of an object lie outside of its header, in the format of HDF5 1.8: 1, 0, or -1. */
 int csrn_hdf5_has_dense_attributes(hid_t object);
 /* Has an object made with the properties take as large attributes as `object` has; 0 on success. */

@@ -302,7 +302,7 @@ hid_t csrn_hdf5_create_group(hid_t location, const char *name, const char *type,
   return -1;
 }
 
-int csrn_hdf5_write_string_array(hid_t group, const char *name, char *const *texts, int64_t n) {
+hid_t csrn_hdf5_make_string_array(hid_t group, const char *name, int64_t n) {
   const hsize_t extent = (hsize_t)n;
   hid_t type = text_type(), space = H5Screate_simple(1, &extent, NULL);
   hid_t storage = csrn_hdf5_storage(-1, 1, &extent, CSRN_IO_COMPRESSION_NONE, 0);
@@ -311,11 +311,24 @@ int csrn_hdf5_write_string_array(hid_t group, const char *name, char *const *tex
   hid_t dataset = type < 0 || space < 0 || storage < 0
                       ? -1
                       : H5Dcreate2(group, name, type, space, H5P_DEFAULT, storage, H5P_DEFAULT);
-  int fault = dataset < 0 || (n > 0 && H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, texts) < 0) ||
-              csrn_hdf5_write_encoding(dataset, "string-array", "0.2.0");
-  csrn_hdf5_close(dataset);
+  const int fault = dataset < 0 || csrn_hdf5_write_encoding(dataset, "string-array", "0.2.0");
   csrn_hdf5_close(storage);
   csrn_hdf5_close(space);
+  csrn_hdf5_close(type);
+  if (!fault)
+    return dataset;
+  csrn_hdf5_close(dataset);
+  return -1;
+}
+
+int csrn_hdf5_write_strings(hid_t dataset, int64_t start, int64_t n, char *const *texts) {
+  const hsize_t offset = (hsize_t)start, count = (hsize_t)n;
+  hid_t type = text_type(), to = H5Dget_space(dataset), memory = H5Screate_simple(1, &count, NULL);
+  const int fault = type < 0 || to < 0 || memory < 0 ||
+                    (n > 0 && (H5Sselect_hyperslab(to, H5S_SELECT_SET, &offset, NULL, &count, NULL) < 0 ||
+                               H5Dwrite(dataset, type, memory, to, H5P_DEFAULT, texts) < 0));
+  csrn_hdf5_close(memory);
+  csrn_hdf5_close(to);
   csrn_hdf5_close(type);
   return fault;
 }

@@ -83,6 +83,7 @@ void csrn_io_table_free(csrn_io_table *table) {
       free(table->columns[c][i]);
     free(table->columns[c]);
   }
+  free(table->path);
   memset(table, 0, sizeof *table);
 }
 
@@ -126,6 +127,8 @@ csrn_io_status csrn_io_open(const char *path, const csrn_io_select *select, csrn
   csrn_io_input *in = calloc(1, sizeof *in);
   if (in)
     in->path = strdup(path);
+  if (in && select)
+    in->memory = select->memory;
   if (!in || !in->path) {
     free(in);
     return csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory", path);
@@ -163,20 +166,6 @@ void csrn_io_close(csrn_io_input *input) {
 
 const csrn_io_description *csrn_io_describe(const csrn_io_input *input) {
   return &input->description;
-}
-
-/* The entries of a text are two coordinates of 4 bytes and a value of 8 before they are grouped by cell; a
- * dense matrix may have no zero. In double, since a file may claim what no integer holds. */
-int64_t csrn_io_matrix_bytes(const csrn_io_description *d, csrn_dtype out_type) {
-  const csrn_dtype type = d->widest_type ? d->widest_type : d->data_type;
-  const double value = (double)csrn_dtype_size(type), out = (double)csrn_dtype_size(out_type);
-  const double index = d->indices_type ? (double)csrn_dtype_size(d->indices_type) : 4;
-  const double entry = d->layout == CSRN_IO_COORDINATE ? 16 : 0, result = value == out ? 0 : out;
-  const double entries =
-      d->layout == CSRN_IO_DENSE ? (double)d->n_cells * (double)d->n_genes : (double)d->nnz_file;
-  const double bytes = entries * (value + index + (entry > result ? entry : result)) +
-                       ((double)d->n_cells + (double)d->n_genes) * 16;
-  return bytes < 0x1p60 ? (int64_t)bytes : (int64_t)1 << 60;
 }
 
 /* ---- Matrices ------------------------------------------------------------- */

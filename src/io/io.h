@@ -47,7 +47,8 @@ typedef struct csrn_io_select {
   const char *genome;        /* 10x: the genome group (v2) or the genome of the features (v3) */
   const char *feature_types; /* 10x v3: NULL: "Gene Expression"; "all": every feature */
   csrn_io_cells cells;       /* an h5ad always has its cells in rows */
-  int64_t memory;            /* bytes to do with while opening, where features are selected; 0: not said */
+  int64_t memory; /* bytes to do with: while opening, where features are selected, and by the threads
+                   * that read and write text; 0: not said */
 } csrn_io_select;
 
 typedef struct csrn_io_input csrn_io_input; /* an open input file */
@@ -91,8 +92,18 @@ csrn_io_status csrn_io_open(const char *path, const csrn_io_select *select, csrn
                             csrn_io_error *error);
 void csrn_io_close(csrn_io_input *input);
 const csrn_io_description *csrn_io_describe(const csrn_io_input *input);
-/* Bytes that the matrix takes in memory as a whole, with the result where that has another size. */
-int64_t csrn_io_matrix_bytes(const csrn_io_description *d, csrn_dtype out_type);
+
+/* What is done with a matrix that is read as a whole. */
+typedef struct csrn_io_whole {
+  const struct csrn_io_output *output; /* NULL, or without a path: it is not written */
+  csrn_dtype out_type;                 /* of the values of the result; CSRN_NONE: there are none */
+  int sums_cells, sums_genes;
+  int64_t trial_values; /* of which a result is made beforehand, to measure; 0: none is */
+  int threads; /* that compute; for reading and writing, no more are used than the memory is enough for */
+} csrn_io_whole;
+
+/* Bytes of memory that this takes at most, with the program itself. */
+int64_t csrn_io_matrix_bytes(const csrn_io_input *input, const csrn_io_whole *whole);
 
 /* Reads the selected matrix and checks its structure (csrn_csr_check with `ctx`).
  * Coordinates become CSR with the cells in rows when the file's entries are in cell

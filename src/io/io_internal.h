@@ -23,7 +23,11 @@ typedef struct csrn_io_reader {
 
 extern const csrn_io_reader csrn_io_h5ad_reader, csrn_io_10x_reader, csrn_io_mtx_reader, csrn_io_npz_reader;
 
-enum { CSRN_IO_COLUMNS = 256 }; /* at most, in a table */
+enum {
+  CSRN_IO_COLUMNS = 256,       /* at most, in a table */
+  CSRN_NAMES_COLUMNS = 3,      /* at most, in a text file */
+  CSRN_NAMES_AT_ONCE = 1 << 14 /* rows of it in memory at once, at most */
+};
 
 /* A table of strings: column 0 is the index (barcodes, gene symbols). Empty (n_columns
  * 0) where the input has no names; a writer then makes "0", "1", .... */
@@ -32,14 +36,17 @@ typedef struct csrn_io_table {
   int n_columns;
   /* Of the columns: "index", "gene_ids", "feature_types", "genome", ... */
   const char *names[CSRN_IO_COLUMNS];
-  char **columns[CSRN_IO_COLUMNS]; /* [n_columns][n_rows], owned */
+  char **columns[CSRN_IO_COLUMNS]; /* [n_columns][n_rows], owned; NULL where they stay in a text file */
+  char *path;                      /* of that file, owned: a row a line, with fields between tabs; or NULL */
+  int order[CSRN_NAMES_COLUMNS];   /* the column that field c of a line is */
 } csrn_io_table;
 
 struct csrn_io_input {
   const csrn_io_reader *reader;
   char *path;
   csrn_io_description description;
-  csrn_io_table cells, genes; /* filled by open; not for h5ad, which is copied group by group */
+  int64_t memory;             /* of csrn_io_select */
+  csrn_io_table cells, genes; /* known from open on; not of h5ad, which is copied group by group */
   void *state;
 };
 
@@ -90,6 +97,27 @@ csrn_io_status csrn_io_check_file(const char *path, csrn_io_error *error);
 int csrn_io_proceed(const csrn_io_progress *progress, const char *step, int64_t done, int64_t total);
 
 void csrn_io_table_free(csrn_io_table *table);
+
+/* ---- whole_memory.c ---- */
+
+/* Of the names that are in memory, each a pointer and a text from malloc(). */
+double csrn_io_table_bytes(const csrn_io_table *table);
+/* As many of the threads wanted, which take `each` bytes to write a matrix that is in memory, as the input's
+ * memory is enough for; at least one. The input may be NULL. */
+int csrn_io_affordable_writers(const csrn_io_input *input, const csrn_io_matrix *matrix, int64_t each,
+                               int wanted);
+
+/* ---- text_names.c: names that stay in a text file, a piece at a time ---- */
+
+typedef struct csrn_names csrn_names;
+
+/* NULL with the error stored. */
+csrn_names *csrn_names_open(const csrn_io_table *table, csrn_io_error *error);
+void csrn_names_close(csrn_names *names);
+/* Reads the next rows: how many; 0: there are no more, -1: the error stored. */
+int64_t csrn_names_next(csrn_names *names, csrn_io_error *error);
+/* A column of those rows, valid until the next call. */
+char *const *csrn_names_column(const csrn_names *names, int column);
 
 /* Element i of an array of any integer type. */
 int64_t csrn_io_integer_at(const void *array, csrn_dtype type, int64_t i);

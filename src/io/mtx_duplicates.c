@@ -38,18 +38,23 @@ int csrn_mtx_has_duplicates(const csrn_csr *csr) {
 
 /* ---- Adding up ------------------------------------------------------------------ */
 
-/* Pattern files have no values: each entry counts one. */
-static bool count_patterns(mtx_entries *entries) {
-  entries->values = malloc(((size_t)entries->n + 1) * sizeof *entries->values);
-  for (int64_t i = 0; entries->values && i < entries->n; i++)
-    entries->values[i].integer = 1;
-  return entries->values != NULL;
+/* What the sums are made in: each value of the matrix as its file's field has it; pattern files have none,
+ * and each entry counts one. */
+static mtx_value *widen(const csrn_csr *csr) {
+  mtx_value *values = calloc((size_t)csr->nnz + 1, sizeof *values);
+  for (int64_t i = 0; values && i < csr->nnz; i++) {
+    if (csr->data_type == CSRN_F32)
+      values[i].real = (double)((const float *)csr->data)[i];
+    else if (csr->data_type == CSRN_F64)
+      values[i].real = ((const double *)csr->data)[i];
+    else
+      values[i].integer = csrn_io_integer_at(csr->data, csr->data_type, i);
+  }
+  return values;
 }
 
-/* Adds entry `other` to entry `first`; false if no int64 holds the sum. */
-static bool add(const mtx_state *state, mtx_entries *entries, int64_t first, int64_t other) {
-  mtx_value *sum = &entries->values[first];
-  const mtx_value *value = &entries->values[other];
+/* Adds `value` to a sum; false if no int64 holds it. */
+static bool add(const mtx_state *state, mtx_value *sum, const mtx_value *value) {
   if (state->field != FIELD_REAL)
     return !__builtin_add_overflow(sum->integer, value->integer, &sum->integer);
   sum->real += value->real;
@@ -58,77 +63,66 @@ static bool add(const mtx_state *state, mtx_entries *entries, int64_t first, int
   return true;
 }
 
-/* Moves what was not added to another together, and sees anew what types the values fit. */
-static void compact(const mtx_state *state, mtx_entries *entries) {
-  int64_t n = 0;
-  entries->fits_i32 = true;
-  entries->fits_f32 = state->real_type != CSRN_F64;
-  for (int64_t i = 0; i < entries->n; i++) {
-    if (entries->cells[i] < 0)
-      continue;
-    const mtx_value value = entries->values[i];
-    entries->cells[n] = entries->cells[i];
-    entries->genes[n] = entries->genes[i];
-    entries->values[n++] = value;
-    if (state->field == FIELD_REAL)
-      entries->fits_f32 &= isnan(value.real) || (double)(float)value.real == value.real;
-    else
-      entries->fits_i32 &= value.integer >= INT32_MIN && value.integer <= INT32_MAX;
-  }
-  entries->n = n;
-}
-
-/* Where the entries of each cell are, in the order of the file: order[] by the indptr of csr. */
-static void find_order(const csrn_csr *csr, const mtx_entries *entries, int64_t *next, int64_t *order) {
-  for (int64_t cell = 0; cell < csr->n_rows; cell++)
-    next[cell] = ((const int64_t *)csr->indptr)[cell];
-  for (int64_t i = 0; i < entries->n; i++)
-    order[next[entries->cells[i]]++] = i;
-}
-
-/* first[gene]: the entry before of the cell at hand that names the gene; that of another cell, or -1, is
- * none. Returns the entry that could not be added, or -1. */
-static int64_t add_all(const csrn_csr *csr, const mtx_state *state, mtx_entries *entries,
-                       const int64_t *order, int64_t *first) {
-  const int64_t *indptr = csr->indptr;
-  for (int64_t gene = 0; gene < csr->n_cols; gene++)
-    first[gene] = -1;
-  for (int64_t cell = 0; cell < csr->n_rows; cell++)
-    for (int64_t k = indptr[cell]; k < indptr[cell + 1]; k++) {
-      const int64_t i = order[k];
-      int64_t *before = &first[entries->genes[i]];
-      if (*before < 0 || entries->cells[*before] != cell)
-        *before = i;
-      else if (add(state, entries, *before, i))
-        entries->cells[i] = -1;
-      else
-        return i;
+/* Adds up in place and moves what is left together. seen[gene]: one more than where the cell at hand has its
+ * entry of the gene; what was before the cell is none. Returns the entry that could not be added, with its
+ * cell in *where, or -1. */
+static int64_t add_all(const mtx_state *state, csrn_csr *csr, mtx_value *values, int64_t *seen,
+                       int64_t *where) {
+  int64_t *indptr = (int64_t *)(uintptr_t)csr->indptr, n = 0, begin = 0;
+  int32_t *genes = (int32_t *)(uintptr_t)csr->indices;
+  for (int64_t cell = 0; cell < csr->n_rows; cell++) {
+    const int64_t first = n, end = indptr[cell + 1];
+    *where = cell;
+    for (int64_t i = begin; i < end; i++) {
+      const int64_t before = seen[genes[i]] - 1;
+      if (before >= first) {
+        if (!add(state, &values[before], &values[i]))
+          return i;
+        continue;
+      }
+      genes[n] = genes[i];
+      values[n] = values[i];
+      n++;
+      seen[genes[n - 1]] = n;
     }
+    begin = end;
+    indptr[cell + 1] = n;
+  }
+  csr->nnz = n;
   return -1;
 }
 
-csrn_io_status csrn_mtx_add_duplicates(const csrn_io_input *input, const csrn_csr *csr, mtx_entries *entries,
-                                       csrn_io_error *error) {
-  const mtx_state *state = input->state;
-  int64_t *order = malloc(((size_t)entries->n + 1) * sizeof *order);
-  int64_t *next = malloc(((size_t)csr->n_rows + 1) * sizeof *next);
-  int64_t *first = malloc(((size_t)csr->n_cols + 1) * sizeof *first);
-  csrn_io_status status = CSRN_IO_OK;
-  if (!order || !next || !first || (!entries->values && !count_patterns(entries))) {
-    status = csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory for adding up entries", input->path);
-  } else {
-    find_order(csr, entries, next, order);
-    const int64_t failed = add_all(csr, state, entries, order, first);
-    if (failed < 0)
-      compact(state, entries);
+/* Gives the matrix the sums, in the type that they fit. */
+static bool narrow(const mtx_state *state, csrn_csr *csr, const mtx_value *values) {
+  bool fits_i32 = true, fits_f32 = state->real_type != CSRN_F64;
+  for (int64_t i = 0; i < csr->nnz; i++)
+    if (state->field == FIELD_REAL)
+      fits_f32 &= isnan(values[i].real) || (double)(float)values[i].real == values[i].real;
     else
-      status = csrn_io_fail(error, CSRN_IO_FAILED,
-                            "%s: the entries of cell %" PRId32 ", gene %" PRId32
-                            " add up to more than an integer of 64 bits",
-                            input->path, entries->cells[failed] + 1, entries->genes[failed] + 1);
-  }
-  free(first);
-  free(next);
-  free(order);
+      fits_i32 &= values[i].integer >= INT32_MIN && values[i].integer <= INT32_MAX;
+  free(csr->data);
+  csr->data_type =
+      csrn_mtx_type(state->field == FIELD_PATTERN ? FIELD_INTEGER : state->field, fits_i32, fits_f32);
+  csr->data = malloc((size_t)csr->nnz * csrn_dtype_size(csr->data_type) + 1);
+  for (int64_t i = 0; csr->data && i < csr->nnz; i++)
+    csrn_mtx_store(values[i], csr->data, csr->data_type, i);
+  return csr->data != NULL;
+}
+
+csrn_io_status csrn_mtx_add_duplicates(const csrn_io_input *input, csrn_csr *csr, csrn_io_error *error) {
+  const mtx_state *state = input->state;
+  mtx_value *values = widen(csr);
+  int64_t *seen = calloc((size_t)csr->n_cols + 1, sizeof *seen), cell = 0;
+  csrn_io_status status = CSRN_IO_OK;
+  const int64_t failed = values && seen ? add_all(state, csr, values, seen, &cell) : -1;
+  if (failed >= 0)
+    status = csrn_io_fail(error, CSRN_IO_FAILED,
+                          "%s: the entries of cell %" PRId64 ", gene %" PRId32
+                          " add up to more than an integer of 64 bits",
+                          input->path, cell + 1, ((const int32_t *)csr->indices)[failed] + 1);
+  else if (!values || !seen || !narrow(state, csr, values))
+    status = csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory for adding up entries", input->path);
+  free(seen);
+  free(values);
   return status;
 }

@@ -274,7 +274,8 @@ csrn_io_status csrn_mtx_read_entries(const csrn_io_input *input, int threads, mt
                                      const csrn_io_progress *progress, csrn_io_error *error) {
   const mtx_state *state = input->state;
   const int64_t useful = state->nnz / VALUES_A_THREAD + 1;
-  const int n = useful < threads ? (int)useful : threads;
+  const int wanted = useful < threads ? (int)useful : threads;
+  const int n = csrn_mtx_affordable_threads(input, wanted);
   reading all = {.input = input,
                  .state = state,
                  .entries = entries,

@@ -40,14 +40,31 @@ void csrn_mtx_free(mtx_entries *entries);
 csrn_io_status csrn_mtx_read_entries(const csrn_io_input *input, int threads, mtx_entries *entries,
                                      const csrn_io_progress *progress, csrn_io_error *error);
 
+/* ---- text_names.c ---- */
+
+/* Finds the files of names beside a matrix, and looks through them. */
+csrn_io_status csrn_mtx_find_names(csrn_io_input *input, csrn_io_error *error);
+
+/* ---- whole_memory.c ---- */
+
+/* Bytes that a thread reads text with, at most: a block of it, and its entries. */
+enum { CSRN_MTX_BLOCK = 4 << 20 };
+/* As many of the threads wanted as the input's memory is enough for, beside the entries; at least one. */
+int csrn_mtx_affordable_threads(const csrn_io_input *input, int wanted);
+
 /* ---- mtx_duplicates.c ---- */
 
 /* Whether entries of a matrix of int64 and int32 indices, grouped by cell, name the same place; -1 without
  * memory. */
 int csrn_mtx_has_duplicates(const csrn_csr *csr);
-/* Adds those up, each at the place of the first and in the order of the file. `csr` is what the entries were
- * grouped to, and is to be made anew; pattern files have values from then on. */
-csrn_io_status csrn_mtx_add_duplicates(const csrn_io_input *input, const csrn_csr *csr, mtx_entries *entries,
-                                       csrn_io_error *error);
+/* Adds those up, each at the place of the first and in the order of the file. */
+csrn_io_status csrn_mtx_add_duplicates(const csrn_io_input *input, csrn_csr *csr, csrn_io_error *error);
+
+/* ---- mtx_read.c ---- */
+
+/* The type of the values of a field: integers and reals are as wide as they need to be. */
+csrn_dtype csrn_mtx_type(mtx_field field, bool fits_i32, bool fits_f32);
+/* data[i] = value */
+void csrn_mtx_store(mtx_value value, void *data, csrn_dtype type, int64_t i);
 
 #endif

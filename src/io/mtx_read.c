@@ -1,6 +1,6 @@
 /*
  * Reading MatrixMarket coordinate files, with the names of cells and genes where they lie
- * beside the matrix. Entries (mtx_entries.c) may come in any order; they are grouped by cell
+ * beside the matrix (text_names.c). Entries (mtx_entries.c) may come in any order; they are grouped by cell
  * in one counting pass, and stay in the order of the file within a cell; those that name the same place
  * are added up (mtx_duplicates.c).
  */
@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -154,118 +153,6 @@ static csrn_io_status parse_header(csrn_io_input *input, csrn_io_error *error) {
   return status ? status : check_nnz(input, error);
 }
 
-/* ---- Names ------------------------------------------------------------------ */
-
-/* The length of a name without .gz and then without its last extension. */
-static size_t length_of_stem(const char *base) {
-  size_t length = strlen(base);
-  if (length > 3 && strcmp(base + length - 3, ".gz") == 0)
-    length -= 3;
-  for (size_t i = length; i > 1; i--)
-    if (base[i - 1] == '.')
-      return i - 1;
-  return length;
-}
-
-/* "PREFIXmatrix.mtx.gz" has "PREFIXbarcodes.tsv.gz" beside it, any other "NAME.mtx" has
- * "NAME_barcodes.tsv". Finds the file `name`, with or without .gz. */
-static bool find_beside(const char *path, const char *name, char *found, size_t size) {
-  const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
-  const char *stem = strstr(base, "matrix.mtx");
-  size_t length = stem ? (size_t)(stem - path) : (size_t)(base - path) + length_of_stem(base);
-  for (int gz = 1; gz >= 0; gz--) {
-    int n = snprintf(found, size, "%.*s%s%s%s", (int)length, path, stem ? "" : "_", name, gz ? ".gz" : "");
-    if (n > 0 && (size_t)n < size && access(found, F_OK) == 0)
-      return true;
-  }
-  return false;
-}
-
-/* The fields of a line, into one row. */
-static csrn_io_status split_names(const char *path, const char *line, int64_t row, const int *order,
-                                  csrn_io_table *table, csrn_io_error *error) {
-  const char *after = NULL;
-  if (!csrn_io_is_utf8(line))
-    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: line %" PRId64 " is not UTF-8", path, row + 1);
-  for (int c = 0; c < table->n_columns; c++, line = after) {
-    if (!line)
-      return csrn_io_fail(error, CSRN_IO_FAILED,
-                          "%s: line %" PRId64 " has fewer columns than the first: %d, expected %d", path,
-                          row + 1, c, table->n_columns);
-    const size_t length = strcspn(line, "\t");
-    after = line[length] ? line + length + 1 : NULL;
-    table->columns[order[c]][row] = strndup(line, length);
-    if (!table->columns[order[c]][row])
-      return csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory for the names", path);
-  }
-  return CSRN_IO_OK;
-}
-
-/* The mark with which some editors begin a file in UTF-8 is no part of the first name. */
-static const char *without_mark(const char *line) {
-  return strncmp(line, "\xef\xbb\xbf", 3) == 0 ? line + 3 : line;
-}
-
-/* Up to three tab-separated columns; `order[c]` is where column c of the file goes. */
-static csrn_io_status read_names(const char *path, int64_t n, int n_columns, const int *order,
-                                 csrn_io_table *table, csrn_io_error *error) {
-  bool done = true;
-  for (int c = 0; c < n_columns && done; c++) {
-    table->columns[c] = calloc((size_t)n + 1, sizeof(char *));
-    done = table->columns[c] != NULL;
-  }
-  table->n_columns = n_columns;
-  table->n_rows = n;
-  csrn_text *text = csrn_text_open(path, error);
-  char *line;
-  int found = text ? 1 : -1;
-  int64_t row = 0;
-  csrn_io_status status = CSRN_IO_OK;
-  for (; text && done && !status && row <= n && (found = csrn_text_line(text, &line, error)) == 1; row++)
-    if (row < n)
-      status = split_names(path, row == 0 ? without_mark(line) : line, row, order, table, error);
-  csrn_text_close(text);
-  if (found < 0 || status)
-    return CSRN_IO_FAILED;
-  if (!done)
-    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory for the names", path);
-  if (row != n)
-    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: has %s%" PRId64 " lines; expected %" PRId64, path,
-                        row > n ? "more than " : "", row > n ? n : row, n);
-  return CSRN_IO_OK;
-}
-
-/* How many columns the first line of a file has, at most 3; -1 with the error stored. */
-static int count_columns(const char *path, csrn_io_error *error) {
-  csrn_text *text = csrn_text_open(path, error);
-  char *line;
-  int found = text ? csrn_text_line(text, &line, error) : -1, n = 1;
-  for (; found == 1 && *line; line++)
-    n += *line == '\t';
-  csrn_text_close(text);
-  return found < 0 ? -1 : n < 3 ? n : 3;
-}
-
-static csrn_io_status read_all_names(csrn_io_input *input, csrn_io_error *error) {
-  static const int plain[3] = {0, 1, 2}, id_first[3] = {1, 0, 2};
-  const csrn_io_description *d = &input->description;
-  char path[PATH_MAX];
-  csrn_io_status status = CSRN_IO_OK;
-  input->cells.names[0] = input->genes.names[0] = "index";
-  input->genes.names[1] = "gene_ids";
-  input->genes.names[2] = "feature_types";
-  if (find_beside(input->path, "barcodes.tsv", path, sizeof path))
-    status = read_names(path, d->n_cells, 1, plain, &input->cells, error);
-  if (!status && (find_beside(input->path, "features.tsv", path, sizeof path) ||
-                  find_beside(input->path, "genes.tsv", path, sizeof path))) {
-    const int n_columns = count_columns(path, error);
-    status = n_columns < 0 ? CSRN_IO_FAILED
-                           : read_names(path, d->n_genes, n_columns, n_columns > 1 ? id_first : plain,
-                                        &input->genes, error);
-  }
-  return status;
-}
-
 /* ---- Opening ---------------------------------------------------------------- */
 
 /* The type of the values, as far as the header says: integers may turn out wider, reals not to be float32. */
@@ -304,78 +191,79 @@ static csrn_io_status open_mtx(csrn_io_input *input, const csrn_io_select *selec
                                              .layers = nothing,
                                              .genomes = nothing,
                                              .feature_types = nothing};
-  return read_all_names(input, error);
+  return csrn_mtx_find_names(input, error);
 }
 
 /* ---- Grouping by cell --------------------------------------------------------- */
 
-static void store_value(const mtx_entries *entries, int64_t from, void *data, csrn_dtype type, int64_t to) {
-  switch (type) {
-  case CSRN_F32:
-    ((float *)data)[to] = (float)entries->values[from].real;
-    break;
-  case CSRN_F64:
-    ((double *)data)[to] = entries->values[from].real;
-    break;
-  case CSRN_I32:
-    ((int32_t *)data)[to] = (int32_t)entries->values[from].integer;
-    break;
-  case CSRN_I64:
-    ((int64_t *)data)[to] = entries->values[from].integer;
-    break;
-  default:
-    ((uint8_t *)data)[to] = 1;
-  }
+csrn_dtype csrn_mtx_type(mtx_field field, bool fits_i32, bool fits_f32) {
+  return field == FIELD_INTEGER ? fits_i32 ? CSRN_I32 : CSRN_I64
+         : field == FIELD_REAL  ? fits_f32 ? CSRN_F32 : CSRN_F64
+                                : CSRN_U8;
 }
 
-static bool group_by_cell(const csrn_io_description *d, mtx_field field, const mtx_entries *entries,
-                          csrn_io_matrix *matrix) {
-  csrn_csr *csr = &matrix->csr;
-  int64_t *indptr = calloc((size_t)d->n_cells + 2, sizeof *indptr);
+void csrn_mtx_store(mtx_value value, void *data, csrn_dtype type, int64_t i) {
+  if (type == CSRN_F32)
+    ((float *)data)[i] = (float)value.real;
+  else if (type == CSRN_F64)
+    ((double *)data)[i] = value.real;
+  else if (type == CSRN_I32)
+    ((int32_t *)data)[i] = (int32_t)value.integer;
+  else
+    ((int64_t *)data)[i] = value.integer;
+}
+
+/* Makes indptr and indices; the genes of the entries are then no longer needed, and freed. */
+static bool group_genes(mtx_entries *entries, csrn_csr *csr) {
+  int64_t *indptr = calloc((size_t)csr->n_rows + 2, sizeof *indptr);
   int32_t *indices = malloc((size_t)entries->n * sizeof *indices + 1);
-  if (field == FIELD_PATTERN && entries->values)
-    field = FIELD_INTEGER; /* counted */
-  csr->nnz = entries->n;
-  csr->data_type = field == FIELD_INTEGER ? entries->fits_i32 ? CSRN_I32 : CSRN_I64
-                   : field == FIELD_REAL  ? entries->fits_f32 ? CSRN_F32 : CSRN_F64
-                                          : CSRN_U8;
-  csr->data = malloc((size_t)entries->n * csrn_dtype_size(csr->data_type) + 1);
   csr->indptr = indptr;
   csr->indices = indices;
-  if (!indptr || !indices || !csr->data)
+  if (!indptr || !indices)
     return false;
   /* indptr[cell + 1] first counts the cell before, then is where the cell's next entry goes. */
   for (int64_t i = 0; i < entries->n; i++)
     indptr[entries->cells[i] + 2]++;
-  for (int64_t cell = 0; cell < d->n_cells; cell++)
+  for (int64_t cell = 0; cell < csr->n_rows; cell++)
     indptr[cell + 1] += indptr[cell];
-  for (int64_t i = 0; i < entries->n; i++) {
-    int64_t to = indptr[entries->cells[i] + 1]++;
-    indices[to] = entries->genes[i];
-    store_value(entries, i, csr->data, csr->data_type, to);
-  }
+  for (int64_t i = 0; i < entries->n; i++)
+    indices[indptr[entries->cells[i] + 1]++] = entries->genes[i];
+  free(entries->genes);
+  entries->genes = NULL;
   return true;
 }
 
-/* Groups the entries, and once more if some had to be added up. */
-static csrn_io_status make_matrix(const csrn_io_input *input, mtx_entries *entries, csrn_io_matrix *matrix,
+/* Puts the values at the places of their genes. From the last entry on, so that the end of a cell in indptr
+ * moves down to its begin. */
+static bool group_values(const mtx_entries *entries, csrn_csr *csr) {
+  int64_t *ends = (int64_t *)(uintptr_t)csr->indptr + 1;
+  csr->data = malloc((size_t)entries->n * csrn_dtype_size(csr->data_type) + 1);
+  if (!csr->data)
+    return false;
+  if (!entries->values) {
+    memset(csr->data, 1, (size_t)entries->n);
+    return true;
+  }
+  for (int64_t i = entries->n - 1; i >= 0; i--)
+    csrn_mtx_store(entries->values[i], csr->data, csr->data_type, --ends[entries->cells[i]]);
+  memmove(ends - 1, ends, (size_t)csr->n_rows * sizeof *ends);
+  ends[csr->n_rows - 1] = entries->n;
+  return true;
+}
+
+/* Groups the entries by cell, and adds up those of the same place. What is not needed any longer is freed on
+ * the way: csrn_mtx_bytes() counts on it. */
+static csrn_io_status make_matrix(const csrn_io_input *input, mtx_entries *entries, csrn_csr *csr,
                                   csrn_io_error *error) {
   const mtx_state *state = input->state;
-  const csrn_io_description *d = &input->description;
-  int found = group_by_cell(d, state->field, entries, matrix) ? csrn_mtx_has_duplicates(&matrix->csr) : -1;
-  if (found > 0) {
-    if (csrn_mtx_add_duplicates(input, &matrix->csr, entries, error))
-      return CSRN_IO_FAILED;
-    const csrn_csr empty = matrix->csr;
-    csrn_io_matrix_free(matrix);
-    matrix->cells = CSRN_PER_ROW;
-    matrix->csr = (csrn_csr){.n_rows = empty.n_rows,
-                             .n_cols = empty.n_cols,
-                             .indptr_type = empty.indptr_type,
-                             .indices_type = empty.indices_type};
-    found = group_by_cell(d, state->field, entries, matrix) ? 0 : -1;
-  }
-  return found < 0 ? csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory", input->path) : CSRN_IO_OK;
+  csr->nnz = entries->n;
+  csr->data_type = csrn_mtx_type(state->field, entries->fits_i32, entries->fits_f32);
+  const bool grouped = group_genes(entries, csr) && group_values(entries, csr);
+  csrn_mtx_free(entries);
+  const int found = grouped ? csrn_mtx_has_duplicates(csr) : -1;
+  if (found < 0)
+    return csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory", input->path);
+  return found ? csrn_mtx_add_duplicates(input, csr, error) : CSRN_IO_OK;
 }
 
 /* For reading once more. */
@@ -417,7 +305,7 @@ static csrn_io_status read_mtx(csrn_io_input *input, csrn_context *ctx, csrn_io_
   else
     status = csrn_mtx_read_entries(input, csrn_context_threads(ctx), &entries, progress, error);
   if (!status)
-    status = make_matrix(input, &entries, matrix, error);
+    status = make_matrix(input, &entries, &matrix->csr, error);
   csrn_mtx_free(&entries);
   return status;
 }

@@ -237,7 +237,9 @@ csrn_io_status csrn_io_write_mtx(csrn_io_input *input, const csrn_io_matrix *mat
   if (!writer.file)
     return write_failed(&writer);
   const int threads = output->threads > 1 ? output->threads : 1;
-  csrn_io_status status = write_all(&writer, writer.n_blocks < threads ? (int)writer.n_blocks : threads);
+  const int wanted = writer.n_blocks < threads ? (int)writer.n_blocks : threads;
+  const int64_t each = (int64_t)BLOCK * LONGEST_LINE * (1 + writer.gzip);
+  csrn_io_status status = write_all(&writer, csrn_io_affordable_writers(input, matrix, each, wanted));
   if (fclose(writer.file) != 0 && !status)
     status = write_failed(&writer);
   return status;

@@ -119,17 +119,6 @@ static double parcel_bytes(const csrn_io_input *opened, csrn_dtype out_type, int
   return CSRN_STREAM_PARCELS * coded_bytes(opened, out_type, unit, request);
 }
 
-/* Of the names in memory, each a pointer and a text from malloc(). */
-static double table_bytes(const csrn_io_table *table) {
-  double bytes = 0;
-  for (int c = 0; c < table->n_columns; c++)
-    for (int64_t i = 0; i < table->n_rows; i++) {
-      const size_t length = table->columns[c][i] ? strlen(table->columns[c][i]) : 0;
-      bytes += 8 + (length < 24 ? 32 : (double)length + 24);
-    }
-  return bytes;
-}
-
 /* Where the chunks lie: as far as that is found beforehand, and as libhdf5 has it of each file, whose index
  * of chunks it keeps with keys that have room for 33 dimensions. Measured: up to 430 bytes a chunk, and less
  * than 47 MB of two million chunks, where its cache is full. */
@@ -145,15 +134,24 @@ static double index_bytes(const csrn_io_input *opened, const csrn_stream_request
   return survey * (double)sizeof(csrn_stream_place) + kept * KEY * (request->output ? 2 : 1);
 }
 
+/* Of what is copied beside the values, while these are prepared. */
+static double copied_bytes(const csrn_io_input *opened, const csrn_stream_request *request) {
+  return request->output && opened->description.format == CSRN_IO_H5AD
+             ? (double)csrn_hdf5_copied_bytes(csrn_stream_state(opened))
+             : 0;
+}
+
 /* Of all: names (those of an .h5ad stay in the file), rows and spans, totals, and what the target is found
- * with; where the chunks lie; rows and units of a selection. */
+ * with; where the chunks lie; rows and units of a selection; a chunk
+ * of what is copied. */
 static double shared_bytes(const csrn_io_input *opened, int64_t unit, const csrn_stream_request *request) {
   const csrn_hdf5_input *input = csrn_stream_state(opened);
   const double selection =
       input->column_of ? (double)input->n_rows * 8 + (double)input->nnz / (double)unit * 8 : 0;
   return index_bytes(opened, request) + (double)csrn_stream_rows_bytes(input->n_rows, input->nnz) +
          ((double)opened->description.n_cells + (double)opened->description.n_genes) * 32 + selection +
-         table_bytes(&opened->cells) + table_bytes(&opened->genes) + PROGRAM;
+         csrn_io_table_bytes(&opened->cells) + csrn_io_table_bytes(&opened->genes) +
+         copied_bytes(opened, request) + PROGRAM;
 }
 
 /* One more than threads where workers wait for each other, or for a device, instead of the disk alone. */
@@ -210,7 +208,12 @@ csrn_io_status csrn_stream_plan(csrn_io_input *input, csrn_context *ctx, const c
                  parcel_bytes(input, plan->out_type, plan->unit, request),
                  wanted_workers(state, ctx, request));
   /* Chunks can be larger than the matrix: then it is better in memory as a whole. */
-  const int64_t whole = csrn_io_matrix_bytes(&input->description, plan->out_type);
+  const int64_t whole =
+      csrn_io_matrix_bytes(input, &(csrn_io_whole){.output = request->output,
+                                                   .out_type = request->output ? plan->out_type : CSRN_NONE,
+                                                   .sums_cells = request->by_column,
+                                                   .sums_genes = request->by_column,
+                                                   .threads = csrn_context_threads(ctx)});
   const bool oversized = plan->n_workers < 1 || (state->dense && plan->unit / 16 > state->nnz);
   if (oversized && whole < plan->memory && whole <= plan->memory_limit) {
     plan->streams = 0;

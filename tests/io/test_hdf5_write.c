@@ -604,11 +604,12 @@ static char **texts(const char *const *of) {
 static csrn_io_input text_input(int named) {
   csrn_io_input input = {.description = {.format = CSRN_IO_MTX, .filters = "none"}};
   if (named) {
-    input.cells = (csrn_io_table){SAMPLE_ROWS, 1, {"index"}, {texts(cell_names)}};
-    input.genes = (csrn_io_table){SAMPLE_COLUMNS,
-                                  3,
-                                  {"index", "gene_ids", "feature_types"},
-                                  {texts(gene_names), texts(gene_ids), texts(gene_types)}};
+    input.cells = (csrn_io_table){
+        .n_rows = SAMPLE_ROWS, .n_columns = 1, .names = {"index"}, .columns = {texts(cell_names)}};
+    input.genes = (csrn_io_table){.n_rows = SAMPLE_COLUMNS,
+                                  .n_columns = 3,
+                                  .names = {"index", "gene_ids", "feature_types"},
+                                  .columns = {texts(gene_names), texts(gene_ids), texts(gene_types)}};
   }
   return input;
 }

@@ -241,6 +241,47 @@ static void chunks_in_plan(void **state) {
   assert_true(plan_with(1000) >= usual + unit / 17 * entry + nnz / 16 * 2 * key);
 }
 
+/* Bytes that the plan grows by with another dataset in one chunk of n bytes, beside X. */
+static int64_t plan_beside(int64_t before, int64_t n, bool packs_well, bool text) {
+  unsigned seed = 1;
+  char *bytes = calloc((size_t)n, 1);
+  assert_non_null(bytes);
+  for (int64_t i = 0; i < n && !packs_well; i++)
+    bytes[i] = (char)((seed = seed * 1103515245u + 12345u) >> 24);
+  hid_t file = H5Fopen(sample_path("in.h5ad"), H5F_ACC_RDWR, H5P_DEFAULT), texts = H5Tcopy(H5T_C_S1);
+  H5Tset_size(texts, H5T_VARIABLE);
+  const size_t element = text ? H5Tget_size(texts) : 1;
+  const hsize_t elements = (hsize_t)n / element;
+  hid_t storage = sample_storage(elements, "g"),
+        group = H5Gcreate2(file, "wide", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  sample_dataset(group, "big", text ? texts : H5T_STD_I8LE, storage, 1, &elements, text ? 0 : H5T_NATIVE_INT8,
+                 text ? NULL : bytes);
+  H5Gclose(group);
+  H5Pclose(storage);
+  H5Tclose(texts);
+  H5Fclose(file);
+  free(bytes);
+  const int64_t after = plan_with(1000);
+  file = H5Fopen(sample_path("in.h5ad"), H5F_ACC_RDWR, H5P_DEFAULT);
+  H5Ldelete(file, "wide", H5P_DEFAULT);
+  H5Fclose(file);
+  return after - before;
+}
+
+/* What lies beside the matrix is copied a chunk at a time: as it lies in the file, or unpacked where it has
+ * texts of variable length. */
+static void copied_chunk_in_plan(void **state) {
+  (void)state;
+  const int64_t n = 3 << 20;
+  const stream_case c = {"g", 1 << 17, COUNTS, CSRN_F32, 0, 1, 0};
+  make_matrix(&c, 0, H5T_STD_I32LE, H5T_STD_I32LE, 0);
+  const int64_t before = plan_with(1000);
+  const int64_t random = plan_beside(before, n, false, false), zeros = plan_beside(before, n, true, false);
+  assert_true(random > n - n / 8 && random <= n);
+  assert_true(zeros < n / 16);
+  assert_true(plan_beside(before, n, true, true) >= 3 * n);
+}
+
 static int count_copying(void *user, const char *step, int64_t done, int64_t total) {
   (void)done;
   (void)total;
@@ -529,7 +570,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(sums_keep_nothing),   cmocka_unit_test(sums),
       cmocka_unit_test(extreme_sums),        cmocka_unit_test(scaling),
       cmocka_unit_test(sample_nothing_open), cmocka_unit_test(limits),
-      cmocka_unit_test(chunks_in_plan),      cmocka_unit_test(useless_copy),
+      cmocka_unit_test(chunks_in_plan),      cmocka_unit_test(copied_chunk_in_plan),
+      cmocka_unit_test(useless_copy),
   };
   return cmocka_run_group_tests_name("sums, scaling and 10x files in pieces", tests, sample_setup,
                                      sample_teardown);
