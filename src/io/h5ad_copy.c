@@ -193,12 +193,15 @@ static int is_array(const csrn_hdf5_array *array, const H5O_info_t *info) {
 
 /* A chunk that is copied as it lies in the file is in memory so, and is no larger than all of them. What is
  * not is unpacked, converted and packed again by libhdf5, with room for what was there before. Where it is
- * not more than what has been found already, nobody asks how much of the file that is. */
+ * not more than what has been found already, nobody asks how much of the file that is. A text of variable
+ * length is a length and a place in the file, which H5Tget_size() does not say. */
 static double copied_chunk(hid_t dataset, hid_t properties, double found) {
   hsize_t chunk[H5S_MAX_RANK];
   hid_t type = H5Dget_type(dataset);
   const int rank = H5Pget_chunk(properties, H5S_MAX_RANK, chunk);
-  double bytes = type < 0 ? 0 : (double)H5Tget_size(type);
+  const int longer =
+      type >= 0 && (H5Tdetect_class(type, H5T_VLEN) > 0 || H5Tdetect_class(type, H5T_STRING) > 0);
+  double bytes = type < 0 ? 0 : (double)H5Tget_size(type) * (longer && !is_plain(dataset) ? 2 : 1);
   for (int i = 0; i < rank; i++)
     bytes *= (double)chunk[i];
   csrn_hdf5_close(type);
@@ -206,7 +209,7 @@ static double copied_chunk(hid_t dataset, hid_t properties, double found) {
   if (unpacked + bytes <= found)
     return 0;
   const double stored = (double)H5Dget_storage_size(dataset);
-  return unpacked + (stored < bytes ? stored : bytes);
+  return stored == 0 ? 0 : unpacked + (stored < bytes ? stored : bytes);
 }
 
 static herr_t find_largest(hid_t from, const char *name, const H5O_info_t *info, void *user) {

@@ -252,7 +252,7 @@ static bool group_values(const mtx_entries *entries, csrn_csr *csr) {
 }
 
 /* Groups the entries by cell, and adds up those of the same place. What is not needed any longer is freed on
- * the way: csrn_mtx_bytes() counts on it. */
+ * the way: whole_memory.c counts on it. */
 static csrn_io_status make_matrix(const csrn_io_input *input, mtx_entries *entries, csrn_csr *csr,
                                   csrn_io_error *error) {
   const mtx_state *state = input->state;

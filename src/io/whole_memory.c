@@ -14,6 +14,7 @@ enum {
   LINE = 64,               /* of a text, with its entry: more than there are as a rule */
   HDF5_WRITER = 4 << 20,   /* of libhdf5 when it writes, */
   HDF5_CACHE = 14 << 20,   /* and of what it keeps of what it has read or written: measured, and as much */
+  HDF5_LEAST = 4 << 20,    /* which it needs for any file */
   HDF5_NAME = 64,          /* for each */
   VALUES_PER_THREAD = 8192 /* that sums columns: cpu_parallel.c */
 };
@@ -134,7 +135,7 @@ int64_t csrn_io_matrix_bytes(const csrn_io_input *input, const csrn_io_whole *wh
   const double result = larger(value == out ? 0 : entries * out, tried), values = entries * value;
   double matrix = entries * index + values;
   if (d->format == CSRN_IO_H5AD || d->format == CSRN_IO_10X)
-    matrix += matrix / 4 < HDF5_CACHE ? matrix / 4 : HDF5_CACHE;
+    matrix += matrix / 4 + HDF5_LEAST < HDF5_CACHE ? matrix / 4 + HDF5_LEAST : HDF5_CACHE;
   matrix += larger(result, read_chunks(input, values));
   if (d->format == CSRN_IO_MTX)
     matrix = larger(matrix, text_bytes(d, input->state));
