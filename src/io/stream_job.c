@@ -182,6 +182,17 @@ static bool can_stream(const csrn_io_input *input, csrn_context *ctx, const csrn
          csrn_context_backend(ctx) == CSRN_BACKEND_CPU && state->n_cols <= INT32_MAX;
 }
 
+/* Of the same, not in pieces. */
+static int64_t whole_bytes(const csrn_io_input *input, csrn_context *ctx, const csrn_stream_request *request,
+                           csrn_dtype out_type) {
+  const csrn_io_whole whole = {.output = request->output,
+                               .out_type = request->output ? out_type : CSRN_NONE,
+                               .sums_cells = request->by_column,
+                               .sums_genes = request->by_column,
+                               .threads = csrn_context_threads(ctx)};
+  return csrn_io_matrix_bytes(input, &whole);
+}
+
 csrn_io_status csrn_stream_plan(csrn_io_input *input, csrn_context *ctx, const csrn_stream_request *request,
                                 csrn_io_plan *plan, csrn_io_error *error) {
   memset(plan, 0, sizeof *plan);
@@ -208,14 +219,9 @@ csrn_io_status csrn_stream_plan(csrn_io_input *input, csrn_context *ctx, const c
                  parcel_bytes(input, plan->out_type, plan->unit, request),
                  wanted_workers(state, ctx, request));
   /* Chunks can be larger than the matrix: then it is better in memory as a whole. */
-  const int64_t whole =
-      csrn_io_matrix_bytes(input, &(csrn_io_whole){.output = request->output,
-                                                   .out_type = request->output ? plan->out_type : CSRN_NONE,
-                                                   .sums_cells = request->by_column,
-                                                   .sums_genes = request->by_column,
-                                                   .threads = csrn_context_threads(ctx)});
   const bool oversized = plan->n_workers < 1 || (state->dense && plan->unit / 16 > state->nnz);
-  if (oversized && whole < plan->memory && whole <= plan->memory_limit) {
+  const int64_t whole = oversized ? whole_bytes(input, ctx, request, plan->out_type) : INT64_MAX;
+  if (whole < plan->memory && whole <= plan->memory_limit) {
     plan->streams = 0;
     return CSRN_IO_OK;
   }

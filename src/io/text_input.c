@@ -19,6 +19,8 @@ struct csrn_text {
 };
 
 csrn_text *csrn_text_open(const char *path, csrn_io_error *error) {
+  if (csrn_io_check_file(path, error)) /* all texts are read more than once */
+    return NULL;
   csrn_text *text = malloc(sizeof *text);
   if (!text) {
     csrn_io_fail(error, CSRN_IO_FAILED, "%s: out of memory", path);

@@ -150,9 +150,6 @@ static int count_columns(const char *path, csrn_io_error *error) {
  * `order[c]` is where column c of the file goes, of three. */
 static csrn_io_status note_names(const char *path, int64_t n, int n_columns, const int *order,
                                  csrn_io_table *table, csrn_io_error *error) {
-  csrn_io_status status = csrn_io_check_file(path, error); /* of which there is more than one reading */
-  if (status)
-    return status;
   table->n_columns = n_columns;
   table->n_rows = n;
   table->path = strdup(path);
@@ -179,8 +176,7 @@ csrn_io_status csrn_mtx_find_names(csrn_io_input *input, csrn_io_error *error) {
     status = note_names(path, d->n_cells, 1, plain, &input->cells, error);
   if (!status && (find_beside(input->path, "features.tsv", path, sizeof path) ||
                   find_beside(input->path, "genes.tsv", path, sizeof path))) {
-    status = csrn_io_check_file(path, error);
-    const int n_columns = status ? -1 : count_columns(path, error);
+    const int n_columns = count_columns(path, error);
     status = n_columns < 0 ? CSRN_IO_FAILED
                            : note_names(path, d->n_genes, n_columns, n_columns > 1 ? id_first : plain,
                                         &input->genes, error);
