@@ -100,6 +100,10 @@ void csrn_io_table_free(csrn_io_table *table);
 
 /* ---- whole_memory.c ---- */
 
+enum { CSRN_IO_PROGRAM = 14 << 20 }; /* bytes of the program itself, with its libraries */
+
+/* What libhdf5 takes to write the output, if that is an .h5ad; with what it copies of the input. */
+double csrn_io_writer_bytes(const csrn_io_input *input, const csrn_io_output *output);
 /* Of the names that are in memory, each a pointer and a text from malloc(). */
 double csrn_io_table_bytes(const csrn_io_table *table);
 /* As many of the threads wanted, which take `each` bytes to write a matrix that is in memory, as the input's

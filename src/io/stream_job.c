@@ -11,9 +11,8 @@
 #include <time.h>
 
 enum {
-  PROGRAM = 12 << 20, /* bytes of the program itself, with its libraries, at least */
-  UNIT = 1 << 17,     /* values: read and written they fit the cache of a core */
-  MOST = 1 << 22      /* values in a unit that is chosen larger, or can be of any size */
+  UNIT = 1 << 17, /* values: read and written they fit the cache of a core */
+  MOST = 1 << 22  /* values in a unit that is chosen larger, or can be of any size */
 };
 
 double csrn_stream_now(void) {
@@ -134,16 +133,8 @@ static double index_bytes(const csrn_io_input *opened, const csrn_stream_request
   return survey * (double)sizeof(csrn_stream_place) + kept * KEY * (request->output ? 2 : 1);
 }
 
-/* Of what is copied beside the values, while these are prepared. */
-static double copied_bytes(const csrn_io_input *opened, const csrn_stream_request *request) {
-  return request->output && opened->description.format == CSRN_IO_H5AD
-             ? (double)csrn_hdf5_copied_bytes(csrn_stream_state(opened))
-             : 0;
-}
-
 /* Of all: names (those of an .h5ad stay in the file), rows and spans, totals, and what the target is found
- * with; where the chunks lie; rows and units of a selection; a chunk
- * of what is copied. */
+ * with; where the chunks lie; rows and units of a selection; what is written or copied by libhdf5. */
 static double shared_bytes(const csrn_io_input *opened, int64_t unit, const csrn_stream_request *request) {
   const csrn_hdf5_input *input = csrn_stream_state(opened);
   const double selection =
@@ -151,7 +142,7 @@ static double shared_bytes(const csrn_io_input *opened, int64_t unit, const csrn
   return index_bytes(opened, request) + (double)csrn_stream_rows_bytes(input->n_rows, input->nnz) +
          ((double)opened->description.n_cells + (double)opened->description.n_genes) * 32 + selection +
          csrn_io_table_bytes(&opened->cells) + csrn_io_table_bytes(&opened->genes) +
-         copied_bytes(opened, request) + PROGRAM;
+         csrn_io_writer_bytes(opened, request->output) + CSRN_IO_PROGRAM;
 }
 
 /* One more than threads where workers wait for each other, or for a device, instead of the disk alone. */

@@ -10,12 +10,11 @@
 #include <string.h>
 
 enum {
-  PROGRAM = 14 << 20,      /* bytes of the program itself, with its libraries and the buffers of a file */
   LINE = 64,               /* of a text, with its entry: more than there are as a rule */
   HDF5_WRITER = 4 << 20,   /* of libhdf5 when it writes, */
   HDF5_CACHE = 14 << 20,   /* and of what it keeps of what it has read or written: measured, and as much */
   HDF5_LEAST = 4 << 20,    /* which it needs for any file */
-  HDF5_NAME = 64,          /* for each */
+  HDF5_NAME = 112,         /* for each: measured */
   VALUES_PER_THREAD = 8192 /* that sums columns: cpu_parallel.c */
 };
 
@@ -48,7 +47,7 @@ int csrn_mtx_affordable_threads(const csrn_io_input *input, int wanted) {
   if (input->memory <= 0)
     return wanted;
   const double entries = (double)state->nnz * (state->field == FIELD_PATTERN ? 8 : 16);
-  const double n = ((double)input->memory - PROGRAM - entries) / CSRN_MTX_BLOCK;
+  const double n = ((double)input->memory - CSRN_IO_PROGRAM - entries) / CSRN_MTX_BLOCK;
   return n < 1 ? 1 : n < wanted ? (int)n : wanted;
 }
 
@@ -60,7 +59,7 @@ int csrn_io_affordable_writers(const csrn_io_input *input, const csrn_io_matrix 
   const double index = csr->indices ? (double)csrn_dtype_size(csr->indices_type) : 0;
   const double held = (double)csr->nnz * (index + (double)csrn_dtype_size(csr->data_type)) +
                       ((double)csr->n_rows + (double)csr->n_cols) * 24;
-  const double n = ((double)input->memory - PROGRAM - held) / (double)each;
+  const double n = ((double)input->memory - CSRN_IO_PROGRAM - held) / (double)each;
   return n < 1 ? 1 : n < wanted ? (int)n : wanted;
 }
 
@@ -115,7 +114,7 @@ static double lists_bytes(const csrn_io_input *input, const csrn_io_whole *whole
          genes * 8 + columns;
 }
 
-static double writer_bytes(const csrn_io_input *input, const csrn_io_output *output) {
+double csrn_io_writer_bytes(const csrn_io_input *input, const csrn_io_output *output) {
   if (!output || csrn_io_output_format(output->path) != CSRN_IO_H5AD)
     return 0;
   const csrn_io_description *d = &input->description;
@@ -139,6 +138,6 @@ int64_t csrn_io_matrix_bytes(const csrn_io_input *input, const csrn_io_whole *wh
   matrix += larger(result, read_chunks(input, values));
   if (d->format == CSRN_IO_MTX)
     matrix = larger(matrix, text_bytes(d, input->state));
-  return as_bytes(PROGRAM + matrix + lists_bytes(input, whole) + csrn_io_table_bytes(&input->cells) +
-                  csrn_io_table_bytes(&input->genes) + writer_bytes(input, whole->output));
+  return as_bytes(CSRN_IO_PROGRAM + matrix + lists_bytes(input, whole) + csrn_io_table_bytes(&input->cells) +
+                  csrn_io_table_bytes(&input->genes) + csrn_io_writer_bytes(input, whole->output));
 }

@@ -249,7 +249,7 @@ static void exclusion(void **state) {
                            type,
                            i % 5 * 900 + 100,
                            i % 3 + 1,
-                           pieces_memory(i % 2 ? 0 : 20 << 20)};
+                           pieces_memory(i % 2 ? 0 : 26 << 20)};
     csrn_normalize_options options = options_of((csrn_target)(i % 3), i % 2);
     options.exclude_highly_expressed = 1;
     options.max_fraction = fractions[i % 4];
@@ -272,7 +272,7 @@ static void dense(void **state) {
                            type,
                            (int64_t)i % 4 * 9000,
                            i % 3 + 1,
-                           pieces_memory(i % 2 ? 0 : 20 << 20)};
+                           pieces_memory(i % 2 ? 0 : 26 << 20)};
     csrn_normalize_options options = options_of((csrn_target)(i % 3), i / 2 % 2);
     options.exclude_highly_expressed = i % 4 == 3;
     options.max_fraction = 0.0015;
@@ -294,7 +294,7 @@ static void columns(void **state) {
                            kinds[i % 7],
                            i % 4 * 900 + 100,
                            i % 3 + 1,
-                           pieces_memory(i % 2 ? 0 : 20 << 20)};
+                           pieces_memory(i % 2 ? 0 : 26 << 20)};
     csrn_normalize_options options = options_of((csrn_target)(i % 3), i % 2);
     options.exclude_highly_expressed = i / 7 % 2;
     options.max_fraction = 0.00165;
@@ -315,7 +315,7 @@ static void columns_of_reals(void **state) {
                            i / 3 % 2 ? CSRN_F32 : CSRN_F64,
                            i % 4 * 900 + 100,
                            i % 3 + 1,
-                           pieces_memory(i % 2 ? 0 : 20 << 20)};
+                           pieces_memory(i % 2 ? 0 : 26 << 20)};
     csrn_normalize_options options = options_of((csrn_target)(i % 3), i % 2);
     options.exclude_highly_expressed = i / 8 == 1;
     options.max_fraction = 0.00165;
