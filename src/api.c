@@ -157,8 +157,8 @@ static void check_fields(check *c, const csrn_csr *A, bool needs_indices, bool n
   } sizes[] = {{"n_rows", A->n_rows}, {"n_cols", A->n_cols}, {"nnz", A->nnz}};
   for (int i = 0; i < 3; i++)
     if (sizes[i].value < 0 || sizes[i].value == INT64_MAX)
-      FAIL(c, CSRN_INVALID_ARGUMENT, "A->%s is %" PRId64 "; expected 0 or more", sizes[i].name,
-           sizes[i].value);
+      FAIL(c, CSRN_INVALID_ARGUMENT, "A->%s is %" PRId64 "; expected 0 to %" PRId64, sizes[i].name,
+           sizes[i].value, INT64_MAX - 1);
   if (c->status)
     return;
   check_type(c, "A->indptr_type", A->indptr_type, is_index(A->indptr_type), "an integer type");
@@ -174,10 +174,6 @@ static void check_fields(check *c, const csrn_csr *A, bool needs_indices, bool n
     check_array(c, "A->indices", A->indices, A->nnz, A->indices_type, false, !needs_indices);
 }
 
-/* Columns for each of which an operation needs scratch memory, for every thread: with more the bytes would
- * not be a number of 64 bits. */
-static const int64_t most_columns = PTRDIFF_MAX >> 20;
-
 /* The matrix itself; its arrays become the first spans. Where data and indices are needed, so is scratch
  * memory for columns. */
 static void check_matrix(check *c, const csrn_csr *A, bool needs_indices, bool needs_data) {
@@ -185,7 +181,7 @@ static void check_matrix(check *c, const csrn_csr *A, bool needs_indices, bool n
     FAIL(c, CSRN_INVALID_ARGUMENT, "A is NULL");
   if (!c->status)
     check_fields(c, A, needs_indices, needs_data);
-  if (!c->status && needs_indices && needs_data && A->n_cols > most_columns)
+  if (!c->status && needs_indices && needs_data && A->n_cols > CSRN_MOST_COLUMNS)
     FAIL(c, CSRN_OUT_OF_MEMORY, "A->n_cols is %" PRId64 "; there is no scratch memory for so many columns",
          A->n_cols);
 }
@@ -203,9 +199,12 @@ static int64_t other_length(const csrn_csr *A, csrn_axis axis) {
   return axis == CSRN_PER_ROW ? A->n_cols : A->n_rows;
 }
 
-/* Last, since it costs O(n_rows): indptr. True if the operation may run. */
+/* Last, since it may wait for work on a device that the arrays in host memory come from, and costs O(n_rows):
+ * indptr. True if the operation may run. */
 static bool check_end(check *c, const csrn_csr *A, const void *out, csrn_dtype out_type) {
   check_overlaps(c, A, out, out_type);
+  if (!c->status && operations(c) != c->ctx->ops)
+    c->status = c->ctx->ops->synchronize(c->ctx);
   if (!c->status && A)
     c->status = operations(c)->check_rows(c->ctx, A);
   return !c->status;
@@ -402,11 +401,10 @@ static csrn_status normalize_with(csrn_context *ctx, const csrn_csr *A, const cs
   c.single = true;
   check_array(&c, "target", plan->target, 1, CSRN_F64, false, false);
   /* A target on a device is looked at there. */
-  if (!c.status && operations(&c)->backend == CSRN_BACKEND_CPU && !isnan(*plan->target))
+  if (check_end(&c, A, plan->out, plan->out_type) && operations(&c)->backend == CSRN_BACKEND_CPU &&
+      !isnan(*plan->target))
     check_target(&c, "*target", *plan->target, plan->out_type);
-  if (!check_end(&c, A, plan->out, plan->out_type))
-    return c.status;
-  return operations(&c)->normalize(c.ctx, A, plan);
+  return c.status ? c.status : operations(&c)->normalize(c.ctx, A, plan);
 }
 
 csrn_status csrn_normalize_with(csrn_context *ctx, const csrn_csr *A, const double *totals,
@@ -473,7 +471,7 @@ csrn_status csrn_context_set_stream(csrn_context *ctx, void *stream) {
 
 csrn_status csrn_context_reserve(csrn_context *ctx, int64_t n_rows, int64_t n_cols) {
   check c = check_begin(ctx, NULL);
-  if (n_rows < 0 || n_cols < 0 || n_rows > PTRDIFF_MAX / 64 || n_cols > most_columns)
+  if (n_rows < 0 || n_cols < 0 || n_rows > PTRDIFF_MAX / 64 || n_cols > CSRN_MOST_COLUMNS)
     FAIL(&c, CSRN_INVALID_ARGUMENT,
          "n_rows x n_cols is %" PRId64 " x %" PRId64 "; expected sizes of a matrix", n_rows, n_cols);
 #if defined(CSRNORM_WITH_CUDA)

@@ -26,8 +26,9 @@ static const struct {
 
 enum { N_BACKENDS = sizeof backends / sizeof backends[0] };
 
-/* The operations of `backend`, or NULL with *status and the thread's detail set. */
-static const csrn_backend_ops *find_backend(csrn_backend backend, csrn_status *status) {
+/* The operations of `backend`, or NULL with *status and the thread's detail set; expected: for the sentence.
+ */
+static const csrn_backend_ops *find_backend(csrn_backend backend, const char *expected, csrn_status *status) {
   for (int i = 0; i < N_BACKENDS; i++) {
     if (backends[i].backend != backend)
       continue;
@@ -35,8 +36,7 @@ static const csrn_backend_ops *find_backend(csrn_backend backend, csrn_status *s
       *status = csrn_fail(NULL, CSRN_NOT_BUILT, "this build of csrnorm has no %s backend", backends[i].name);
     return backends[i].ops;
   }
-  *status = csrn_fail(NULL, CSRN_INVALID_ARGUMENT, "backend is %d; expected auto (0), cpu (1) or cuda (2)",
-                      (int)backend);
+  *status = csrn_fail(NULL, CSRN_INVALID_ARGUMENT, "backend is %d; expected %s", (int)backend, expected);
   return NULL;
 }
 
@@ -79,9 +79,9 @@ static csrn_status complete_options(const csrn_context_options *given, csrn_cont
   if (options->device < 0)
     return csrn_fail(NULL, CSRN_INVALID_ARGUMENT, "options->device is %d; expected 0 or more",
                      options->device);
-  if (options->threads < 0)
-    return csrn_fail(NULL, CSRN_INVALID_ARGUMENT, "options->threads is %d; expected 0 or more",
-                     options->threads);
+  if (options->threads < 0 || options->threads > CSRN_MOST_THREADS)
+    return csrn_fail(NULL, CSRN_INVALID_ARGUMENT, "options->threads is %d; expected 0 to %d",
+                     options->threads, CSRN_MOST_THREADS);
   if (options->device_memory < 0)
     return csrn_fail(NULL, CSRN_INVALID_ARGUMENT, "options->device_memory is %" PRId64 "; expected 0 or more",
                      options->device_memory);
@@ -104,7 +104,7 @@ static csrn_status complete_options(const csrn_context_options *given, csrn_cont
 static csrn_status create(const csrn_context_options *options, csrn_backend backend, csrn_context *owner,
                           csrn_context **context) {
   csrn_status status = CSRN_OK;
-  const csrn_backend_ops *ops = find_backend(backend, &status);
+  const csrn_backend_ops *ops = find_backend(backend, "auto (0), cpu (1) or cuda (2)", &status);
   if (!ops)
     return status;
   const csrn_allocator *allocator = &options->allocator;
@@ -123,7 +123,8 @@ static csrn_status create(const csrn_context_options *options, csrn_backend back
   ctx->any_memory = options->backend == CSRN_BACKEND_AUTO && !owner;
   ctx->device = options->device;
   ctx->owner = owner;
-  status = ops->create(ctx, options);
+  status = csrn_cpu_find_isa(ctx, options->isa, &ctx->isa);
+  status = status ? status : ops->create(ctx, options);
   if (status) {
     if (!owner) /* else the sentence is there already */
       csrn_fail(NULL, status, "%s", ctx->detail);
@@ -168,6 +169,7 @@ void csrn_context_destroy(csrn_context *ctx) {
 csrn_context *csrn_context_on_device(csrn_context *ctx, csrn_status *status) {
   csrn_context_options options = CSRN_CONTEXT_OPTIONS_INIT;
   options.device = ctx->device;
+  options.isa = ctx->isa;
   options.allocator = ctx->allocator;
   options.device_allocator = ctx->device_allocator;
   options.stream = ctx->stream;
@@ -178,6 +180,7 @@ csrn_context *csrn_context_on_device(csrn_context *ctx, csrn_status *status) {
 csrn_context *csrn_context_on_host(csrn_context *ctx, csrn_status *status) {
   csrn_context_options options = CSRN_CONTEXT_OPTIONS_INIT;
   options.threads = ctx->threads;
+  options.isa = ctx->isa;
   options.allocator = ctx->allocator;
   *status = ctx->on_host ? CSRN_OK : create(&options, CSRN_BACKEND_CPU, ctx, &ctx->on_host);
   return ctx->on_host;
@@ -212,12 +215,17 @@ int32_t csrn_context_threads(const csrn_context *ctx) {
   return ctx->ops->threads(ctx);
 }
 
+/* AUTO is no backend with devices. */
+static const csrn_backend_ops *find_device_backend(csrn_backend backend, csrn_status *status) {
+  return find_backend(backend, "cpu (1) or cuda (2)", status);
+}
+
 csrn_status csrn_device_count(csrn_backend backend, int32_t *count) {
   if (!count)
     return csrn_fail(NULL, CSRN_INVALID_ARGUMENT, "count is NULL");
   *count = 0;
   csrn_status status = CSRN_OK;
-  const csrn_backend_ops *ops = find_backend(backend, &status);
+  const csrn_backend_ops *ops = find_device_backend(backend, &status);
   return ops ? ops->device_count(count) : status;
 }
 
@@ -229,7 +237,7 @@ csrn_status csrn_device_info(csrn_backend backend, int32_t device, csrn_device_p
     return csrn_fail(NULL, CSRN_INVALID_ARGUMENT, "properties->size is %zu; expected %zu to %zu", size,
                      sizeof size, sizeof *properties);
   csrn_status status = CSRN_OK;
-  const csrn_backend_ops *ops = find_backend(backend, &status);
+  const csrn_backend_ops *ops = find_device_backend(backend, &status);
   if (!ops)
     return status;
   csrn_device_properties all;

@@ -80,9 +80,18 @@ struct csrn_context {
   /* The CPU's part of a CUDA context that is given arrays in host memory, made when the first is met. */
   csrn_context *on_host;
   int32_t threads;       /* for that */
+  const char *isa;       /* for that: of the CPU, also where the context is one for a device */
   int64_t device_memory; /* as in the options */
   char detail[512];
 };
+
+/* Threads that a context may have, and columns for each of which an operation may need scratch memory, for
+ * every thread: with more the bytes would not be a number of 64 bits. */
+enum { CSRN_MOST_THREADS = 1 << 15 };
+#define CSRN_MOST_COLUMNS (PTRDIFF_MAX >> 20)
+
+/* The instruction set that options->isa stands for, by its name. */
+csrn_status csrn_cpu_find_isa(csrn_context *ctx, const char *name, const char **isa);
 
 extern const csrn_backend_ops csrn_cpu_ops;
 #if defined(CSRNORM_WITH_CUDA)
@@ -111,6 +120,12 @@ csrn_context *csrn_context_of(csrn_context *ctx, const void *array, csrn_status 
 /* Stores one sentence in ctx (of this thread if ctx is NULL) and returns `status`. */
 csrn_status csrn_fail(csrn_context *ctx, csrn_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* An element of an index array, for a sentence: of uint64 ones too, which an int64_t holds as negative. */
+typedef struct csrn_number {
+  char text[24];
+} csrn_number;
+csrn_number csrn_number_of(csrn_dtype type, int64_t element);
 
 /* Scratch from the context's allocator, 64-byte aligned; NULL with the error stored. */
 void *csrn_scratch_allocate(csrn_context *ctx, size_t bytes);

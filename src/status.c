@@ -4,6 +4,7 @@
  */
 #include "internal.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -82,6 +83,15 @@ csrn_status csrn_fail(csrn_context *ctx, csrn_status status, const char *format,
   vsnprintf(detail_of(ctx), sizeof thread_detail, format, arguments);
   va_end(arguments);
   return status;
+}
+
+csrn_number csrn_number_of(csrn_dtype type, int64_t element) {
+  csrn_number number;
+  if (type == CSRN_U64)
+    snprintf(number.text, sizeof number.text, "%" PRIu64, (uint64_t)element);
+  else
+    snprintf(number.text, sizeof number.text, "%" PRId64, element);
+  return number;
 }
 
 const char *csrn_error_detail(const csrn_context *ctx) {

@@ -84,6 +84,8 @@ static void members_out_of_range(void **state) {
   (void)state;
   csrn_context_options options = fixture_options(-1);
   expect_refused(&options, CSRN_INVALID_ARGUMENT, "threads");
+  options = fixture_options(32769);
+  expect_refused(&options, CSRN_INVALID_ARGUMENT, "threads");
   options = fixture_options(1);
   options.device = -1;
   expect_refused(&options, CSRN_INVALID_ARGUMENT, "device");
@@ -162,6 +164,9 @@ static void unknown_names(void **state) {
   const char *const unknown[] = {"x86-64-v2", "avx2", "GENERIC", "generic ", "x86", "x86-64-v44", " "};
   for (size_t i = 0; i < COUNT(unknown); i++) {
     csrn_context_options options = cpu_options(unknown[i]);
+    expect_refused(&options, CSRN_INVALID_ARGUMENT, unknown[i]);
+    options = fixture_options(1); /* also where the CPU only helps */
+    options.isa = unknown[i];
     expect_refused(&options, CSRN_INVALID_ARGUMENT, unknown[i]);
   }
 }

@@ -97,7 +97,7 @@ static void expect_in_child(csrn_context *ctx) {
   assert_int_equal(WEXITSTATUS(status), expected_code());
 }
 
-/* Before this process has started any worker thread. */
+/* Before this process has called the library. */
 static void fork_before_any_work(void **state) {
   (void)state;
   make_matrix();
@@ -111,6 +111,17 @@ static void fork_before_any_work(void **state) {
   assert_int_equal(waitpid(child, &status, 0), child);
   assert_true(WIFEXITED(status));
   assert_int_equal(WEXITSTATUS(status), expected_code());
+}
+
+/* The program has worker threads of its own, and has not called the library yet either. */
+static void fork_after_other_use_of_openmp(void **state) {
+  int threads = 0;
+#if defined(_OPENMP)
+#pragma omp parallel num_threads(3) reduction(+ : threads)
+#endif
+  threads++;
+  assert_int_equal(threads, 3);
+  fork_before_any_work(state);
 }
 
 static void context_made_before_the_fork(void **state) {
@@ -149,8 +160,11 @@ static void the_parent_goes_on(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      TEST(fork_before_any_work),      TEST(context_made_before_the_fork),
-      TEST(context_made_in_the_child), TEST(context_never_used_before_the_fork),
+      TEST(fork_before_any_work),
+      TEST(fork_after_other_use_of_openmp),
+      TEST(context_made_before_the_fork),
+      TEST(context_made_in_the_child),
+      TEST(context_never_used_before_the_fork),
       TEST(the_parent_goes_on),
   };
   return fixture_run(argc, argv, "fork", tests, COUNT(tests));

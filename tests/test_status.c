@@ -131,6 +131,8 @@ static void device_count_refuses_what_is_no_backend(void **state) {
   assert_int_equal(csrn_device_count((csrn_backend)7, &count), CSRN_INVALID_ARGUMENT);
   assert_non_null(strstr(csrn_error_detail(NULL), "backend"));
   assert_non_null(strstr(csrn_error_detail(NULL), "7"));
+  assert_int_equal(csrn_device_count(CSRN_BACKEND_AUTO, &count), CSRN_INVALID_ARGUMENT);
+  assert_null(strstr(csrn_error_detail(NULL), "auto"));
   assert_int_equal(csrn_device_count(CSRN_BACKEND_CPU, NULL), CSRN_INVALID_ARGUMENT);
   assert_non_null(strstr(csrn_error_detail(NULL), "count"));
 }

@@ -185,13 +185,14 @@ typedef struct csrn_context_options {
   size_t size;          /* sizeof(csrn_context_options) */
   csrn_backend backend; /* default CSRN_BACKEND_AUTO */
   int32_t device;       /* device number for CUDA and AUTO; default 0 */
-  /* CPU threads (of a CUDA context: for host arrays). 0 (default): as OpenMP would choose, and one for fewer
-   * than 262,144 values, which one goes through sooner than others wake up. */
+  /* CPU threads (of a CUDA context: for host arrays), at most 32,768. 0 (default): as OpenMP would choose
+   * when the context is created, and one for fewer than 262,144 values, which one goes through sooner than
+   * others wake up. */
   int32_t threads;
   int32_t reserved; /* 0 */
-  /* Instruction set of the CPU kernels: "generic", "x86-64", "x86-64-v3" or
-   * "x86-64-v4"; NULL (default): the environment variable CSRNORM_ISA if it is set
-   * and not empty, else the best that this machine runs. */
+  /* Instruction set of the CPU kernels (of a CUDA context: for host arrays): "generic", "x86-64", "x86-64-v3"
+   * or "x86-64-v4"; NULL (default): the environment variable CSRNORM_ISA if it is set and not empty, else the
+   * best that this machine runs. */
   const char *isa;
   csrn_allocator allocator;        /* of host memory; all NULL (default): the C library's */
   csrn_allocator device_allocator; /* of device memory; all NULL (default): the stream-ordered one of CUDA,
@@ -244,7 +245,9 @@ CSRN_API void csrn_context_destroy(csrn_context *ctx);
 CSRN_API csrn_status csrn_context_set_stream(csrn_context *ctx, void *stream);
 
 /* Allocates now what calls on matrices of at most n_rows x n_cols need, so that
- * they allocate nothing. Without it the memory grows on demand.
+ * they allocate nothing: those of a CPU context, and those with device pointers of a
+ * CUDA context (which takes its memory for chunks of host arrays when it first meets
+ * some). Without it the memory grows on demand.
  *
  * After it every call with device pointers but csrn_csr_check() may be captured in a
  * CUDA graph: it allocates nothing, waits for nothing, and only launches kernels and
@@ -307,12 +310,11 @@ CSRN_API void csrn_host_buffer_release(csrn_context *ctx, void *buffer, size_t b
  *
  * Rows of floating-point data: float64 accumulation in the canonical order (32
  * lanes, see docs/numerics.md). Columns of floating-point data: independent of the
- * order of the entries; exact for values that are integers and whenever the sum of
- * absolute values of the column is below 2^62, else fixed point relative to the
- * largest magnitude in the matrix. NaN and Inf give what float64 addition gives. A
- * row or column without entries gives +0.
- * Integer data: exact, and rounded once to f64; a sum outside int64 (uint64 for
- * unsigned data) is CSRN_OVERFLOW for every sums_type, as is a negative sum for u64
+ * order of the entries; exact where all values of the matrix are integers below 2^31
+ * in magnitude, else fixed point relative to the largest magnitude in the matrix: no
+ * entry is off by more than 2^-63 times that (see docs/numerics.md). NaN and Inf give what float64 addition
+ * gives. A row or column without entries gives +0. Integer data: exact, and rounded once to f64; a sum
+ * outside int64 (uint64 for unsigned data) is CSRN_OVERFLOW for every sums_type, as is a negative sum for u64
  * and one above INT64_MAX for i64. Floating-point data with an integer sums_type:
  * CSRN_INVALID_ARGUMENT.
  * A->indices may be NULL for CSRN_PER_ROW. `sums` must not overlap A's arrays. */

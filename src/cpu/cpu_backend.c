@@ -19,10 +19,20 @@ static size_t state_bytes(int32_t threads) {
 
 static int32_t default_threads(void) {
 #if defined(_OPENMP)
-  return omp_get_max_threads();
+  const int32_t wanted = omp_get_max_threads(), limit = omp_get_thread_limit();
+  const int32_t granted = wanted < limit ? wanted : limit;
+  return granted < CSRN_MOST_THREADS ? granted : CSRN_MOST_THREADS;
 #else
   return 1;
 #endif
+}
+
+csrn_status csrn_cpu_find_isa(csrn_context *ctx, const char *name, const char **isa) {
+  const csrn_kernels *kernels;
+  const csrn_status status = csrn_cpu_choose_kernels(ctx, name, &kernels);
+  if (!status)
+    *isa = kernels->isa;
+  return status;
 }
 
 static csrn_status cpu_create(csrn_context *ctx, const csrn_context_options *options) {
@@ -33,7 +43,7 @@ static csrn_status cpu_create(csrn_context *ctx, const csrn_context_options *opt
     return csrn_fail(ctx, CSRN_INVALID_ARGUMENT, "options->stream is %p; expected NULL for the CPU",
                      options->stream);
   const csrn_kernels *kernels;
-  csrn_status status = csrn_cpu_choose_kernels(ctx, options->isa, &kernels);
+  csrn_status status = csrn_cpu_choose_kernels(ctx, ctx->isa, &kernels);
   if (status)
     return status;
   const int32_t threads = options->threads ? options->threads : default_threads();
@@ -194,11 +204,11 @@ static void check_row_range(void *arg, int thread, int n_threads) {
 static csrn_status cpu_check_rows(csrn_context *ctx, const csrn_csr *A) {
   int64_t first = csrn_cpu_offset(A, 0), last = csrn_cpu_offset(A, A->n_rows);
   if (first < 0 || first > A->nnz)
-    return csrn_fail(ctx, CSRN_INVALID_MATRIX, "A->indptr[0] is %" PRId64 "; expected 0 to nnz = %" PRId64,
-                     first, A->nnz);
+    return csrn_fail(ctx, CSRN_INVALID_MATRIX, "A->indptr[0] is %s; expected 0 to nnz = %" PRId64,
+                     csrn_number_of(A->indptr_type, first).text, A->nnz);
   if (last < 0 || last > A->nnz)
-    return csrn_fail(ctx, CSRN_INVALID_MATRIX,
-                     "A->indptr[n_rows] is %" PRId64 "; expected at most nnz = %" PRId64, last, A->nnz);
+    return csrn_fail(ctx, CSRN_INVALID_MATRIX, "A->indptr[n_rows] is %s; expected at most nnz = %" PRId64,
+                     csrn_number_of(A->indptr_type, last).text, A->nnz);
   row_check check = {A, false};
   csrn_cpu_parallel(ctx, csrn_cpu_threads_for(ctx, A->n_rows), check_row_range, &check);
   if (!check.bad)
@@ -206,9 +216,9 @@ static csrn_status cpu_check_rows(csrn_context *ctx, const csrn_csr *A) {
   int64_t row = 0;
   while (csrn_cpu_offset(A, row) <= csrn_cpu_offset(A, row + 1) && csrn_cpu_offset(A, row) >= 0)
     row++;
-  return csrn_fail(ctx, CSRN_INVALID_MATRIX,
-                   "A->indptr decreases in row %" PRId64 ": from %" PRId64 " to %" PRId64, row,
-                   csrn_cpu_offset(A, row), csrn_cpu_offset(A, row + 1));
+  return csrn_fail(ctx, CSRN_INVALID_MATRIX, "A->indptr decreases in row %" PRId64 ": from %s to %s", row,
+                   csrn_number_of(A->indptr_type, csrn_cpu_offset(A, row)).text,
+                   csrn_number_of(A->indptr_type, csrn_cpu_offset(A, row + 1)).text);
 }
 
 typedef struct index_check {
@@ -253,10 +263,11 @@ static csrn_status cpu_check_indices(csrn_context *ctx, const csrn_csr *A) {
   csrn_csr column = *A; /* to read an index as an offset is read */
   column.indptr = A->indices;
   column.indptr_type = A->indices_type;
-  return csrn_fail(
-      ctx, CSRN_INVALID_MATRIX,
-      "A->indices[%" PRId64 "], in row %" PRId64 ", is %" PRId64 "; expected 0 to n_cols - 1 = %" PRId64,
-      check.first_bad, row_of(A, check.first_bad), csrn_cpu_offset(&column, check.first_bad), A->n_cols - 1);
+  return csrn_fail(ctx, CSRN_INVALID_MATRIX,
+                   "A->indices[%" PRId64 "], in row %" PRId64 ", is %s; expected 0 to n_cols - 1 = %" PRId64,
+                   check.first_bad, row_of(A, check.first_bad),
+                   csrn_number_of(A->indices_type, csrn_cpu_offset(&column, check.first_bad)).text,
+                   A->n_cols - 1);
 }
 
 /* ---- The table ------------------------------------------------------------ */

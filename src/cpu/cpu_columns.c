@@ -217,6 +217,9 @@ static void sum_reals(column_sums *work, double *sums) {
 }
 
 size_t csrn_cpu_column_bytes(const csrn_context *ctx, int64_t n_cols) {
+  _Static_assert(CSRN_MOST_COLUMNS <=
+                     PTRDIFF_MAX / (sizeof(csrn_wide) + (size_t)CSRN_MOST_THREADS * 2 * sizeof(int64_t)),
+                 "sizes are numbers");
   size_t threads = (size_t)csrn_cpu_state_of(ctx)->threads;
   return (size_t)n_cols * (sizeof(csrn_wide) + threads * 2 * sizeof(int64_t));
 }

@@ -17,15 +17,15 @@
 /* ---- Forks ---------------------------------------------------------------- */
 
 /* OpenMP's worker threads do not exist in a forked child, and waiting for them would
- * hang; so a child works with one thread. */
+ * hang; so a child works with one thread. That is seen from the loading of the library on:
+ * the program itself may have made those threads before it first calls the library. */
 static int in_child;
-static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
 static void enter_child(void) {
   in_child = 1;
 }
 
-static void watch_forks(void) {
+__attribute__((constructor)) static void watch_forks(void) {
   pthread_atfork(NULL, NULL, enter_child);
 }
 
@@ -40,7 +40,6 @@ enum { VALUES_PER_THREAD = 8192, VALUES_ALONE = 1 << 18 };
 
 int csrn_cpu_threads_for(const csrn_context *ctx, int64_t values) {
   const csrn_cpu_state *state = csrn_cpu_state_of(ctx);
-  pthread_once(&fork_once, watch_forks);
   if (in_child || (state->by_work && values < VALUES_ALONE))
     return 1;
   int64_t useful = 1 + values / VALUES_PER_THREAD;

@@ -185,6 +185,11 @@ INLINE bool add_up_rows(float *partial, int64_t n, double *sums) {
 INLINE bool sum_short_rows(const float *data, const int64_t *indptr, int64_t n, double *sums) {
   _Alignas(64) float before[SHORT_NNZ + 2 * WIDTH], partial[WIDTH * SHORT_ROWS];
   count_check check = {ints_zero(), ints_zero()};
+  if (indptr[n] == indptr[0]) { /* there may be no array */
+    for (int64_t r = 0; r < n; r++)
+      sums[r] = 0;
+    return true;
+  }
   const int64_t past = past_alignment(data + indptr[0]);
   const int64_t origin = indptr[0] - past, nnz = indptr[n] - origin;
   const float *aligned = data + origin;

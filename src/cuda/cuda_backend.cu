@@ -439,9 +439,8 @@ csrn_status check_indices(csrn_context *ctx, const csrn_csr *A) {
   if (status)
     return status;
   return csrn_fail(ctx, CSRN_INVALID_MATRIX,
-                   "A->indices[%" PRId64 "], in row %" PRId64 ", is %" PRId64
-                   "; expected 0 to n_cols - 1 = %" PRId64,
-                   offset, row, value, A->n_cols - 1);
+                   "A->indices[%" PRId64 "], in row %" PRId64 ", is %s; expected 0 to n_cols - 1 = %" PRId64,
+                   offset, row, csrn_number_of(A->indices_type, value).text, A->n_cols - 1);
 }
 
 csrn_status axis_sum(csrn_context *ctx, const csrn_csr *A, csrn_axis axis, const uint8_t *excluded,

@@ -88,9 +88,11 @@ __global__ void __launch_bounds__(LOG_THREADS,
                                   (sizeof(T) > 4 || sizeof(C) > 4 || MOST_THREADS < 1280 ? 1024 : 1280) /
                                       LOG_THREADS) log1p_kernel(csrn_walk w, scale_rows<T, C, O> op) {
   csrn_after_previous();
-  const int64_t end = w.A.indptr[w.A.n_rows],
-                begin = w.A.indptr[0] + static_cast<int64_t>(blockIdx.x) * LOG_BLOCK;
-  if (!w.A.may_run() || begin >= end)
+  const int64_t first = w.A.indptr[0], end = w.A.indptr[w.A.n_rows];
+  if (!w.A.may_run())
+    return;
+  const int64_t begin = first + static_cast<int64_t>(blockIdx.x) * LOG_BLOCK;
+  if (begin >= end)
     return;
   const int n = end - begin < LOG_BLOCK ? static_cast<int>(end - begin) : LOG_BLOCK;
   if constexpr (sizeof(C) == sizeof(float))

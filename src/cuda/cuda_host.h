@@ -39,7 +39,7 @@ struct csrn_host_pass {
 
 /* Prepares the passes of one operation on A, with values of out_type (CSRN_NONE: none) to come down: memory
  * for chunks, scratch memory in the slots, and, with several passes, for the whole matrix where it fits.
- * Waits for earlier work and returns what went wrong there. `indices`: how many of the passes need them. */
+ * Earlier work of the context has been waited for (api.c). `indices`: how many of the passes need them. */
 csrn_status csrn_host_open(csrn_context *ctx, const csrn_csr *A, csrn_dtype out_type, int passes, int indices,
                            unsigned slots);
 /* One pass; all is done when it returns, also after a failure. */

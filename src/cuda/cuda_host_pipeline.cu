@@ -226,8 +226,7 @@ bool is_pinned(const void *array, size_t bytes) {
 
 csrn_status csrn_host_open(csrn_context *ctx, const csrn_csr *A, csrn_dtype out_type, int passes, int indices,
                            unsigned slots) {
-  csrn_status status = csrn_cuda_synchronize(ctx); /* refuses a capture, too */
-  status = status ? status : create(ctx);
+  csrn_status status = create(ctx);
   if (status)
     return status;
   csrn_cuda_host *host = host_of(ctx);

@@ -260,11 +260,11 @@ __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<CSRN_WARP, Op>))
   }
   /* All that can be loaded is, before anything is looked at. */
   const int64_t begin = exists ? w.A.indptr[r] : 0;
-  const int64_t length = exists ? w.A.indptr[r + 1] - begin : 0;
+  const int64_t end = exists ? w.A.indptr[r + 1] : 0;
   const typename Op::input input = exists ? op.fetch(r) : typename Op::input{};
-  if (!may_walk(w, op) || !exists || length > LONG_ROW)
+  if (!may_walk(w, op) || !exists || end - begin > LONG_ROW)
     return;
-  const int n = static_cast<int>(length);
+  const int n = static_cast<int>(end - begin);
   typename Op::row row =
       op.begin(w.A, r, sum_piece<MOST_LOADS>(w.A, op, begin, n), input, threadIdx.x % CSRN_WARP == 0);
   if constexpr (Op::FINISHES)

@@ -558,6 +558,18 @@ static void beside_work_on_the_device(void **) {
   csrn_csr B = {2, 1, 2, right, nullptr, const_cast<float *>(data), CSRN_I64, CSRN_NONE, CSRN_F32};
   expect_error(ctx, csrn_axis_sum(ctx, &B, CSRN_PER_ROW, sums, CSRN_F64), CSRN_INVALID_MATRIX, "indptr");
   assert_true(sums[0] == 0 && sums[1] == 0);
+  /* Also by calls that the CPU alone can do. */
+  const double totals[] = {1, 2};
+  double median = 7;
+  csrn_csr empty = B;
+  empty.n_rows = 0;
+  assert_int_equal(csrn_axis_sum(ctx, &A, CSRN_PER_ROW, results, CSRN_F64), CSRN_OK);
+  expect_error(ctx, csrn_median_positive(ctx, totals, 2, &median), CSRN_INVALID_MATRIX, "indptr");
+  assert_true(median == 7);
+  assert_int_equal(csrn_axis_sum(ctx, &A, CSRN_PER_ROW, results, CSRN_F64), CSRN_OK);
+  expect_error(ctx, csrn_axis_sum(ctx, &empty, CSRN_PER_ROW, sums, CSRN_F64), CSRN_INVALID_MATRIX, "indptr");
+  assert_int_equal(csrn_median_positive(ctx, totals, 2, &median), CSRN_OK);
+  assert_true(median == 1.5);
   assert_int_equal(csrn_axis_sum(ctx, &B, CSRN_PER_ROW, sums, CSRN_F64), CSRN_OK);
   assert_true(sums[0] == 3 && sums[1] == 4);
   expect_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
@@ -569,6 +581,37 @@ static void beside_work_on_the_device(void **) {
   csrn_buffer_release(ctx, indptr, sizeof wrong);
   csrn_buffer_release(ctx, values, sizeof data);
   csrn_buffer_release(ctx, results, sizeof sums);
+  csrn_context_destroy(ctx);
+  expect_cuda(cudaStreamDestroy(stream));
+}
+
+/* A target in pinned memory that the device has yet to find, and an indptr that is yet to come. */
+static void after_work_on_the_device(void **) {
+  const double totals[] = {5, 10, 20};
+  const int32_t right[] = {0, 1, 2, 3};
+  double values[] = {5, 10, 20};
+  cudaStream_t stream = nullptr;
+  csrn_context *ctx = make_context(0);
+  void *on_device = nullptr, *target = nullptr, *indptr = nullptr;
+  expect_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  assert_int_equal(csrn_cuda_set_stream(ctx, stream), CSRN_OK);
+  assert_int_equal(csrn_buffer_allocate(ctx, sizeof totals, &on_device), CSRN_OK);
+  assert_int_equal(csrn_host_buffer_allocate(ctx, sizeof(double), &target), CSRN_OK);
+  assert_int_equal(csrn_host_buffer_allocate(ctx, sizeof right, &indptr), CSRN_OK);
+  *static_cast<double *>(target) = -1;
+  memset(indptr, 0xff, sizeof right);
+  assert_int_equal(csrn_buffer_copy(ctx, on_device, totals, sizeof totals), CSRN_OK);
+  csrn_csr A = {3, 1, 3, indptr, nullptr, values, CSRN_I32, CSRN_NONE, CSRN_F64};
+  assert_int_equal(
+      csrn_median_positive(ctx, static_cast<double *>(on_device), 3, static_cast<double *>(target)), CSRN_OK);
+  expect_cuda(cudaMemcpyAsync(indptr, right, sizeof right, cudaMemcpyDefault, stream));
+  assert_int_equal(csrn_normalize_with(ctx, &A, totals, static_cast<double *>(target), nullptr, values,
+                                       CSRN_F64, nullptr, nullptr),
+                   CSRN_OK);
+  assert_true(values[0] == 10 && values[1] == 10 && values[2] == 10);
+  csrn_buffer_release(ctx, on_device, sizeof totals);
+  csrn_host_buffer_release(ctx, target, sizeof(double));
+  csrn_host_buffer_release(ctx, indptr, sizeof right);
   csrn_context_destroy(ctx);
   expect_cuda(cudaStreamDestroy(stream));
 }
@@ -592,6 +635,7 @@ int main(int argc, char **argv) {
       TEST(streams_that_cannot_be_made),
       TEST(errors_of_the_matrix),
       TEST(beside_work_on_the_device),
+      TEST(after_work_on_the_device),
   };
   return fixture_run(argc, argv, "guest_host", tests, COUNT(tests));
 }
