@@ -204,6 +204,22 @@ def test_one_thread_may_be_nested():
     assert csrnorm.get_num_threads() == before
 
 
+def test_the_number_of_threads_is_that_of_openmp_now():
+    set_max_threads = getattr(_library.lib._cdll, "omp_set_num_threads", None)
+    if set_max_threads is None:
+        pytest.skip("the library was built without OpenMP")
+    before = csrnorm.get_num_threads()
+    try:
+        for threads in (1, 3, 2):  # as threadpoolctl does it
+            set_max_threads(threads)
+            assert csrnorm.get_num_threads() == threads
+            assert _library.context() == _library.context()
+    finally:
+        set_max_threads(before)
+    assert csrnorm.get_num_threads() == before
+    assert len(_library._local.contexts) <= 2, "contexts of other numbers are of no further use"
+
+
 @pytest.mark.parametrize(
     "threads, error", [(2**40, ValueError), (2**31, ValueError), (1.7, TypeError), ("2", TypeError)]
 )
