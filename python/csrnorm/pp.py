@@ -232,7 +232,9 @@ def normalize_total(
     if x is None:
         raise ValueError(f"Layer {layer!r} not found in adata.")
 
-    if inplace and layer is None and obsm is None and adata.isbacked and adata.file._filemode == "r":
+    # From anndata 0.13 on X is one of the layers, and what it is set to is in memory.
+    to_file = layer is None and obsm is None and adata.isbacked and not hasattr(adata.layers, "isbacked")
+    if inplace and to_file and adata.file._filemode == "r":
         raise ValueError('adata.X is in a file that was opened with backed="r", expected "r+" or inplace=False')
     if inplace and _is_written(x) and _is_shared(adata, x, layer, obsm):
         x.data = _cuda.copied(x.data) if _cuda.is_device(x) else x.data.copy()
