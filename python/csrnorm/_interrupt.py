@@ -12,11 +12,11 @@ from contextlib import contextmanager
 def uninterrupted() -> Iterator[None]:
     """Let an interrupt wait until the end of the block. Python handles signals in the main thread alone."""
     handler = signal.getsignal(signal.SIGINT)
-    waiting: list[tuple] = []
+    waiting: list[int] = []
     held = callable(handler) and threading.current_thread() is threading.main_thread()
     if held:
         try:
-            signal.signal(signal.SIGINT, lambda *which: waiting.append(which))
+            signal.signal(signal.SIGINT, lambda number, _frame: waiting.append(number))
         except ValueError:  # in another interpreter than the main one, which has no signals
             held = False
     try:
@@ -25,4 +25,4 @@ def uninterrupted() -> Iterator[None]:
         if held:
             signal.signal(signal.SIGINT, handler)
         if waiting:
-            handler(*waiting[0])
+            signal.raise_signal(signal.SIGINT)

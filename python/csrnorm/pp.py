@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from ._arrays import layout, result_dtype, writable_in_place
 from ._interrupt import uninterrupted
 
 __all__ = ["log1p", "normalize_total"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _NoLog:
@@ -68,12 +71,12 @@ def _warn(message: str, category: type[Warning]) -> None:
     warnings.warn(message, category, stacklevel=level)
 
 
-def _with_old_positionals(*names: str):
+def _with_old_positionals(*names: str) -> Callable[[F], F]:
     """Accept parameters by place that once had one, with scanpy's warning."""
 
-    def decorate(function):
+    def decorate(function: F) -> F:
         @wraps(function)
-        def call(*args, **keywords):
+        def call(*args: Any, **keywords: Any) -> Any:
             if len(args) < 2:
                 return function(*args, **keywords)
             first, *rest = args
@@ -89,7 +92,7 @@ def _with_old_positionals(*names: str):
             )
             return function(first, **{**keywords, **dict(zip(names, rest))})
 
-        return call
+        return cast("F", call)
 
     return decorate
 
@@ -279,12 +282,12 @@ def normalize_total(
     return None if inplace else {"X": result.x, "norm_factor": result.factors}
 
 
-def _with_old_name(old: str, new: str):
+def _with_old_name(old: str, new: str) -> Callable[[F], F]:
     """Accept the first parameter under the name that it once had, with scanpy's warning."""
 
-    def decorate(function):
+    def decorate(function: F) -> F:
         @wraps(function)
-        def call(*args, **keywords):
+        def call(*args: Any, **keywords: Any) -> Any:
             if old in keywords:
                 name = function.__name__
                 _warn(
@@ -295,7 +298,7 @@ def _with_old_name(old: str, new: str):
                 args = (keywords.pop(old), *args)
             return function(*args, **keywords)
 
-        return call
+        return cast("F", call)
 
     return decorate
 
