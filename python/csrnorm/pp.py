@@ -137,6 +137,8 @@ def _is_shared(adata: Any, x: Any, layer: str | None, obsm: str | None) -> bool:
     """
     others = [value for key, value in adata.layers.items() if key != layer]
     others += [value for key, value in adata.obsm.items() if key != obsm]
+    for place in (adata.varm, adata.obsp, adata.varp):
+        others += place.values()
     if not adata.isbacked:
         others += [] if layer is None and obsm is None else [adata.X]
         others += [] if adata.raw is None else [adata.raw.X]

@@ -18,18 +18,18 @@ sc = pytest.importorskip("scanpy")
 # ---- Buffers that several arrays share -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", ["layer", "obsm", "raw", "X"])
+@pytest.mark.parametrize("where", ["layer", "obsm", "varm", "obsp", "varp", "raw", "X"])
 @pytest.mark.parametrize("layout", [sparse.csr_matrix, dense])
 def test_another_array_of_the_same_buffer_is_treated_as_by_scanpy(where, layout):
     kept = []
     for module in (sc, csrnorm):
-        adata = anndata.AnnData(layout(simulated(20, 30)))
+        adata = anndata.AnnData(layout(simulated(30, 30)))  # square, or it would not fit everywhere
         x = adata.X if isinstance(adata.X, np.ndarray) else sparse.csr_matrix(adata.X)  # scipy shares the buffers
         if where == "raw":
             adata.raw = adata
             adata.raw._X = other = x
-        elif where == "obsm":
-            adata.obsm["other"] = other = x
+        elif where in ("obsm", "varm", "obsp", "varp"):
+            getattr(adata, where)["other"] = other = x
         else:
             adata.layers["other"] = other = x
         module.pp.normalize_total(adata, layer="other" if where == "X" else None)
@@ -38,7 +38,7 @@ def test_another_array_of_the_same_buffer_is_treated_as_by_scanpy(where, layout)
     for theirs, ours in zip(*kept):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
     if layout is not dense:
-        assert np.array_equal(kept[1][0], dense(simulated(20, 30))), "counts were lost"
+        assert np.array_equal(kept[1][0], dense(simulated(30, 30))), "counts were lost"
 
 
 def test_one_object_in_two_places_changes_in_both():
