@@ -446,6 +446,14 @@ def test_log1p_of_any_number_of_dimensions_and_order(order, shape, copy, dtype):
     assert found is x or np.array_equal(x, counts)
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["float32", "int64", ">f4"])
+def test_a_copy_of_a_dense_array_has_its_order(order, dtype):
+    x = np.array(simulated(20, 30).toarray(), dtype=dtype, order=order)
+    for found in (csrnorm.normalize(x, 5.0, copy=True).x, csrnorm.pp.log1p(x, copy=True)):
+        assert found.flags[f"{order}_CONTIGUOUS"] and found.dtype.isnative and type(found) is np.ndarray
+
+
 @pytest.mark.parametrize("operation", ["normalize", "median", "log1p", "scale"])
 def test_an_interrupt_leaves_no_array_half_done(operation, monkeypatch):
     x = np.asfortranarray(np.ones((2000, 1000), dtype=np.float32) * 3)
