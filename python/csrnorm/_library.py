@@ -305,7 +305,7 @@ class _Library:
                 function.restype = result
                 function.argtypes = arguments
                 setattr(self, name, function)
-            # As the library asks it when it makes a context; without OpenMP there is one thread. The GIL stays: it is quick.
+            # As the library asks when it makes a context; one thread without OpenMP. The GIL is kept: the call is quick.
             with_gil = ctypes.PyDLL(str(path), handle=self._cdll._handle)
             self.max_threads = getattr(with_gil, "omp_get_max_threads", lambda: 1)
         except (OSError, AttributeError) as error:  # no library, or not csrnorm's, or that of another version
@@ -389,8 +389,9 @@ def context(device: int = 0, backend: int = Backend.BACKEND_CPU) -> int:
     """Return the calling thread's context, made when first asked for and kept: it holds scratch memory.
 
     A context stays with the number of threads that OpenMP would have chosen when it was made, so there is another for
-    another choice; numbers that nobody asked for are negative in the key. A context for a GPU has no threads here, since
-    no array of the host is given to it; it must outlive a change of their number, as work and errors may be waiting in it.
+    another choice; numbers that nobody asked for are negative in the key. A context for a GPU has no threads here,
+    since no array of the host is given to it; it must outlive a change of their number, as work and errors may be
+    waiting in it.
     """
     if backend == Backend.BACKEND_CUDA:
         threads = 0
