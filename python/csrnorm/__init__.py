@@ -30,7 +30,7 @@ from ._library import (
 )
 from ._scanpy import accelerate_scanpy
 
-__version__ = _lib.version().decode()
+__version__: str = _lib.version().decode()
 
 
 def build_info() -> str:

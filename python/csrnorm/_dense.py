@@ -8,9 +8,8 @@ columns matter, blocks come with the column of every entry, and are bounded for 
 from __future__ import annotations
 
 import ctypes
-import signal
-import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from ctypes import byref
 from functools import wraps
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ._arrays import DenseView, address, code, readable, result_dtype
+from ._interrupt import uninterrupted
 from ._library import Axis, NormalizeOptions, NormalizeReport, SumOverflowError, Target, call
 
 #: Entries of a block: large enough for several threads, small beside any matrix for which memory matters.
@@ -129,29 +129,15 @@ def _each_block(x: np.ndarray, out: np.ndarray, dtype: np.dtype) -> Iterator[tup
                 out[span] = result
 
 
-def _uninterrupted(function: Callable) -> Callable:
-    """Let an interrupt by the user wait until all blocks of the array that comes first are done, or some would be as
-    before, and others not, with nothing to tell which.
+def _all_blocks(function: Callable) -> Callable:
+    """Let an interrupt wait until all blocks of the array that comes first are done, or some would be as before, and
+    others not, with nothing to tell which.
     """
 
     @wraps(function)
     def call_it(x: np.ndarray, *args: Any) -> Any:
-        if x.size <= BLOCK or threading.current_thread() is not threading.main_thread():
+        with uninterrupted() if x.size > BLOCK else nullcontext():
             return function(x, *args)
-        handler = signal.getsignal(signal.SIGINT)
-        if not callable(handler):
-            return function(x, *args)
-        waiting: list[tuple] = []
-        try:
-            signal.signal(signal.SIGINT, lambda *which: waiting.append(which))
-        except ValueError:  # in another interpreter than the main one, which has no signals
-            return function(x, *args)
-        try:
-            return function(x, *args)
-        finally:
-            signal.signal(signal.SIGINT, handler)
-            if waiting:
-                handler(*waiting[0])
 
     return call_it
 
@@ -178,7 +164,7 @@ def _target(totals: np.ndarray, options: NormalizeOptions) -> float:
     return normalize_block(totals, np.empty_like(totals), chosen, None)
 
 
-@_uninterrupted
+@_all_blocks
 def _normalize_at_once(x: np.ndarray, options: NormalizeOptions, copy: bool) -> tuple[np.ndarray, np.ndarray, float]:
     """Normalize in one pass where the target needs none before, or the library has the whole array."""
     dtype, target = result_dtype(x.dtype), float("nan")
@@ -189,7 +175,7 @@ def _normalize_at_once(x: np.ndarray, options: NormalizeOptions, copy: bool) -> 
     return out, factors.astype(values_dtype(x.dtype), copy=False), target
 
 
-@_uninterrupted
+@_all_blocks
 def normalize_with(
     x: np.ndarray, totals: np.ndarray, target: float, options: NormalizeOptions, copy: bool
 ) -> tuple[np.ndarray, np.ndarray, float]:
@@ -208,7 +194,7 @@ def normalize_with(
     return _own(given, x, out), factors.astype(values_dtype(x.dtype), copy=False), target
 
 
-@_uninterrupted
+@_all_blocks
 def scale_rows(x: np.ndarray, factors: np.ndarray, op: int, zeros: int, in_place: bool) -> np.ndarray:
     """Multiply or divide each row by its factor, in place or into a new array of the factors' type."""
     given, x = x, _matrix(x)
@@ -232,7 +218,7 @@ def log1p(x: np.ndarray, base: float, wanted: np.dtype, copy: bool) -> np.ndarra
     return _own(given, x, out)
 
 
-@_uninterrupted
+@_all_blocks
 def _log1p_into(x: np.ndarray, out: np.ndarray, base: float, dtype: np.dtype) -> None:
     if x.ndim > 2 and not (x.flags.c_contiguous and out.flags.c_contiguous):
         for part, result in zip(x, out):

@@ -305,6 +305,9 @@ class _Library:
                 function.restype = result
                 function.argtypes = arguments
                 setattr(self, name, function)
+            # As the library asks when it makes a context; one thread without OpenMP. The GIL is kept: the call is quick.
+            with_gil = ctypes.PyDLL(str(path), handle=self._cdll._handle)
+            self.max_threads = getattr(with_gil, "omp_get_max_threads", lambda: 1)
         except (OSError, AttributeError) as error:  # no library, or not csrnorm's, or that of another version
             raise ImportError(f"{path} is not the library of this csrnorm: {error}") from error
 
@@ -346,9 +349,9 @@ def set_num_threads(threads: int | None) -> None:
     Parameters
     ----------
     threads : int or None
-        The number; None: as OpenMP would choose (``OMP_NUM_THREADS``, else the number of processors), and one for
-        matrices so small that others would take longer to wake up. Where the caller itself runs many threads, as the
-        workers of Dask do, 1 is right.
+        The number; None: as OpenMP would choose at each call (what ``threadpoolctl`` has limited it to, else
+        ``OMP_NUM_THREADS``, else the number of processors), and one for matrices so small that others would take longer
+        to wake up. Where the caller itself runs many threads, as the workers of Dask do, 1 is right.
 
     Examples
     --------
@@ -385,10 +388,15 @@ def get_num_threads() -> int:
 def context(device: int = 0, backend: int = Backend.BACKEND_CPU) -> int:
     """Return the calling thread's context, made when first asked for and kept: it holds scratch memory.
 
-    A context for a GPU has no threads here, since no array of the host is given to it; it must outlive a change of
-    their number, as work and errors may be waiting in it.
+    A context stays with the number of threads that OpenMP would have chosen when it was made, so there is another for
+    another choice; numbers that nobody asked for are negative in the key. A context for a GPU has no threads here,
+    since no array of the host is given to it; it must outlive a change of their number, as work and errors may be
+    waiting in it.
     """
-    threads = 0 if backend == Backend.BACKEND_CUDA else getattr(_local, "threads", _threads)
+    if backend == Backend.BACKEND_CUDA:
+        threads = 0
+    else:
+        threads = getattr(_local, "threads", _threads) or -lib.max_threads()
     key = (threads, device, backend)
     try:
         return _local.contexts[key].handle
@@ -396,11 +404,11 @@ def context(device: int = 0, backend: int = Backend.BACKEND_CPU) -> int:
         pass
     contexts = getattr(_local, "contexts", {})
     # Of the old ones those of a number of threads that is no longer asked for are of no further use.
-    numbers = (threads, _threads, 1)
+    numbers = (threads, _threads or -lib.max_threads(), 1)
     _local.contexts = {
         old: kept for old, kept in contexts.items() if old[0] in numbers or old[2] == Backend.BACKEND_CUDA
     }
-    _local.contexts[key] = made = _Context(threads, device, backend)
+    _local.contexts[key] = made = _Context(max(threads, 0), device, backend)
     return made.handle
 
 

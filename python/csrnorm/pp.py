@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from . import _axis, _core, _cuda, _dask
 from ._arrays import layout, result_dtype, writable_in_place
+from ._interrupt import uninterrupted
 
 __all__ = ["log1p", "normalize_total"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _NoLog:
@@ -66,12 +71,12 @@ def _warn(message: str, category: type[Warning]) -> None:
     warnings.warn(message, category, stacklevel=level)
 
 
-def _with_old_positionals(*names: str):
+def _with_old_positionals(*names: str) -> Callable[[F], F]:
     """Accept parameters by place that once had one, with scanpy's warning."""
 
-    def decorate(function):
+    def decorate(function: F) -> F:
         @wraps(function)
-        def call(*args, **keywords):
+        def call(*args: Any, **keywords: Any) -> Any:
             if len(args) < 2:
                 return function(*args, **keywords)
             first, *rest = args
@@ -87,7 +92,7 @@ def _with_old_positionals(*names: str):
             )
             return function(first, **{**keywords, **dict(zip(names, rest))})
 
-        return call
+        return cast("F", call)
 
     return decorate
 
@@ -132,6 +137,8 @@ def _is_shared(adata: Any, x: Any, layer: str | None, obsm: str | None) -> bool:
     """
     others = [value for key, value in adata.layers.items() if key != layer]
     others += [value for key, value in adata.obsm.items() if key != obsm]
+    for place in (adata.varm, adata.obsp, adata.varp):
+        others += place.values()
     if not adata.isbacked:
         others += [] if layer is None and obsm is None else [adata.X]
         others += [] if adata.raw is None else [adata.raw.X]
@@ -142,13 +149,13 @@ def _is_shared(adata: Any, x: Any, layer: str | None, obsm: str | None) -> bool:
     return any(isinstance(buffer, np.ndarray) and np.may_share_memory(buffer, x.data) for buffer in buffers)
 
 
-def _normalize(x: Any, target_sum: Any, *, copy: bool, **options: Any) -> _core.Normalized:
-    """Normalize an array, read from its file if it is in one; CSC becomes CSR."""
+def _to_normalize(x: Any) -> Any:
+    """Return an array as it is normalized: read from its file if it is in one, CSC as CSR."""
     if _is_backed(x):
-        x, copy = x[()] if hasattr(x, "__array__") else x.to_memory(), False
+        x = x[()] if hasattr(x, "__array__") else x.to_memory()
     if getattr(x, "format", None) == "csc" and not _cuda.is_device(x):
-        x, copy = _core.csc_to_csr(x), False
-    return _axis.normalize(x, target_sum, copy=copy, **options)
+        x = _core.csc_to_csr(x)
+    return x
 
 
 def _warn_of_zeros(factors: Any) -> None:
@@ -230,7 +237,9 @@ def normalize_total(
     if x is None:
         raise ValueError(f"Layer {layer!r} not found in adata.")
 
-    if inplace and layer is None and obsm is None and adata.isbacked and adata.file._filemode == "r":
+    # From anndata 0.13 on X is one of the layers, and what it is set to is in memory.
+    to_file = layer is None and obsm is None and adata.isbacked and not hasattr(adata.layers, "isbacked")
+    if inplace and to_file and adata.file._filemode == "r":
         raise ValueError('adata.X is in a file that was opened with backed="r", expected "r+" or inplace=False')
     if inplace and _is_written(x) and _is_shared(adata, x, layer, obsm):
         x.data = _cuda.copied(x.data) if _cuda.is_device(x) else x.data.copy()
@@ -239,15 +248,27 @@ def normalize_total(
     if log1p and inplace and "log1p" in adata.uns:
         log.warning("adata.X seems to be already log-transformed.")
     start = log.info("normalizing counts per cell")
-    result = _normalize(
-        x,
-        target_sum,
-        exclude_highly_expressed=exclude_highly_expressed,
-        max_fraction=max_fraction,
-        log1p=log1p,
-        base=base,
-        copy=not inplace,
-    )
+    counts = _to_normalize(x)
+    # An interrupt amid what follows would leave values normalized that nothing says are; not so in a Dask array, which
+    # is never changed, and whose totals may take long.
+    with uninterrupted() if inplace and not _dask.is_dask(counts) else nullcontext():
+        result = _axis.normalize(
+            counts,
+            target_sum,
+            exclude_highly_expressed=exclude_highly_expressed,
+            max_fraction=max_fraction,
+            log1p=log1p,
+            base=base,
+            copy=not inplace and counts is x,
+        )
+        if inplace:
+            if key_added is not None:
+                factors = result.factors
+                adata.obs[key_added] = factors.get() if hasattr(factors, "get") else np.asarray(factors)
+            if result.x is not x or adata.isbacked:
+                _set(adata, result.x, layer, obsm)
+            if log1p:
+                adata.uns["log1p"] = {"base": base}
     if result.excluded is not None and not _cuda.is_device(result.x):  # there it would have to be waited for
         names = adata.var_names if obsm is None else np.arange(result.excluded.size)
         log.info(
@@ -255,14 +276,6 @@ def normalize_total(
             f"{names[result.excluded].tolist()}"
         )
     _warn_of_zeros(result.factors)
-    if inplace:
-        if key_added is not None:
-            factors = result.factors
-            adata.obs[key_added] = factors.get() if hasattr(factors, "get") else np.asarray(factors)
-        if result.x is not x or adata.isbacked:
-            _set(adata, result.x, layer, obsm)
-        if log1p:
-            adata.uns["log1p"] = {"base": base}
     log.info("    finished ({time_passed})", time=start)
     if key_added is not None:
         log.debug(f"and added {key_added!r}, counts per cell before normalization (adata.obs)")
@@ -271,12 +284,12 @@ def normalize_total(
     return None if inplace else {"X": result.x, "norm_factor": result.factors}
 
 
-def _with_old_name(old: str, new: str):
+def _with_old_name(old: str, new: str) -> Callable[[F], F]:
     """Accept the first parameter under the name that it once had, with scanpy's warning."""
 
-    def decorate(function):
+    def decorate(function: F) -> F:
         @wraps(function)
-        def call(*args, **keywords):
+        def call(*args: Any, **keywords: Any) -> Any:
             if old in keywords:
                 name = function.__name__
                 _warn(
@@ -287,7 +300,7 @@ def _with_old_name(old: str, new: str):
                 args = (keywords.pop(old), *args)
             return function(*args, **keywords)
 
-        return call
+        return cast("F", call)
 
     return decorate
 
@@ -365,17 +378,18 @@ def _log1p_anndata(
     _make_actual(adata)
     if chunked and (layer is not None or obsm is not None):
         raise NotImplementedError("Currently cannot perform chunked operations on arrays not stored in X.")
-    if chunked and adata.isbacked:
-        _log1p_backed(adata, base, chunk_size)
-    else:
-        x = get(adata, layer, obsm)
-        if _is_backed(x):
-            where = "from layers" if layer is not None else "without `chunked=True`"
-            raise NotImplementedError(f"log1p is not implemented for matrices of type {type(x)} {where}")
-        result = _log1p(x, base)
-        if result is not x or adata.isbacked:
-            _set(adata, result, layer, obsm)
-    adata.uns["log1p"] = {"base": base}
+    with uninterrupted():  # or there could be logarithms that nothing says are
+        if chunked and adata.isbacked:
+            _log1p_backed(adata, base, chunk_size)
+        else:
+            x = get(adata, layer, obsm)
+            if _is_backed(x):
+                where = "from layers" if layer is not None else "without `chunked=True`"
+                raise NotImplementedError(f"log1p is not implemented for matrices of type {type(x)} {where}")
+            result = _log1p(x, base)
+            if result is not x or adata.isbacked:
+                _set(adata, result, layer, obsm)
+        adata.uns["log1p"] = {"base": base}
     return adata if copy else None
 
 

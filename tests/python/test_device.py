@@ -349,11 +349,11 @@ def test_blocks_on_a_device_keep_their_layout(stand_in, layout):
 
 def annotated(x, **places):
     """What normalize_total() looks at of an AnnData, which itself takes no stand-ins."""
-    empty = {"layers": {}, "obsm": {}, "raw": None, "uns": {}, "is_view": False, "isbacked": False}
-    return types.SimpleNamespace(X=x, **{**empty, **places})
+    empty = {place: {} for place in ("layers", "obsm", "varm", "obsp", "varp", "uns")}
+    return types.SimpleNamespace(**{"X": x, "raw": None, "is_view": False, "isbacked": False, **empty, **places})
 
 
-@pytest.mark.parametrize("where", ["layers", "obsm", "raw", "X"])
+@pytest.mark.parametrize("where", ["layers", "obsm", "varm", "obsp", "varp", "raw", "X"])
 @pytest.mark.parametrize("shared", [True, False])
 def test_another_array_of_the_same_buffer_keeps_its_values(stand_in, where, shared):
     """As test_unusual_anndata.py has it for the host."""

@@ -204,6 +204,22 @@ def test_one_thread_may_be_nested():
     assert csrnorm.get_num_threads() == before
 
 
+def test_the_number_of_threads_is_that_of_openmp_now():
+    set_max_threads = getattr(_library.lib._cdll, "omp_set_num_threads", None)
+    if set_max_threads is None:
+        pytest.skip("the library was built without OpenMP")
+    before = csrnorm.get_num_threads()
+    try:
+        for threads in (1, 3, 2):  # as threadpoolctl does it
+            set_max_threads(threads)
+            assert csrnorm.get_num_threads() == threads
+            assert _library.context() == _library.context()
+    finally:
+        set_max_threads(before)
+    assert csrnorm.get_num_threads() == before
+    assert len(_library._local.contexts) <= 2, "contexts of other numbers are of no further use"
+
+
 @pytest.mark.parametrize(
     "threads, error", [(2**40, ValueError), (2**31, ValueError), (1.7, TypeError), ("2", TypeError)]
 )
@@ -428,6 +444,14 @@ def test_log1p_of_any_number_of_dimensions_and_order(order, shape, copy, dtype):
     assert found.dtype == expected.dtype and np.array_equal(found, expected)
     assert (found is x) == (not copy and dtype != "i4")
     assert found is x or np.array_equal(x, counts)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["float32", "int64", ">f4"])
+def test_a_copy_of_a_dense_array_has_its_order(order, dtype):
+    x = np.array(simulated(20, 30).toarray(), dtype=dtype, order=order)
+    for found in (csrnorm.normalize(x, 5.0, copy=True).x, csrnorm.pp.log1p(x, copy=True)):
+        assert found.flags[f"{order}_CONTIGUOUS"] and found.dtype.isnative and type(found) is np.ndarray
 
 
 @pytest.mark.parametrize("operation", ["normalize", "median", "log1p", "scale"])
