@@ -49,6 +49,13 @@ foreach(directory LIBDIR INCLUDEDIR)
   endif()
 endforeach()
 list(TRANSFORM OpenMP_C_LIB_NAMES PREPEND -l OUTPUT_VARIABLE csrnorm_pc_private)
+foreach(library ${OpenMP_C_LIB_NAMES}) # libomp may lie where only clang's own -fopenmp looks
+  get_filename_component(directory "${OpenMP_${library}_LIBRARY}" DIRECTORY)
+  if(directory AND NOT directory IN_LIST CMAKE_C_IMPLICIT_LINK_DIRECTORIES)
+    list(PREPEND csrnorm_pc_private -L${directory})
+  endif()
+endforeach()
+list(REMOVE_DUPLICATES csrnorm_pc_private)
 list(JOIN csrnorm_pc_private " " csrnorm_pc_private)
 # Where the static CUDA runtime lies is a variable, so that a user may say where he has it:
 # pkg-config --define-variable=cudalibdir=...

@@ -3,9 +3,9 @@
 set -euo pipefail
 library=$PREFIX/$LIBDIR/libcsrnorm.so
 
-# The header without comments, as one line; then the name before the parenthesis of each declaration.
-declared=$("$CC" -fpreprocessed -dD -E -P "$PREFIX/include/csrnorm/csrnorm.h" | tr '\n' ' ' | sed 's/#define[^;]*)))//' |
-  grep -oE 'CSRN_API [^;(]*\(' | sed -E 's/.*[ *]([a-z0-9_]+)\($/\1/' | sort)
+# The header without comments and macros, as one line; then the name before the parenthesis of each declaration.
+declared=$(grep -v '^#include' "$PREFIX/include/csrnorm/csrnorm.h" | "$CC" -E -P -x c - | tr '\n' ' ' |
+  grep -oE '\(visibility\("default"\)\)\) [^;(]*\(' | sed -E 's/.*[ *]([a-z0-9_]+)\($/\1/' | sort)
 exported=$(nm -D --defined-only "$library" | awk '{ print $NF }' | sed 's/@.*//' | sort)
 
 [[ $(wc -l <<<"$declared") -ge 20 ]] || { echo "the header was not understood:" "$declared" && exit 1; }
