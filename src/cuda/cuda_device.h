@@ -189,6 +189,24 @@ __device__ __forceinline__ csrn_int128 shuffle_xor(unsigned mask, csrn_int128 va
       static_cast<unsigned long long>(low));
 }
 
+/* What thread `from` of the warp has. */
+template <typename S> __device__ __forceinline__ S shuffle_from(S value, int from) {
+  return __shfl_sync(FULL_WARP, value, from);
+}
+
+__device__ __forceinline__ int64_t shuffle_from(int64_t value, int from) {
+  return static_cast<int64_t>(__shfl_sync(FULL_WARP, static_cast<long long>(value), from));
+}
+
+__device__ __forceinline__ csrn_int128 shuffle_from(csrn_int128 value, int from) {
+  long long low = static_cast<long long>(value), high = static_cast<long long>(value >> 64);
+  low = __shfl_sync(FULL_WARP, low, from);
+  high = __shfl_sync(FULL_WARP, high, from);
+  return static_cast<csrn_int128>(
+      (static_cast<unsigned __int128>(static_cast<unsigned long long>(high)) << 64) |
+      static_cast<unsigned long long>(low));
+}
+
 /* The lanes of a group combined by halving; every thread gets the sum. Both partners of an exchange compute
  * the same sum, since a + b and b + a are the same bits. */
 template <int G, typename S>

@@ -1,11 +1,11 @@
 /*
- * One row of a walk (cuda_walk.h): its sum by a warp, and what becomes of its elements, by a
- * group of 8 threads or a warp; and what a walk is.
+ * One row of a walk (cuda_walk.h): its sum by a warp, and what becomes of its elements; and what
+ * a walk is.
  *
  * Elements are finished in packs of four that lie at multiples of their size in memory,
  * whatever the beginning of the row; up to three before the first whole pack and behind the
  * last are dealt with one by one. The few elements for which the quick way does not hold are
- * put off, so that the others do not wait for them; a warp collects them until there are 32, or the row ends.
+ * put off, so that the others do not wait for them: a warp collects them until there are 32, or the row ends.
  */
 #ifndef CSRN_CUDA_ROW_H
 #define CSRN_CUDA_ROW_H
@@ -73,7 +73,7 @@ constexpr int wanted_blocks = is_heavy<Op> || (__CUDA_ARCH__ >= 1200 && G == CSR
                                                                                                         : 5;
 #else
 /* In shared memory, compute capability 7.5, 8.6 and 8.9 have room for at most five of those of 8 threads a
- * row, and for three of the others. */
+ * row (four where results are written), and for three of the others; 8.0 for seven of the first then. */
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900 && __CUDA_ARCH__ != 800
 constexpr int SHORT_BLOCKS = 8, TILE_BLOCKS = 6;
 #else
@@ -266,8 +266,7 @@ __device__ __forceinline__ void store_pack(bool packed, O *to, const csrn_pack<O
     to[j] = pick(all, j);
 }
 
-/* Elements of a row that have been put off, to be dealt with by all threads of a warp at once; or by each
- * thread, if several rows share a warp. */
+/* Elements of a row that have been put off, to be dealt with by all threads of a warp at once. */
 template <typename Op> struct csrn_put_off_list {
   static_assert(CSRN_BLOCK <= UINT16_MAX, "places are kept in 16 bits");
   const Op &op;
@@ -281,57 +280,43 @@ template <typename Op> struct csrn_put_off_list {
     memory->put_off_from[k] = static_cast<uint16_t>(element.at);
   }
 
-  __device__ __forceinline__ void finish(const csrn_put_off &element) {
-    out[element.at] = scale_element(op.how, row.scaler, element.x);
-  }
-
   __device__ __forceinline__ void finish() {
     __syncwarp(); /* what is in the list, and what has been stored in place of its results */
     if (const int k = group_lane<CSRN_WARP>(); k < n)
-      finish({memory->table[TABLE_SIZE + k], memory->put_off_from[k]});
+      out[memory->put_off_from[k]] = scale_element(op.how, row.scaler, memory->table[TABLE_SIZE + k]);
     __syncwarp(); /* before it is filled anew */
     n = 0;
   }
 
   /* An element that is in no pack; called before add(), with fewer than CSRN_WARP in a row. */
-  template <int G> __device__ __forceinline__ void add_edge(bool is_off, const csrn_put_off &element) {
-    if constexpr (G == CSRN_WARP) {
-      const unsigned who = __ballot_sync(FULL_WARP, is_off);
-      if (is_off)
-        put(n + threads_before(who), element);
-      n += __popc(who);
-    } else if (is_off) {
-      finish(element);
-    }
+  __device__ __forceinline__ void add_edge(bool is_off, const csrn_put_off &element) {
+    const unsigned who = __ballot_sync(FULL_WARP, is_off);
+    if (is_off)
+      put(n + threads_before(who), element);
+    n += __popc(who);
   }
 
   /* Puts off the elements whose bits are set: find(k) is that of bit k. is_last: nothing follows in this row,
    * and the list is finished. All threads of a warp call this together. */
-  template <int G, typename Find>
+  template <typename Find>
   __device__ __forceinline__ void add(unsigned bits, bool is_last, const Find &find) {
-    if constexpr (G == CSRN_WARP) {
-      unsigned who;
+    unsigned who;
 #pragma unroll 1
-      do {
-        who = __ballot_sync(FULL_WARP, bits != 0);
-        if (who ? n + __popc(who) > CSRN_WARP : is_last && n > 0)
-          finish();
-        if (bits)
-          put(n + threads_before(who), find(__ffs(static_cast<int>(bits)) - 1));
-        n += __popc(who);
-        bits &= bits - 1;
-      } while (who);
-    } else {
-#pragma unroll 1
-      for (; bits; bits &= bits - 1)
-        finish(find(__ffs(static_cast<int>(bits)) - 1));
-    }
+    do {
+      who = __ballot_sync(FULL_WARP, bits != 0);
+      if (who ? n + __popc(who) > CSRN_WARP : is_last && n > 0)
+        finish();
+      if (bits)
+        put(n + threads_before(who), find(__ffs(static_cast<int>(bits)) - 1));
+      n += __popc(who);
+      bits &= bits - 1;
+    } while (who);
   }
 };
 
-/* The elements of a row, which begin at `from`, by thread t of G; the results go to op.out. KEPT: `from` is
- * in shared memory and a warp works on the row: what is put off can be read again later. */
-template <int G, bool KEPT, csrn_cuda_mode MODE, typename Op>
+/* The elements of a row, which begin at `from`, by thread t of a warp; the results go to op.out. KEPT: `from`
+ * is in shared memory: what is put off can be read again later. */
+template <bool KEPT, csrn_cuda_mode MODE, typename Op>
 __device__ __forceinline__ void finish_packs(const csrn_walk &w, const Op &op, const typename Op::row &row,
                                              const typename Op::T *from, const csrn_packed_row &its, int t,
                                              csrn_warp_memory *memory) {
@@ -353,7 +338,7 @@ __device__ __forceinline__ void finish_packs(const csrn_walk &w, const Op &op, c
     if (!is_edge_off)
       out[edge] = y;
   }
-  later.template add_edge<G>(is_edge_off, {edge_x, edge});
+  later.add_edge(is_edge_off, {edge_x, edge});
   unsigned put_off = 0; /* bits of elements for which the quick way does not hold */
   int shift = 0;        /* where those of the next packs go */
   int at = its.head + t * PACK, left = its.full;
@@ -361,28 +346,28 @@ __device__ __forceinline__ void finish_packs(const csrn_walk &w, const Op &op, c
     csrn_pack<T> x[BATCH];
 #pragma unroll
     for (int k = 0; k < BATCH; k++)
-      if (t + G * k < left)
-        x[k] = *reinterpret_cast<const csrn_pack<T> *>(from + at + G * PACK * k);
+      if (t + CSRN_WARP * k < left)
+        x[k] = *reinterpret_cast<const csrn_pack<T> *>(from + at + CSRN_WARP * PACK * k);
     unsigned missed = 0;
 #pragma unroll
     for (int k = 0; k < BATCH; k++)
-      if (t + G * k < left) {
+      if (t + CSRN_WARP * k < left) {
         csrn_pack<O> y;
 #pragma unroll
         for (int j = 0; j < PACK; j++)
           if (!row.template quick<MODE>(static_cast<C>(x[k].x[j]), &y.x[j]))
             missed |= 1U << (k * PACK + j);
-        store_pack(w.packed, out + at + G * PACK * k, y);
+        store_pack(w.packed, out + at + CSRN_WARP * PACK * k, y);
       }
     put_off |= missed << shift;
     shift += BATCH * PACK;
-    left -= G * BATCH;
-    at += G * BATCH * PACK;
+    left -= CSRN_WARP * BATCH;
+    at += CSRN_WARP * BATCH * PACK;
     if (shift < MOST && left > 0)
       continue;
-    const int first = at - shift * G; /* the element of bit 0 */
-    later.template add<G>(put_off, left <= 0, [&](int k) -> csrn_put_off {
-      const int place = first + k / PACK * (G * PACK) + k % PACK;
+    const int first = at - shift * CSRN_WARP; /* the element of bit 0 */
+    later.add(put_off, left <= 0, [&](int k) -> csrn_put_off {
+      const int place = first + k / PACK * (CSRN_WARP * PACK) + k % PACK;
       return {static_cast<C>(KEPT ? from[place] : pick(x, k)), place};
     });
     put_off = 0;
@@ -391,12 +376,12 @@ __device__ __forceinline__ void finish_packs(const csrn_walk &w, const Op &op, c
 }
 
 /* Where nothing is quick. */
-template <int G, typename Op>
+template <typename Op>
 __device__ __forceinline__ void finish_each(const Op &op, const typename Op::row &row,
                                             const typename Op::T *from, const csrn_packed_row &its, int t) {
   using C = typename Op::C;
 #pragma unroll 2
-  for (int i = t; i < its.n; i += G)
+  for (int i = t; i < its.n; i += CSRN_WARP)
     op.out[its.begin + i] = scale_element(op.how, row.scaler, static_cast<C>(from[i]));
 }
 
@@ -411,25 +396,23 @@ template <typename T> __device__ __forceinline__ bool looks_like_counts(const T 
 /* Rows shorter than this do not earn back the filling of a table. */
 enum { TABLE_MIN_ROW = 128 };
 
-/* Results in float32. memory: of this warp; NULL: several rows share a warp. */
-template <int G, bool KEPT, typename Op>
+/* Results in float32. memory: of this warp. */
+template <bool KEPT, typename Op>
 __device__ __forceinline__ void finish_quickly(const csrn_walk &w, const Op &op, typename Op::row &row,
                                                const typename Op::T *from, const csrn_packed_row &its, int t,
                                                csrn_warp_memory *memory) {
   if (!op.how.log1p)
     return op.how.step == CSRN_CUDA_MULTIPLY
-               ? finish_packs<G, KEPT, CSRN_CUDA_MULTIPLIED>(w, op, row, from, its, t, memory)
-               : finish_packs<G, KEPT, CSRN_CUDA_DIVIDED>(w, op, row, from, its, t, memory);
-  if constexpr (G == CSRN_WARP) {
-    __syncwarp(); /* the row before is done with the memory of this warp */
-    if (its.n >= TABLE_MIN_ROW && looks_like_counts(from, its.n, t)) {
-      row.template fill<false>(op.how, memory->table);
-      return finish_packs<G, KEPT, CSRN_CUDA_TABLE>(w, op, row, from, its, t, memory);
-    }
+               ? finish_packs<KEPT, CSRN_CUDA_MULTIPLIED>(w, op, row, from, its, t, memory)
+               : finish_packs<KEPT, CSRN_CUDA_DIVIDED>(w, op, row, from, its, t, memory);
+  __syncwarp(); /* the row before is done with the memory of this warp */
+  if (its.n >= TABLE_MIN_ROW && looks_like_counts(from, its.n, t)) {
+    row.template fill<false>(op.how, memory->table);
+    return finish_packs<KEPT, CSRN_CUDA_TABLE>(w, op, row, from, its, t, memory);
   }
   if (op.how.log_base == 0.0)
-    return finish_packs<G, KEPT, CSRN_CUDA_LOGARITHM>(w, op, row, from, its, t, memory);
-  finish_each<G>(op, row, from, its, t);
+    return finish_packs<KEPT, CSRN_CUDA_LOGARITHM>(w, op, row, from, its, t, memory);
+  finish_each(op, row, from, its, t);
 }
 
 /* Visits the elements that have to be: where those are few, several are looked at before the first visit. */
@@ -454,18 +437,19 @@ __device__ __forceinline__ void visit_row(const csrn_walk &w, const Op &op, cons
       op.visit(w.A, row, its.begin + i, from[i]);
 }
 
-/* The elements of a row that begin at `from`, in shared or global memory, finished by G threads, of which
- * this is t. KEPT: see finish_packs(). */
+/* The elements of a row that begin at `from`, in shared or global memory, finished or visited by G threads,
+ * of which this is t; by fewer than a warp visited alone. KEPT: see finish_packs(). */
 template <int G, bool KEPT, typename Op>
 __device__ __forceinline__ void finish_row(const csrn_walk &w, const Op &op, typename Op::row &row,
                                            const typename Op::T *from, const csrn_packed_row &its, int t,
                                            csrn_warp_memory *memory) {
+  static_assert(!Op::WRITES || G == CSRN_WARP, "see cuda_together.h");
   if constexpr (!Op::WRITES) {
     visit_row<G>(w, op, row, from, its, t);
   } else if constexpr (Op::row::is_quick) {
-    finish_quickly<G, KEPT>(w, op, row, from, its, t, memory);
+    finish_quickly<KEPT>(w, op, row, from, its, t, memory);
   } else {
-    finish_each<G>(op, row, from, its, t);
+    finish_each(op, row, from, its, t);
   }
 }
 

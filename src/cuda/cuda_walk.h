@@ -51,6 +51,15 @@ template <typename Op> __device__ __forceinline__ csrn_warp_memory *memory_of_wa
   return nullptr;
 }
 
+/* The shared memory of this block for short rows, where they go together. */
+template <int G, typename Op> __device__ __forceinline__ csrn_together_of<G, Op> *together_of_block() {
+  if constexpr (goes_together<G, Op>) {
+    __shared__ csrn_together<Op> together;
+    return &together;
+  }
+  return nullptr;
+}
+
 /* The sum of elements [begin, end) by the whole block; sums: in shared memory, of MAX_PIECES_PER_BLOCK
  * pieces. */
 template <int LOADS, typename Op, typename S>
@@ -185,6 +194,7 @@ __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<G, Op>))
   csrn_warp_memory *memory = nullptr;
   if constexpr (G == CSRN_WARP)
     memory = memory_of_warp<Op>();
+  csrn_together_of<G, Op> *together = together_of_block<G, Op>();
   csrn_tile<Op> tile = {};
   unsigned phase = 0;
   tile.is_long = has_long_rows<G, Op> && blockIdx.x < w.n_long_blocks;
@@ -229,7 +239,7 @@ __global__ void __launch_bounds__(WALK_THREADS, (blocks_at_once<G, Op>))
       tile.n_rows = cut_parts<Op>(&long_row, ends);
       bring_first<G>(w, op, tile.n_rows, &arrival, ends, shared);
     }
-    walk_tile<G>(w, op, tile, &arrival, &phase, ends, shared, memory);
+    walk_tile<G>(w, op, tile, &arrival, &phase, ends, shared, memory, together);
   } while (tile.is_long);
 }
 
@@ -464,6 +474,8 @@ template <int G, typename Op> constexpr size_t static_shared() {
       1024 + 128 + sizeof(int64_t) * (TILE_MOST_ROWS + 1) + sizeof(csrn_arrival) + sizeof(csrn_long_row);
   if constexpr (G == CSRN_WARP && Op::WRITES)
     bytes += Op::row::is_quick ? WALK_WARPS * sizeof(csrn_warp_memory) : 0;
+  if constexpr (goes_together<G, Op>)
+    bytes += sizeof(csrn_together<Op>);
   return bytes;
 }
 
