@@ -123,7 +123,10 @@ static csrn_status create(const csrn_context_options *options, csrn_backend back
   ctx->any_memory = options->backend == CSRN_BACKEND_AUTO && !owner;
   ctx->device = options->device;
   ctx->owner = owner;
-  status = csrn_cpu_find_isa(ctx, options->isa, &ctx->isa);
+  if (owner)
+    ctx->kernels = owner->kernels;
+  else
+    status = csrn_cpu_choose_kernels(ctx, options->isa, &ctx->kernels);
   status = status ? status : ops->create(ctx, options);
   if (status) {
     if (!owner) /* else the sentence is there already */
@@ -169,7 +172,6 @@ void csrn_context_destroy(csrn_context *ctx) {
 csrn_context *csrn_context_on_device(csrn_context *ctx, csrn_status *status) {
   csrn_context_options options = CSRN_CONTEXT_OPTIONS_INIT;
   options.device = ctx->device;
-  options.isa = ctx->isa;
   options.allocator = ctx->allocator;
   options.device_allocator = ctx->device_allocator;
   options.stream = ctx->stream;
@@ -180,7 +182,6 @@ csrn_context *csrn_context_on_device(csrn_context *ctx, csrn_status *status) {
 csrn_context *csrn_context_on_host(csrn_context *ctx, csrn_status *status) {
   csrn_context_options options = CSRN_CONTEXT_OPTIONS_INIT;
   options.threads = ctx->threads;
-  options.isa = ctx->isa;
   options.allocator = ctx->allocator;
   *status = ctx->on_host ? CSRN_OK : create(&options, CSRN_BACKEND_CPU, ctx, &ctx->on_host);
   return ctx->on_host;

@@ -65,6 +65,8 @@ typedef struct csrn_backend_ops {
   csrn_status (*device_info)(int32_t device, csrn_device_properties *properties);
 } csrn_backend_ops;
 
+typedef struct csrn_kernels csrn_kernels; /* of the CPU for one instruction set */
+
 struct csrn_context {
   const csrn_backend_ops *ops;
   csrn_allocator allocator;        /* of host memory */
@@ -79,9 +81,9 @@ struct csrn_context {
   csrn_context *owner; /* of the contexts on the device and on the host: errors are stored there */
   /* The CPU's part of a CUDA context that is given arrays in host memory, made when the first is met. */
   csrn_context *on_host;
-  int32_t threads;       /* for that */
-  const char *isa;       /* for that: of the CPU, also where the context is one for a device */
-  int64_t device_memory; /* as in the options */
+  int32_t threads;             /* for that */
+  const csrn_kernels *kernels; /* of the CPU: for that, or for a CPU context itself */
+  int64_t device_memory;       /* as in the options */
   char detail[512];
 };
 
@@ -90,8 +92,10 @@ struct csrn_context {
 enum { CSRN_MOST_THREADS = 1 << 15 };
 #define CSRN_MOST_COLUMNS (PTRDIFF_MAX >> 20)
 
-/* The instruction set that options->isa stands for, by its name. */
-csrn_status csrn_cpu_find_isa(csrn_context *ctx, const char *name, const char **isa);
+/* The kernels to use: `name` NULL or "" is that of CSRNORM_ISA, else the best that this
+ * machine runs. CSRN_INVALID_ARGUMENT for an unknown name, CSRN_UNSUPPORTED for one
+ * that cannot run here. */
+csrn_status csrn_cpu_choose_kernels(csrn_context *ctx, const char *name, const csrn_kernels **kernels);
 
 extern const csrn_backend_ops csrn_cpu_ops;
 #if defined(CSRNORM_WITH_CUDA)

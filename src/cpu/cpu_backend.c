@@ -27,14 +27,6 @@ static int32_t default_threads(void) {
 #endif
 }
 
-csrn_status csrn_cpu_find_isa(csrn_context *ctx, const char *name, const char **isa) {
-  const csrn_kernels *kernels;
-  const csrn_status status = csrn_cpu_choose_kernels(ctx, name, &kernels);
-  if (!status)
-    *isa = kernels->isa;
-  return status;
-}
-
 static csrn_status cpu_create(csrn_context *ctx, const csrn_context_options *options) {
   if (options->device != 0 && !ctx->any_memory) /* of an AUTO context it is the GPU's number */
     return csrn_fail(ctx, CSRN_INVALID_ARGUMENT, "options->device is %d; expected 0 for the CPU",
@@ -42,16 +34,11 @@ static csrn_status cpu_create(csrn_context *ctx, const csrn_context_options *opt
   if (options->stream && !ctx->any_memory)
     return csrn_fail(ctx, CSRN_INVALID_ARGUMENT, "options->stream is %p; expected NULL for the CPU",
                      options->stream);
-  const csrn_kernels *kernels;
-  csrn_status status = csrn_cpu_choose_kernels(ctx, ctx->isa, &kernels);
-  if (status)
-    return status;
   const int32_t threads = options->threads ? options->threads : default_threads();
   csrn_cpu_state *state = csrn_scratch_allocate(ctx, state_bytes(threads));
   if (!state)
     return CSRN_OUT_OF_MEMORY;
   memset(state, 0, state_bytes(threads));
-  state->kernels = kernels;
   state->threads = threads;
   state->by_work = options->threads == 0;
   ctx->state = state;
@@ -66,7 +53,7 @@ static void cpu_destroy(csrn_context *ctx) {
 }
 
 static const char *cpu_isa(const csrn_context *ctx) {
-  return csrn_cpu_state_of(ctx)->kernels->isa;
+  return ctx->kernels->isa;
 }
 
 static int32_t cpu_threads(const csrn_context *ctx) {
@@ -255,7 +242,7 @@ static int64_t row_of(const csrn_csr *A, int64_t offset) {
 static csrn_status cpu_check_indices(csrn_context *ctx, const csrn_csr *A) {
   int64_t begin = csrn_cpu_offset(A, 0), end = csrn_cpu_offset(A, A->n_rows);
   csrn_dtype type = A->indices_type == CSRN_U64 ? CSRN_I64 : A->indices_type;
-  index_check check = {A, csrn_cpu_state_of(ctx)->kernels, type, end};
+  index_check check = {A, ctx->kernels, type, end};
   csrn_piece_work work = {ctx, check_index_piece, &check};
   csrn_cpu_pieces(&work, begin, end);
   if (check.first_bad == end)

@@ -246,7 +246,7 @@ csrn_status csrn_cpu_column_sums(csrn_context *ctx, const csrn_csr *A, const uin
   column_sums work = {.ctx = ctx,
                       .A = A,
                       .excluded_rows = excluded_rows,
-                      .kernels = csrn_cpu_state_of(ctx)->kernels,
+                      .kernels = ctx->kernels,
                       .index_type = csrn_cpu_index_type(A),
                       .n_threads = csrn_cpu_threads_for(ctx, nnz + A->n_rows),
                       .limbs = A->data_type == CSRN_I64,

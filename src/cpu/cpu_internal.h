@@ -54,7 +54,7 @@ enum { CSRN_KEEPS_TABLES_BELOW = 256 };
  * no data or index types. Element offsets are absolute: of `data`, `indices`, `out`
  * alike. `indptr` holds n + 1 offsets. "sums" are double for floating-point data and
  * csrn_wide for integers. Indices are one of u8, u16, i32, u32, i64. */
-typedef struct csrn_kernels {
+struct csrn_kernels {
   const char *isa;
   void (*row_sums[CSRN_N_DTYPES])(const void *data, const int64_t *indptr, int64_t n, void *sums);
   /* excluded: a bit per column, in words of 32. */
@@ -89,7 +89,7 @@ typedef struct csrn_kernels {
   double (*largest[CSRN_N_DTYPES])(const void *data, int64_t begin, int64_t end, bool *nonfinite);
   /* The offset of the first index outside [0, n_cols), or `end`. */
   int64_t (*check_indices[CSRN_N_DTYPES])(const void *indices, int64_t begin, int64_t end, int64_t n_cols);
-} csrn_kernels;
+};
 
 extern const csrn_kernels csrn_kernels_generic;
 #if defined(__x86_64__)
@@ -99,10 +99,6 @@ extern const csrn_kernels csrn_kernels_x86_64, csrn_kernels_x86_64_v3, csrn_kern
 /* How many bytes before they read them kernels ask for values: what suits this processor. */
 extern int64_t csrn_cpu_ahead;
 
-/* The kernels to use: `name` NULL or "" is that of CSRNORM_ISA, else the best that this
- * machine runs. CSRN_INVALID_ARGUMENT for an unknown name, CSRN_UNSUPPORTED for one
- * that cannot run here. */
-csrn_status csrn_cpu_choose_kernels(csrn_context *ctx, const char *name, const csrn_kernels **kernels);
 csrn_status csrn_cpu_device_count(int32_t *count);
 csrn_status csrn_cpu_device_info(int32_t device, csrn_device_properties *properties);
 
@@ -126,7 +122,6 @@ typedef struct csrn_cpu_turn {
 } csrn_cpu_turn;
 
 typedef struct csrn_cpu_state {
-  const csrn_kernels *kernels;
   int32_t threads;
   int32_t team; /* threads of the largest parallel region so far */
   bool by_work; /* their number was left to the library, which then uses fewer where there is little to do */

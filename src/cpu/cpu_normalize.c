@@ -102,9 +102,8 @@ static void divide_batch(void *arg, int thread, int64_t row, int64_t n, const in
   if (!work->given)
     note_overflow(work, csrn_cpu_sum_batch(&work->source, indptr, n, totals, CSRN_F64));
   finish_totals(work, known, row, n, divisors);
-  csrn_cpu_state_of(work->source.ctx)
-      ->kernels->transform_rows[A->data_type](&work->how, work->tables ? work->tables + thread : NULL,
-                                              A->data, indptr, n, divisors, work->plan->out);
+  work->source.ctx->kernels->transform_rows[A->data_type](
+      &work->how, work->tables ? work->tables + thread : NULL, A->data, indptr, n, divisors, work->plan->out);
 }
 
 static void divide_giant(void *arg, int64_t row, int64_t begin, int64_t end) {
@@ -141,7 +140,7 @@ static void divide_rows(normalizer *work) {
 
 static void mark_range(const normalizer *work, const int64_t *indptr, int64_t n, const double *totals) {
   const csrn_csr *A = work->source.A;
-  const csrn_kernels *kernels = csrn_cpu_state_of(work->source.ctx)->kernels;
+  const csrn_kernels *kernels = work->source.ctx->kernels;
   double thresholds[CSRN_BATCH_ROWS];
   for (int64_t i = 0; i < n; i++)
     thresholds[i] = work->max_fraction * totals[i];
@@ -198,7 +197,7 @@ typedef struct row_marks {
 
 static void mark_rows_range(const row_marks *work, int64_t row, int64_t n, const int64_t *indptr) {
   const csrn_csr *A = work->A;
-  const csrn_kernels *kernels = csrn_cpu_state_of(work->ctx)->kernels;
+  const csrn_kernels *kernels = work->ctx->kernels;
   kernels->mark_rows[A->data_type][csrn_cpu_index_type(A)](A->data, A->indices, indptr, n, work->thresholds,
                                                            work->mask + row);
 }

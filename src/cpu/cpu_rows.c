@@ -39,14 +39,10 @@ bool csrn_cpu_store_sum(csrn_wide sum, csrn_dtype data_type, csrn_dtype sums_typ
   return fits;
 }
 
-static const csrn_kernels *kernels_of(const csrn_context *ctx) {
-  return csrn_cpu_state_of(ctx)->kernels;
-}
-
 /* Sums of n rows as the kernels give them: double, or csrn_wide for integers. */
 static void raw_sums(const csrn_row_source *source, const int64_t *indptr, int64_t n, void *sums) {
   const csrn_csr *A = source->A;
-  const csrn_kernels *kernels = kernels_of(source->ctx);
+  const csrn_kernels *kernels = source->ctx->kernels;
   if (source->excluded)
     kernels->row_sums_excluding[A->data_type][csrn_cpu_index_type(A)](A->data, A->indices, source->excluded,
                                                                       indptr, n, sums);
@@ -179,7 +175,7 @@ static void transform_piece(void *arg, int thread, int64_t begin, int64_t end) {
   (void)thread;
   const csrn_element_work *work = arg;
   const csrn_csr *A = work->A;
-  const csrn_kernels *kernels = kernels_of(work->ctx);
+  const csrn_kernels *kernels = work->ctx->kernels;
   const int64_t indptr[2] = {begin, end};
   if (work->axis == CSRN_PER_ROW)
     kernels->transform_rows[A->data_type](&work->how, NULL, A->data, indptr, 1, work->factors, work->out);
@@ -222,8 +218,8 @@ static void scale_batch(void *arg, int thread, int64_t row, int64_t n, const int
   const csrn_csr *A = s->elements.A;
   double factors[CSRN_BATCH_ROWS];
   load_factors(s, row, n, factors);
-  kernels_of(s->elements.ctx)
-      ->transform_rows[A->data_type](&s->elements.how, NULL, A->data, indptr, n, factors, s->elements.out);
+  s->elements.ctx->kernels->transform_rows[A->data_type](&s->elements.how, NULL, A->data, indptr, n, factors,
+                                                         s->elements.out);
 }
 
 static void scale_giant(void *arg, int64_t row, int64_t begin, int64_t end) {

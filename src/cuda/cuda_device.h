@@ -172,39 +172,27 @@ template <> struct csrn_sum_of<double> {
   using total = double;
 };
 
+/* A sum exchanged between threads: exchange(word) for each of its words of 64 bits. */
+template <typename S, typename Exchange>
+__device__ __forceinline__ S exchange_words(const S &value, const Exchange &exchange) {
+  long long words[sizeof(S) / sizeof(long long)];
+  static_assert(sizeof words == sizeof value, "whole words");
+  memcpy(words, &value, sizeof words);
+#pragma unroll
+  for (long long &word : words)
+    word = exchange(word);
+  S result;
+  memcpy(&result, words, sizeof words);
+  return result;
+}
+
 template <typename S> __device__ __forceinline__ S shuffle_xor(unsigned mask, S value, int distance) {
-  return __shfl_xor_sync(mask, value, distance);
-}
-
-__device__ __forceinline__ int64_t shuffle_xor(unsigned mask, int64_t value, int distance) {
-  return static_cast<int64_t>(__shfl_xor_sync(mask, static_cast<long long>(value), distance));
-}
-
-__device__ __forceinline__ csrn_int128 shuffle_xor(unsigned mask, csrn_int128 value, int distance) {
-  long long low = static_cast<long long>(value), high = static_cast<long long>(value >> 64);
-  low = __shfl_xor_sync(mask, low, distance);
-  high = __shfl_xor_sync(mask, high, distance);
-  return static_cast<csrn_int128>(
-      (static_cast<unsigned __int128>(static_cast<unsigned long long>(high)) << 64) |
-      static_cast<unsigned long long>(low));
+  return exchange_words(value, [&](long long word) { return __shfl_xor_sync(mask, word, distance); });
 }
 
 /* What thread `from` of the warp has. */
 template <typename S> __device__ __forceinline__ S shuffle_from(S value, int from) {
-  return __shfl_sync(FULL_WARP, value, from);
-}
-
-__device__ __forceinline__ int64_t shuffle_from(int64_t value, int from) {
-  return static_cast<int64_t>(__shfl_sync(FULL_WARP, static_cast<long long>(value), from));
-}
-
-__device__ __forceinline__ csrn_int128 shuffle_from(csrn_int128 value, int from) {
-  long long low = static_cast<long long>(value), high = static_cast<long long>(value >> 64);
-  low = __shfl_sync(FULL_WARP, low, from);
-  high = __shfl_sync(FULL_WARP, high, from);
-  return static_cast<csrn_int128>(
-      (static_cast<unsigned __int128>(static_cast<unsigned long long>(high)) << 64) |
-      static_cast<unsigned long long>(low));
+  return exchange_words(value, [&](long long word) { return __shfl_sync(FULL_WARP, word, from); });
 }
 
 /* The lanes of a group combined by halving; every thread gets the sum. Both partners of an exchange compute

@@ -39,11 +39,11 @@ struct csrn_share {
 };
 static_assert(int(TILE_MOST_ROWS) <= int(WALK_THREADS), "each row has a thread");
 
-/* The total of the row of this thread, of those of its warp, which lie at kept[0] and on. columns: of kept[].
- * Long rows have none. */
+/* The total of the row of this thread, of those of its warp, in a part of a tile that begins with row `from`
+ * of it at kept[0]. columns: of kept[]. Long rows have none. */
 template <typename Op>
 __device__ __forceinline__ typename csrn_sum_of<typename Op::T>::total
-sum_share(const csrn_device_matrix &A, const Op &op, const csrn_share &share, const int64_t *ends,
+sum_share(const csrn_device_matrix &A, const Op &op, int from, const csrn_share &share, const int64_t *ends,
           const typename Op::T *kept, const csrn_index_array &columns) {
   constexpr int AT_ONCE = CSRN_WARP / TILE_GROUP;
   const int lane = group_lane<CSRN_WARP>();
@@ -53,7 +53,7 @@ sum_share(const csrn_device_matrix &A, const Op &op, const csrn_share &share, co
     const int row = k + lane / TILE_GROUP;
     const int64_t begin = ends[share.first + (row < share.n ? row : share.n)];
     const int64_t n = row < share.n ? ends[share.first + row + 1] - begin : 0;
-    const int64_t offset = begin - ends[share.first];
+    const int64_t offset = begin - ends[from];
     csrn_index_array its = columns;
     if constexpr (Op::MASKED)
       its.values = static_cast<const char *>(columns.values) + offset * columns.size();
@@ -161,13 +161,8 @@ __device__ __forceinline__ void walk_together(const csrn_walk &w, const Op &op, 
   if (share.n <= 0)
     return;
   typename csrn_sum_of<typename Op::T>::total total = 0;
-  const int64_t skipped = ends[share.first] - ends[from];
-  if constexpr (Op::SUMS) {
-    csrn_index_array its = columns;
-    if constexpr (Op::MASKED)
-      its.values = static_cast<const char *>(columns.values) + skipped * columns.size();
-    total = sum_share(w.A, op, share, ends, kept + skipped, its);
-  }
+  if constexpr (Op::SUMS)
+    total = sum_share(w.A, op, from, share, ends, kept, columns);
   const bool exists = lane < share.n, is_long = exists && ends[mine + 1] - ends[mine] > LONG_ROW;
   if (exists && !is_long)
     together->rows[mine].scaler = op.begin(w.A, row + mine, total, input, true).scaler;
