@@ -10,9 +10,9 @@
 
 #include "cuda_row.h"
 
-/* Whether a walk can do this: a warp for each row, results in float32. */
+/* Whether a walk does this: a warp for each row, which is summed, results in float32. */
 template <int G, typename Op, bool = Op::WRITES> constexpr bool looks_up = false;
-template <typename Op> constexpr bool looks_up<CSRN_WARP, Op, true> = Op::row::is_quick;
+template <typename Op> constexpr bool looks_up<CSRN_WARP, Op, true> = Op::SUMS &&Op::row::is_quick;
 
 /* Notes the places of elements whose bits are set, of which bit k is element first + 32 k + lane; returns how
  * many there are with the `n` before, or, where those are more than CSRN_WARP, just some number above that.
@@ -98,22 +98,21 @@ __device__ __forceinline__ void finish_counts(const csrn_walk &w, const Op &op, 
   const int edge = its.edge(t);
   if (edge < its.n)
     out[edge] = table.at(static_cast<float>(kept[edge]));
-  int at = its.head + t * PACK, left = its.full - t;
 #pragma unroll 1
-  for (; left > 0; left -= CSRN_WARP * BATCH, at += CSRN_WARP * BATCH * PACK) {
+  for (int p = t - its.packs_before(out); p < its.full; p += CSRN_WARP * BATCH) {
     csrn_pack<T> x[BATCH] = {};
     csrn_pack<float> y[BATCH];
 #pragma unroll
     for (int k = 0; k < BATCH; k++)
-      if (CSRN_WARP * k < left)
-        x[k] = *reinterpret_cast<const csrn_pack<T> *>(kept + at + CSRN_WARP * PACK * k);
+      if (its.has_pack(p + CSRN_WARP * k))
+        x[k] = *reinterpret_cast<const csrn_pack<T> *>(kept + its.element_of(p + CSRN_WARP * k));
 #pragma unroll
     for (int e = 0; e < BATCH * PACK; e++)
       y[e / PACK].x[e % PACK] = table.at(static_cast<float>(x[e / PACK].x[e % PACK]));
 #pragma unroll
     for (int k = 0; k < BATCH; k++)
-      if (CSRN_WARP * k < left)
-        store_pack(w.packed, out + at + CSRN_WARP * PACK * k, y[k]);
+      if (its.has_pack(p + CSRN_WARP * k))
+        store_pack(w.packed, out + its.element_of(p + CSRN_WARP * k), y[k]);
   }
 }
 

@@ -234,6 +234,20 @@ struct csrn_packed_row {
   __device__ __forceinline__ int edge(int e) const {
     return e < head ? e : e + full * PACK;
   }
+  /* Whether there is a whole pack p, and the number of its first element. */
+  __device__ __forceinline__ bool has_pack(int p) const {
+    return static_cast<unsigned>(p) < static_cast<unsigned>(full);
+  }
+  __device__ __forceinline__ int element_of(int p) const {
+    return head + p * PACK;
+  }
+  /* How many packs lie between the first whole one and the beginning of its line of the cache, in the results
+   * of the row, out[]. A warp counts them as its first, and does nothing with them: what it stores at once
+   * are whole lines then, four instead of five. */
+  template <typename O> __device__ __forceinline__ int packs_before(const O *out) const {
+    constexpr unsigned LINE = 128, BYTES = PACK * sizeof(O);
+    return static_cast<int>(static_cast<unsigned>(reinterpret_cast<uintptr_t>(out + head)) % LINE / BYTES);
+  }
 };
 
 /* ---- Finishing -------------------------------------------------------------------- */
@@ -341,31 +355,32 @@ __device__ __forceinline__ void finish_packs(const csrn_walk &w, const Op &op, c
   later.add_edge(is_edge_off, {edge_x, edge});
   unsigned put_off = 0; /* bits of elements for which the quick way does not hold */
   int shift = 0;        /* where those of the next packs go */
-  int at = its.head + t * PACK, left = its.full;
+  const int before = its.packs_before(out);
+  int p = t - before, left = its.full + before;
   do {
     csrn_pack<T> x[BATCH];
 #pragma unroll
     for (int k = 0; k < BATCH; k++)
-      if (t + CSRN_WARP * k < left)
-        x[k] = *reinterpret_cast<const csrn_pack<T> *>(from + at + CSRN_WARP * PACK * k);
+      if (its.has_pack(p + CSRN_WARP * k))
+        x[k] = *reinterpret_cast<const csrn_pack<T> *>(from + its.element_of(p + CSRN_WARP * k));
     unsigned missed = 0;
 #pragma unroll
     for (int k = 0; k < BATCH; k++)
-      if (t + CSRN_WARP * k < left) {
+      if (its.has_pack(p + CSRN_WARP * k)) {
         csrn_pack<O> y;
 #pragma unroll
         for (int j = 0; j < PACK; j++)
           if (!row.template quick<MODE>(static_cast<C>(x[k].x[j]), &y.x[j]))
             missed |= 1U << (k * PACK + j);
-        store_pack(w.packed, out + at + CSRN_WARP * PACK * k, y);
+        store_pack(w.packed, out + its.element_of(p + CSRN_WARP * k), y);
       }
     put_off |= missed << shift;
     shift += BATCH * PACK;
     left -= CSRN_WARP * BATCH;
-    at += CSRN_WARP * BATCH * PACK;
+    p += CSRN_WARP * BATCH;
     if (shift < MOST && left > 0)
       continue;
-    const int first = at - shift * CSRN_WARP; /* the element of bit 0 */
+    const int first = its.element_of(p) - shift * CSRN_WARP; /* the element of bit 0 */
     later.add(put_off, left <= 0, [&](int k) -> csrn_put_off {
       const int place = first + k / PACK * (CSRN_WARP * PACK) + k % PACK;
       return {static_cast<C>(KEPT ? from[place] : pick(x, k)), place};
@@ -396,8 +411,9 @@ template <typename T> __device__ __forceinline__ bool looks_like_counts(const T 
 /* Rows shorter than this do not earn back the filling of a table. */
 enum { TABLE_MIN_ROW = 128 };
 
-/* Results in float32. memory: of this warp. */
-template <bool KEPT, typename Op>
+/* Results in float32. memory: of this warp, where a row of at least TABLE_MIN_ROW elements HAS_TABLE already.
+ */
+template <bool KEPT, bool HAS_TABLE, typename Op>
 __device__ __forceinline__ void finish_quickly(const csrn_walk &w, const Op &op, typename Op::row &row,
                                                const typename Op::T *from, const csrn_packed_row &its, int t,
                                                csrn_warp_memory *memory) {
@@ -405,9 +421,11 @@ __device__ __forceinline__ void finish_quickly(const csrn_walk &w, const Op &op,
     return op.how.step == CSRN_CUDA_MULTIPLY
                ? finish_packs<KEPT, CSRN_CUDA_MULTIPLIED>(w, op, row, from, its, t, memory)
                : finish_packs<KEPT, CSRN_CUDA_DIVIDED>(w, op, row, from, its, t, memory);
-  __syncwarp(); /* the row before is done with the memory of this warp */
+  if constexpr (!HAS_TABLE)
+    __syncwarp(); /* the row before is done with the memory of this warp */
   if (its.n >= TABLE_MIN_ROW && looks_like_counts(from, its.n, t)) {
-    row.template fill<false>(op.how, memory->table);
+    if constexpr (!HAS_TABLE)
+      row.template fill<false>(op.how, memory->table);
     return finish_packs<KEPT, CSRN_CUDA_TABLE>(w, op, row, from, its, t, memory);
   }
   if (op.how.log_base == 0.0)
@@ -447,7 +465,7 @@ __device__ __forceinline__ void finish_row(const csrn_walk &w, const Op &op, typ
   if constexpr (!Op::WRITES) {
     visit_row<G>(w, op, row, from, its, t);
   } else if constexpr (Op::row::is_quick) {
-    finish_quickly<KEPT>(w, op, row, from, its, t, memory);
+    finish_quickly<KEPT, false>(w, op, row, from, its, t, memory);
   } else {
     finish_each(op, row, from, its, t);
   }

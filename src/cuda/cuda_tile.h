@@ -156,6 +156,44 @@ __device__ __forceinline__ void bring_first(const csrn_walk &w, const Op &op, in
   bring<G>(w, op, arrival, ends[from], fits ? static_cast<int>(n) : 0, shared);
 }
 
+/* walk_part() by a warp for each row, where what becomes of its elements needs no sum: that is known, and the
+ * table of logarithms filled, before they have come. */
+template <typename Op>
+__device__ __forceinline__ void walk_known(const csrn_walk &w, const Op &op, const csrn_tile<Op> &tile,
+                                           int from, int to, typename Op::T *kept, csrn_arrival *arrival,
+                                           unsigned phase, const int64_t *ends, csrn_warp_memory *memory) {
+  const int t = group_lane<CSRN_WARP>();
+  int k = from + static_cast<int>(threadIdx.x) / CSRN_WARP;
+  bool waits = true;
+#pragma unroll 1
+  do {
+    const int64_t begin = k < to ? ends[k] : 0;
+    const int64_t n = k < to ? ends[k + 1] - begin : LONG_ROW + 1; /* longer: not done here */
+    typename Op::row row = {};
+    if (n <= LONG_ROW) {
+      const int64_t r = tile.template row_of<CSRN_WARP>(k);
+      const bool first = t == 0 && (!tile.is_long || (tile.is_first && k == 0));
+      row = op.begin(w.A, r, typename csrn_sum_of<typename Op::T>::total(0), op.fetch(r), first);
+      if constexpr (Op::row::is_quick)
+        if (op.how.log1p && n >= TABLE_MIN_ROW)
+          row.template fill<false>(op.how, memory->table);
+    }
+    if (waits)
+      arrival->wait(phase);
+    waits = false;
+    if (n <= LONG_ROW) {
+      const csrn_packed_row its(w, begin, static_cast<int>(n));
+      typename Op::T *its_elements = kept + (begin - ends[from]);
+      if constexpr (Op::row::is_quick)
+        finish_quickly<true, true>(w, op, row, its_elements, its, t, memory);
+      else
+        finish_row<CSRN_WARP, true>(w, op, row, its_elements, its, t, memory);
+      __syncwarp(); /* before the table is filled anew */
+    }
+    k += WALK_WARPS;
+  } while (k < to);
+}
+
 /* The rows [from, to) of a tile, which lie at kept[0] and on; once they have come. What else has to be loaded
  * for a row is under way while they do, or the row before is done. */
 template <int G, typename Op>
@@ -174,6 +212,8 @@ __device__ __forceinline__ void walk_part(const csrn_walk &w, const Op &op, cons
     if constexpr (Op::MASKED)
       columns = kept_columns<G, Op>(w, ends[from], ends[from], shared);
     walk_together(w, op, tile.row, from, share, ends, kept, columns, input, together);
+  } else if constexpr (Op::WRITES && !Op::SUMS) {
+    walk_known(w, op, tile, from, to, kept, arrival, phase, ends, memory);
   } else {
     int k = from + static_cast<int>(threadIdx.x) / G;
     typename Op::input input = k < to ? op.fetch(tile.template row_of<G>(k)) : typename Op::input{};

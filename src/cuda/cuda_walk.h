@@ -441,11 +441,11 @@ template <typename Op> void csrn_cuda_place(csrn_walk *w, const Op &op) {
 
 /* How many tiles for each multiprocessor a block asks beforehand: what is asked for comes to the second-level
  * cache, and is there when a block begins with it; with eight it is gone again by then. Where tiles are only
- * read, or logarithms take the time, it costs more than it saves. */
+ * read, or looked up in tables that are filled meanwhile, it costs more than it saves. */
 template <typename Op> int tiles_ahead(const Op &op) {
   enum { TILES_AHEAD = 4 };
   if constexpr (Op::WRITES)
-    return op.how.log1p ? 0 : TILES_AHEAD;
+    return Op::SUMS || !op.how.log1p ? TILES_AHEAD : 0;
   else
     return Op::MASKED ? TILES_AHEAD : 0;
 }
